@@ -1,0 +1,259 @@
+//! What is said to a model and what it answers, whatever the model.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// A model that can hold a conversation and call tools.
+///
+/// Calls block the thread they run on; streaming goes through `on_event`, and
+/// `cancellation` is checked between tokens (local) or raced with the socket (remote).
+pub trait ChatModel: Send + Sync {
+    /// The name a person would pass to `--model`.
+    fn name(&self) -> &str;
+
+    /// Tokens the model can attend to, prompt and answer together.
+    fn context_window(&self) -> usize;
+
+    /// Exact for local models, an estimate (bytes / 4, rounded up) where the tokenizer is unknown.
+    fn count_tokens(&self, text: &str) -> usize;
+
+    /// The prompt exactly as the model reads it, for `%context`. Remote models return the
+    /// request body with secrets left out.
+    fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError>;
+
+    /// Runs one model call. Text arrives as [`ChatEvent`]s while it is produced; the
+    /// response repeats it whole.
+    fn chat(
+        &self,
+        request: &ChatRequest,
+        cancellation: &Cancellation,
+        on_event: &mut dyn FnMut(ChatEvent),
+    ) -> Result<ChatResponse, ModelError>;
+}
+
+/// One model call: the conversation so far, the tools on offer and how to sample.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ChatRequest {
+    pub messages: Vec<Message>,
+    pub tools: Vec<ToolDefinition>,
+    pub tool_choice: ToolChoice,
+    pub sampling: SamplingParameters,
+    /// Names that exist in the session. Constrained decoding admits no others.
+    pub environment: Environment,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    pub role: Role,
+    pub content: String,
+    /// Calls an assistant message asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// On a tool message: the call it answers, and the tool's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_name: Option<String>,
+}
+
+impl Message {
+    pub fn system(content: impl Into<String>) -> Self {
+        Self::plain(Role::System, content)
+    }
+
+    pub fn user(content: impl Into<String>) -> Self {
+        Self::plain(Role::User, content)
+    }
+
+    pub fn assistant(content: impl Into<String>, tool_calls: Vec<ToolCall>) -> Self {
+        Self { tool_calls, ..Self::plain(Role::Assistant, content) }
+    }
+
+    /// The result of `call`, as the model will read it.
+    pub fn tool_result(call: &ToolCall, content: impl Into<String>) -> Self {
+        Self {
+            tool_call_id: Some(call.id.clone()),
+            tool_name: Some(call.name.clone()),
+            ..Self::plain(Role::Tool, content)
+        }
+    }
+
+    fn plain(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into(), tool_calls: Vec::new(), tool_call_id: None, tool_name: None }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    pub id: String,
+    pub name: String,
+    /// A JSON object. A model that wrote unparsable arguments yields a JSON string here,
+    /// which the agent reports back to it.
+    pub arguments: serde_json::Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolDefinition {
+    pub name: String,
+    pub description: String,
+    /// JSON Schema of the arguments object.
+    pub parameters: serde_json::Value,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolChoice {
+    #[default]
+    Auto,
+    None,
+    Required,
+    Named(String),
+}
+
+/// Decoding parameters. `temperature == 0.0` is greedy and ignores the rest but
+/// `repetition_penalty`, `stop` and `max_tokens`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SamplingParameters {
+    pub temperature: f32,
+    /// 0 disables.
+    pub top_k: usize,
+    /// 1.0 disables.
+    pub top_p: f32,
+    /// 0.0 disables.
+    pub min_p: f32,
+    /// 1.0 disables.
+    pub repetition_penalty: f32,
+    pub seed: u64,
+    pub max_tokens: usize,
+    pub stop: Vec<String>,
+}
+
+impl Default for SamplingParameters {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+            max_tokens: 1024,
+            stop: Vec::new(),
+        }
+    }
+}
+
+/// What exists in the session: the names a tool call may use.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    pub tables: Vec<TableSchema>,
+    /// Paths relative to the workspace, `/`-separated; folders end in `/`.
+    pub files: Vec<String>,
+    pub branches: Vec<String>,
+    /// Named variables of the Rust session, as `name: Type`.
+    pub variables: Vec<String>,
+    /// The last error of the session, if the last cell failed.
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TableSchema {
+    pub name: String,
+    pub columns: Vec<ColumnSchema>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ColumnSchema {
+    pub name: String,
+    /// DuckDB's name of the type: `VARCHAR`, `BIGINT`, `DATE`, ...
+    pub data_type: String,
+    /// Distinct values of a text column that has few of them (at most 50), else empty.
+    pub values: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChatEvent {
+    /// A piece of the answer; never splits a UTF-8 character.
+    Text(String),
+    /// A piece of the model's reasoning, kept apart from the answer.
+    Reasoning(String),
+    /// A call is complete.
+    ToolCall(ToolCall),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChatResponse {
+    pub message: Message,
+    pub finish_reason: FinishReason,
+    pub usage: Usage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    Stop,
+    Length,
+    ToolCalls,
+    ContentFilter,
+    Cancelled,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub prompt_tokens: usize,
+    pub completion_tokens: usize,
+}
+
+/// Set once by whoever interrupts; read between tokens.
+#[derive(Debug, Clone, Default)]
+pub struct Cancellation(Arc<AtomicBool>);
+
+impl Cancellation {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Why a model call failed. Messages say what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("the request was interrupted")]
+    Cancelled,
+    #[error("{path}: {reason}")]
+    File { path: String, reason: String },
+    #[error("unsupported model: {0}")]
+    Unsupported(String),
+    #[error("the prompt has {prompt} tokens but the model's window holds {window}; shorten the request or reset the conversation with %agent reset")]
+    ContextOverflow { prompt: usize, window: usize },
+    #[error("{provider} answered {status}: {message}")]
+    Provider { provider: String, status: u16, message: String },
+    #[error("cannot reach {endpoint}: {reason}")]
+    Unreachable { endpoint: String, reason: String },
+    #[error("{provider} sent something that is not a chat completion: {reason}")]
+    Protocol { provider: String, reason: String },
+    #[error("chat template: {0}")]
+    Template(String),
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    #[error("numerical failure: {0}")]
+    Numeric(String),
+}
