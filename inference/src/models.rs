@@ -1,0 +1,4 @@
+//! The networks, as Burn modules.
+
+pub mod decoder;
+pub mod rotary;
