@@ -1,7 +1,130 @@
 //! One notebook's run: what it holds and how a cell is executed in it.
 
+pub mod folders;
+mod history;
 mod interrupt;
 mod output;
+mod values;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use codriver_memory::{Memory, MemoryError};
+
+use crate::agent::Agents;
+use crate::cells::{self, MagicRegistry};
+use crate::languages::rust::RustEngine;
+use crate::languages::shell::ShellEngine;
+use crate::languages::sql::SqlEngine;
+use crate::languages::{CellContext, CellError, CellResult, Completeness, Completions};
+
+pub use history::{History, HistoryEntry};
 pub use interrupt::{Interrupt, InterruptGuard};
 pub use output::{LiveDisplay, MimeBundle, Output, OutputEvent, OutputSink, RecordingSink};
+pub use values::Values;
+
+/// What a notebook's cells share. Lives on the one thread that runs cells.
+pub struct Session {
+    pub sql: SqlEngine,
+    pub rust: RustEngine,
+    pub shell: ShellEngine,
+    pub memory: Arc<Memory>,
+    pub agents: Agents,
+    /// The folder agents' file and git tools may not leave; absolute.
+    pub workspace: PathBuf,
+    /// Of the last cell, if it failed.
+    pub last_error: Option<CellError>,
+    pub history: History,
+    /// What `{{name}}` stands for: `%set` values and notebook parameters.
+    pub values: Values,
+    pub magics: Arc<MagicRegistry>,
+}
+
+/// How a session is opened.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    pub workspace: PathBuf,
+    /// `None`: nothing outlives the process (memory and history stay in the process).
+    pub data_folder: Option<PathBuf>,
+}
+
+/// Why a session cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error("the SQL engine does not start: {0}")]
+    Sql(CellError),
+    #[error("memory does not start: {0}")]
+    Memory(#[from] MemoryError),
+}
+
+impl SessionOptions {
+    /// The current folder as workspace, the user's data folder.
+    pub fn of_this_process() -> std::io::Result<Self> {
+        Ok(Self { workspace: std::env::current_dir()?, data_folder: Some(folders::data_folder()) })
+    }
+}
+
+impl Session {
+    /// Opens the engines. Rust and the models get ready in the background.
+    pub fn new(options: &SessionOptions) -> Result<Self, SessionError> {
+        let rust = RustEngine::start();
+        let memory = Arc::new(open_memory(options.data_folder.as_deref())?);
+        Ok(Self {
+            sql: SqlEngine::open().map_err(SessionError::Sql)?,
+            rust,
+            shell: ShellEngine::default(),
+            agents: Agents::new(Arc::clone(&memory)),
+            memory,
+            workspace: options.workspace.clone(),
+            last_error: None,
+            history: options.data_folder.as_deref().map_or_else(History::in_memory, History::open),
+            values: Values::default(),
+            magics: Arc::new(cells::registry()),
+        })
+    }
+
+    /// Runs one cell, whatever it is written in. A panic in a handler is an error of the cell.
+    pub fn execute(&mut self, code: &str, context: &CellContext) -> CellResult {
+        let result = catch_unwind(AssertUnwindSafe(|| cells::execute(self, code, context)))
+            .unwrap_or_else(|panic| Err(panic_error(panic.as_ref())));
+        self.last_error = result.as_ref().err().cloned();
+        result
+    }
+
+    /// What could stand at `cursor`, a byte offset.
+    pub fn complete(&self, code: &str, cursor: usize) -> Completions {
+        cells::complete(self, code, cursor)
+    }
+
+    /// What is known about the word at `cursor`, a byte offset.
+    pub fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
+        cells::inspect(self, code, cursor)
+    }
+
+    /// Whether the cell can run as typed.
+    pub fn is_complete(&self, code: &str) -> Completeness {
+        cells::is_complete(self, code)
+    }
+}
+
+/// A memory file that cannot be opened must not keep the notebook from working.
+fn open_memory(folder: Option<&Path>) -> Result<Memory, MemoryError> {
+    if let Some(folder) = folder {
+        match Memory::open(&folder.join("memory.duckdb"), None) {
+            Ok(memory) => return Ok(memory),
+            Err(error) => tracing::warn!("memory lasts for this session only: {error}"),
+        }
+    }
+    Memory::in_memory(None)
+}
+
+fn panic_error(panic: &(dyn Any + Send)) -> CellError {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned());
+    CellError::new("KernelPanic", format!("a bug in Codriver stopped this cell, the session goes on: {message}"))
+}

@@ -1,0 +1,143 @@
+//! What was run, in this session and in earlier ones.
+//!
+//! One file per user, a JSON object a line, appended with `O_APPEND` in one write each, so that
+//! two kernels can share it. A line that cannot be read (a torn write after a crash) is skipped.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use fs_err::OpenOptions;
+use globset::GlobBuilder;
+use serde::{Deserialize, Serialize};
+
+/// The inputs of this session and of those before it.
+pub struct History {
+    path: Option<PathBuf>,
+    session: u64,
+    earlier: Vec<HistoryEntry>,
+    current: Vec<HistoryEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    pub session: u64,
+    pub line: u32,
+    pub input: String,
+}
+
+/// Entries of earlier sessions that are read at the start; older ones stay in the file.
+const EARLIER_ENTRIES: usize = 10_000;
+/// A cell longer than this is kept for this session, and only its head in the file.
+const LONGEST_STORED_INPUT: usize = 256 * 1024;
+
+impl History {
+    /// For a session that leaves nothing behind.
+    pub fn in_memory() -> Self {
+        Self { path: None, session: 1, earlier: Vec::new(), current: Vec::new() }
+    }
+
+    /// Reads the file in `folder`; one that is missing or unreadable is an empty history.
+    pub fn open(folder: &Path) -> Self {
+        let path = folder.join("history.jsonl");
+        if let Err(error) = fs_err::create_dir_all(folder) {
+            tracing::warn!("history is not kept: {error}");
+            return Self::in_memory();
+        }
+        let bytes = fs_err::read(&path).unwrap_or_default();
+        let mut earlier: Vec<HistoryEntry> = String::from_utf8_lossy(&bytes)
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        let last = earlier.iter().map(|entry| entry.session).max().unwrap_or(0);
+        if earlier.len() > EARLIER_ENTRIES {
+            earlier.drain(..earlier.len() - EARLIER_ENTRIES);
+        }
+        // Two kernels may start from the same file: the clock keeps their numbers apart, and
+        // never behind what is there.
+        let clock = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0);
+        Self { path: Some(path), session: clock.max(last + 1), earlier, current: Vec::new() }
+    }
+
+    /// The number of this session.
+    pub fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// Remembers one input, on disk before it returns.
+    pub fn append(&mut self, line: u32, input: &str) {
+        let entry = HistoryEntry { session: self.session, line, input: input.to_owned() };
+        if let Some(path) = &self.path
+            && let Err(error) = append_to_file(path, &entry)
+        {
+            tracing::warn!("history entry not written: {error}");
+        }
+        self.current.push(entry);
+    }
+
+    /// The last `count` inputs, oldest first.
+    pub fn tail(&self, count: usize) -> Vec<HistoryEntry> {
+        let mut entries: Vec<_> = self.newest_first().take(count).cloned().collect();
+        entries.reverse();
+        entries
+    }
+
+    /// Lines `start..stop` of a session: 0 is this one, negative numbers count back from it.
+    pub fn range(&self, session: i64, start: u32, stop: Option<u32>) -> Vec<HistoryEntry> {
+        let Some(session) = self.resolve_session(session) else { return Vec::new() };
+        self.earlier
+            .iter()
+            .chain(&self.current)
+            .filter(|entry| entry.session == session)
+            .filter(|entry| entry.line >= start && stop.is_none_or(|stop| entry.line < stop))
+            .cloned()
+            .collect()
+    }
+
+    /// Inputs that match a glob as a whole, oldest first; the newest `count` of them.
+    pub fn search(&self, pattern: &str, count: Option<usize>, unique: bool) -> Vec<HistoryEntry> {
+        let Ok(glob) = GlobBuilder::new(pattern).literal_separator(false).build() else { return Vec::new() };
+        let matcher = glob.compile_matcher();
+        let mut seen = HashSet::new();
+        let mut entries: Vec<_> = self
+            .newest_first()
+            .filter(|entry| matcher.is_match(&entry.input))
+            .filter(|entry| !unique || seen.insert(entry.input.as_str()))
+            .take(count.unwrap_or(usize::MAX))
+            .cloned()
+            .collect();
+        entries.reverse();
+        entries
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = &HistoryEntry> {
+        self.current.iter().rev().chain(self.earlier.iter().rev())
+    }
+
+    fn resolve_session(&self, session: i64) -> Option<u64> {
+        if session > 0 {
+            return u64::try_from(session).ok();
+        }
+        if session == 0 {
+            return Some(self.session);
+        }
+        let mut sessions: Vec<u64> = self.earlier.iter().map(|entry| entry.session).collect();
+        sessions.dedup();
+        let back = usize::try_from(session.unsigned_abs()).ok()?;
+        sessions.len().checked_sub(back).and_then(|index| sessions.get(index).copied())
+    }
+}
+
+fn append_to_file(path: &Path, entry: &HistoryEntry) -> std::io::Result<()> {
+    let stored = HistoryEntry { input: head(&entry.input, LONGEST_STORED_INPUT).to_owned(), ..entry.clone() };
+    let mut line = serde_json::to_vec(&stored)?;
+    line.push(b'\n');
+    // The line break in front ends a line that another process left torn.
+    line.insert(0, b'\n');
+    OpenOptions::new().create(true).append(true).open(path)?.write_all(&line)
+}
+
+/// At most `limit` bytes, cut at a character.
+fn head(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
+}
