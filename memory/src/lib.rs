@@ -1,0 +1,10 @@
+//! What Codriver remembers and how it is found again.
+//!
+//! One DuckDB file a user holds conversations, turns, tool runs, facts and documents; a second,
+//! in-memory database holds what belongs to one notebook's run. A second process on the same
+//! file writes to a journal instead, which the next holder merges. Search is exact cosine and
+//! BM25 over an index that is a cache of the databases and nothing more.
+
+pub mod records;
+
+pub use records::*;
