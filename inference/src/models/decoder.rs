@@ -11,6 +11,7 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::rotary::{RopeScaling, Rotation, frequencies};
+use super::{project, project_weight};
 
 /// The shape of a decoder. The defaults are Llama's; [`DecoderConfig::init`] makes the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -165,11 +166,8 @@ impl Decoder {
     /// The scores of the next token at each position, `[batch, positions, vocab_size]`.
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         match &self.lm_head {
-            Some(head) => head.forward(hidden),
-            None => {
-                let weight: Tensor<2> = self.embed_tokens.weight.val().transpose();
-                burn::tensor::module::linear(hidden, weight, None)
-            }
+            Some(head) => project(head, hidden),
+            None => project_weight(self.embed_tokens.weight.val().transpose(), hidden),
         }
     }
 
@@ -302,9 +300,9 @@ impl Attention {
             };
             normed.swap_dims(1, 2)
         };
-        let queries = split(self.q_proj.forward(hidden.clone()), heads, self.q_norm.as_ref());
-        let keys = split(self.k_proj.forward(hidden.clone()), key_value_heads, self.k_norm.as_ref());
-        let values = split(self.v_proj.forward(hidden), key_value_heads, None);
+        let queries = split(project(&self.q_proj, hidden.clone()), heads, self.q_norm.as_ref());
+        let keys = split(project(&self.k_proj, hidden.clone()), key_value_heads, self.k_norm.as_ref());
+        let values = split(project(&self.v_proj, hidden), key_value_heads, None);
 
         let queries = rotation.apply(queries);
         let keys = rotation.apply(keys);
@@ -329,7 +327,7 @@ impl Attention {
         };
         let weights = softmax(scores, 3).reshape([batch, key_value_heads, rows, seen]);
         let mixed = weights.matmul(values).reshape([batch, heads, length, head_dim]);
-        self.o_proj.forward(mixed.swap_dims(1, 2).reshape([batch, length, heads * head_dim]))
+        project(&self.o_proj, mixed.swap_dims(1, 2).reshape([batch, length, heads * head_dim]))
     }
 }
 
@@ -342,7 +340,7 @@ pub struct FeedForward {
 
 impl FeedForward {
     fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let gate = silu(self.gate_proj.forward(hidden.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(hidden))
+        let gate = silu(project(&self.gate_proj, hidden.clone()));
+        project(&self.down_proj, gate * project(&self.up_proj, hidden))
     }
 }

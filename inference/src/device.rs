@@ -1,0 +1,108 @@
+//! Where tensors live: chosen at run time, by name.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::str::FromStr;
+
+use burn::tensor::{Device, DeviceKind, DeviceType, Tensor};
+
+use crate::ModelError;
+
+/// The devices a model can be asked to run on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum DeviceChoice {
+    #[default]
+    Cpu,
+    /// Any GPU, through Vulkan, Metal or DirectX.
+    Wgpu,
+    /// NVIDIA GPUs; needs a build with the `cuda` feature.
+    Cuda,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        match name.to_ascii_lowercase().as_str() {
+            "cpu" => Ok(Self::Cpu),
+            "wgpu" | "gpu" | "vulkan" | "metal" => Ok(Self::Wgpu),
+            "cuda" => Ok(Self::Cuda),
+            _ => Err(ModelError::Unsupported(format!("device `{name}`; the devices are cpu, wgpu and cuda"))),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Wgpu => "wgpu",
+            Self::Cuda => "cuda",
+        })
+    }
+}
+
+/// Opens a device, and computes something on it: a driver that is missing or broken shows here,
+/// not in the middle of a model.
+pub fn resolve(choice: DeviceChoice) -> Result<Device, ModelError> {
+    let device = match choice {
+        DeviceChoice::Cpu => return Ok(Device::flex()),
+        DeviceChoice::Wgpu => Device::wgpu(DeviceKind::DefaultDevice),
+        DeviceChoice::Cuda => cuda()?,
+    };
+    let probe = caught(|| Tensor::<1>::ones([2], &device).sum().try_into_scalar::<f32>());
+    let failure = match probe {
+        Ok(Ok(2.0)) => return Ok(device),
+        Ok(Ok(wrong)) => format!("1 + 1 gave {wrong}"),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => panic,
+    };
+    Err(ModelError::Unsupported(format!(
+        "device {choice} does not work here ({failure}); `codriver doctor` lists the devices, and --device cpu always works"
+    )))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<Device, ModelError> {
+    Ok(Device::cuda(0))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> Result<Device, ModelError> {
+    Err(ModelError::Unsupported(
+        "device cuda: this build has no CUDA; build with `--features cuda`, or use --device wgpu".to_string(),
+    ))
+}
+
+/// A line for people about each device this build can reach.
+pub fn list() -> Vec<String> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut lines = vec![format!("cpu: {threads} hardware threads")];
+    match caught(gpus) {
+        Ok(gpus) if gpus.is_empty() => lines.push("wgpu: no GPU found".to_string()),
+        Ok(gpus) => lines.extend(gpus),
+        Err(panic) => lines.push(format!("wgpu: cannot be asked ({panic})")),
+    }
+    lines
+}
+
+fn gpus() -> Vec<String> {
+    let name = |device: &Device| device.identity().map_or_else(|| format!("{device:?}"), |found| found.name);
+    let line = |kind: &str, device: &Device| format!("{kind}: {}", name(device));
+    let found = Device::enumerate(DeviceType::Wgpu).into_vec();
+    let lines = found.iter().map(|device| line("wgpu", device));
+    #[cfg(feature = "cuda")]
+    let lines = lines.chain(Device::enumerate(DeviceType::Cuda).into_vec().iter().map(|device| line("cuda", device)));
+    lines.collect()
+}
+
+/// Runs `work`; a panic in it (how GPU drivers report trouble through Burn) becomes its message.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(panic.as_ref()))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("the backend panicked").to_string()
+}
