@@ -15,7 +15,7 @@ use codriver_memory::{Memory, MemoryError};
 
 use crate::agent::Agents;
 use crate::cells::{self, MagicRegistry};
-use crate::languages::rust::RustEngine;
+use crate::languages::rust::{RustEngine, RustOptions};
 use crate::languages::shell::ShellEngine;
 use crate::languages::sql::SqlEngine;
 use crate::languages::{CellContext, CellError, CellResult, Completeness, Completions};
@@ -69,12 +69,17 @@ impl SessionOptions {
 impl Session {
     /// Opens the engines. Rust and the models get ready in the background.
     pub fn new(options: &SessionOptions) -> Result<Self, SessionError> {
-        let rust = RustEngine::start();
+        let sql = SqlEngine::open_in(&options.workspace).map_err(SessionError::Sql)?;
+        let rust = RustEngine::start_with(RustOptions {
+            frames: Some(sql.clone()),
+            workspace: Some(options.workspace.clone()),
+            ..RustOptions::default()
+        });
         let memory = Arc::new(open_memory(options.data_folder.as_deref())?);
         Ok(Self {
-            sql: SqlEngine::open().map_err(SessionError::Sql)?,
+            sql,
             rust,
-            shell: ShellEngine::default(),
+            shell: ShellEngine::new(&options.workspace),
             agents: Agents::new(Arc::clone(&memory)),
             memory,
             workspace: options.workspace.clone(),

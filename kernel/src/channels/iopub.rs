@@ -1,0 +1,240 @@
+//! IOPub: one actor owns the socket, everybody else holds an [`Iopub`] handle.
+//!
+//! The actor joins small pieces of one stream into one message, registers subscribers (the
+//! socket does so only while it is polled) and survives a client that has stopped reading.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use zeromq::{SocketRecv, SocketSend, XPubSocket, ZmqMessage};
+
+use super::wire::{Request, Wire};
+
+/// Text waits this long for more of the same stream.
+const COALESCE: Duration = Duration::from_millis(25);
+/// A stream message is sent when it has grown to this many bytes.
+const STREAM_MESSAGE_BYTES: usize = 32 * 1024;
+/// Writers wait while this much is on its way.
+const BYTES_IN_FLIGHT: usize = 8 * 1024 * 1024;
+/// A client may hold up the others this long, once; afterwards [`STALLED_TIMEOUT`] until it reads.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+const STALLED_TIMEOUT: Duration = Duration::from_millis(20);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamName {
+    Stdout,
+    Stderr,
+}
+
+impl StreamName {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// Publishes messages, in the order of the calls. Usable from any thread.
+#[derive(Clone)]
+pub struct Iopub {
+    queue: mpsc::UnboundedSender<Item>,
+    wire: Arc<Wire>,
+    flow: Arc<Flow>,
+}
+
+impl Iopub {
+    /// Publishes one message as a child of `parent`.
+    pub fn publish(&self, kind: &str, parent: &Request, content: &impl Serialize) {
+        let topic = Bytes::copy_from_slice(kind.as_bytes());
+        match self.wire.encode(&[topic], kind, Some(parent), content) {
+            Ok(frames) => self.push(Item::Message(frames)),
+            Err(error) => tracing::error!("cannot encode {kind}: {error}"),
+        }
+    }
+
+    pub fn stream(&self, parent: &Arc<Request>, name: StreamName, text: String) {
+        self.push(Item::Stream { parent: Arc::clone(parent), name, text });
+    }
+
+    pub fn status(&self, parent: &Request, state: &str) {
+        self.publish("status", parent, &json!({ "execution_state": state }));
+    }
+
+    /// Returns when everything published before has been handed to the clients' connections.
+    pub async fn drained(&self) {
+        let (done, drained) = oneshot::channel();
+        self.push(Item::Barrier(done));
+        if drained.await.is_err() {
+            tracing::debug!("IOPub is closed");
+        }
+    }
+
+    fn push(&self, item: Item) {
+        self.flow.wait_and_add(item.bytes());
+        if self.queue.send(item).is_err() {
+            tracing::debug!("IOPub is closed");
+        }
+    }
+}
+
+enum Item {
+    Message(Vec<Bytes>),
+    Stream { parent: Arc<Request>, name: StreamName, text: String },
+    Barrier(oneshot::Sender<()>),
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(frames) => frames.iter().map(Bytes::len).sum(),
+            Self::Stream { text, .. } => text.len(),
+            Self::Barrier(_) => 0,
+        }
+    }
+}
+
+/// Holds writers back while too much is on its way.
+#[derive(Default)]
+struct Flow {
+    bytes: Mutex<usize>,
+    drained: Condvar,
+}
+
+impl Flow {
+    fn wait_and_add(&self, bytes: usize) {
+        let mut in_flight = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        while *in_flight > BYTES_IN_FLIGHT {
+            in_flight = self.drained.wait(in_flight).unwrap_or_else(PoisonError::into_inner);
+        }
+        *in_flight += bytes;
+    }
+
+    fn subtract(&self, bytes: usize) {
+        let mut in_flight = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        *in_flight = in_flight.saturating_sub(bytes);
+        self.drained.notify_all();
+    }
+}
+
+/// Starts the actor. It ends, everything sent, when all handles are gone.
+pub fn start(socket: XPubSocket, wire: Arc<Wire>) -> Iopub {
+    let (queue, items) = mpsc::unbounded_channel();
+    let flow = Arc::new(Flow::default());
+    let actor = Actor { socket, wire: Arc::clone(&wire), pending: None, stalled: false };
+    tokio::spawn(actor.run(items, Arc::clone(&flow)));
+    Iopub { queue, wire, flow }
+}
+
+struct Actor {
+    socket: XPubSocket,
+    wire: Arc<Wire>,
+    pending: Option<Pending>,
+    stalled: bool,
+}
+
+/// Stream text that waits for more.
+struct Pending {
+    parent: Arc<Request>,
+    name: StreamName,
+    text: String,
+    deadline: Instant,
+}
+
+impl Actor {
+    async fn run(mut self, mut items: mpsc::UnboundedReceiver<Item>, flow: Arc<Flow>) {
+        loop {
+            let deadline = self.pending.as_ref().map(|pending| pending.deadline);
+            tokio::select! {
+                biased;
+                subscription = self.socket.recv() => match subscription {
+                    Ok(message) => self.welcome(&message).await,
+                    Err(error) => tracing::debug!("IOPub peer left: {error}"),
+                },
+                item = items.recv() => {
+                    let Some(item) = item else { break };
+                    let bytes = item.bytes();
+                    self.take(item).await;
+                    flow.subtract(bytes);
+                },
+                () = sleep_until(deadline), if deadline.is_some() => self.flush().await,
+            }
+        }
+        self.flush().await;
+    }
+
+    /// JEP 65: a new subscriber learns that it is subscribed.
+    async fn welcome(&mut self, message: &ZmqMessage) {
+        let Some([1, topic @ ..]) = message.get(0).map(|frame| &frame[..]) else { return };
+        let content = json!({ "subscription": String::from_utf8_lossy(topic) });
+        match self.wire.encode(&[Bytes::copy_from_slice(topic)], "iopub_welcome", None, &content) {
+            Ok(frames) => self.send(frames).await,
+            Err(error) => tracing::error!("cannot encode iopub_welcome: {error}"),
+        }
+    }
+
+    async fn take(&mut self, item: Item) {
+        match item {
+            Item::Message(frames) => {
+                self.flush().await;
+                self.send(frames).await;
+            }
+            Item::Barrier(done) => {
+                self.flush().await;
+                if done.send(()).is_err() {
+                    tracing::debug!("nobody waits for IOPub");
+                }
+            }
+            Item::Stream { parent, name, text } => {
+                match &mut self.pending {
+                    Some(pending) if pending.name == name && pending.parent.id == parent.id => {
+                        pending.text.push_str(&text);
+                    }
+                    _ => {
+                        self.flush().await;
+                        self.pending = Some(Pending { parent, name, text, deadline: Instant::now() + COALESCE });
+                    }
+                }
+                if self.pending.as_ref().is_some_and(|pending| pending.text.len() >= STREAM_MESSAGE_BYTES) {
+                    self.flush().await;
+                }
+            }
+        }
+    }
+
+    async fn flush(&mut self) {
+        let Some(pending) = self.pending.take() else { return };
+        let topic = Bytes::from(format!("stream.{}", pending.name.as_str()));
+        let content = json!({ "name": pending.name.as_str(), "text": pending.text });
+        match self.wire.encode(&[topic], "stream", Some(&pending.parent), &content) {
+            Ok(frames) => self.send(frames).await,
+            Err(error) => tracing::error!("cannot encode a stream: {error}"),
+        }
+    }
+
+    async fn send(&mut self, frames: Vec<Bytes>) {
+        let Ok(message) = ZmqMessage::try_from(frames) else { return };
+        let patience = if self.stalled { STALLED_TIMEOUT } else { SEND_TIMEOUT };
+        match tokio::time::timeout(patience, self.socket.send(message)).await {
+            Ok(Ok(())) => self.stalled = false,
+            Ok(Err(error)) => tracing::warn!("IOPub: {error}"),
+            Err(_) => {
+                if !self.stalled {
+                    tracing::warn!("an IOPub client has stopped reading; it will miss messages");
+                }
+                self.stalled = true;
+            }
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}
