@@ -1,0 +1,51 @@
+//! `cargo xtask demo`: the main job, seen in a terminal.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process::{self, say};
+use crate::setup::embedding;
+use crate::{build, paths};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// The notebook of the gallery to run
+    #[arg(default_value = "quickstart")]
+    notebook: String,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    build::binary()?;
+    if let Err(error) = embedding::model() {
+        say(&format!("{error:#}"));
+    }
+    let gallery = paths::root().join("notebooks/gallery");
+    let file = |extension: &str| gallery.join(format!("{}{extension}", options.notebook));
+    let (executed, page) = (file(".executed.ipynb"), file(".executed.html"));
+    say(&format!("codriver run {}", file(".ipynb").display()));
+    let result = process::run(
+        Command::new(paths::codriver())
+            .arg("run")
+            .arg(file(".ipynb"))
+            .arg("-o")
+            .arg(&executed)
+            .arg("--html")
+            .arg(&page)
+            .current_dir(workspace()?),
+    );
+    for written in [&executed, &page] {
+        if written.is_file() {
+            say(&format!("written: {}", written.display()));
+        }
+    }
+    result
+}
+
+/// The notebooks make files and a git repository; those stay out of the clone.
+fn workspace() -> Result<PathBuf> {
+    let folder = paths::cache()?.join("demo");
+    fs_err::create_dir_all(&folder)?;
+    Ok(folder)
+}

@@ -1,0 +1,115 @@
+//! `cargo xtask test`: every test there is, stage by stage.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::process::{self, say};
+use crate::setup::{browser, python};
+use crate::{build, paths};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Run these stages only (all by default)
+    #[arg(value_enum)]
+    stages: Vec<Stage>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Stage {
+    /// The tests of the crates
+    Rust,
+    /// Jupyter's own kernel tests, nbclient and papermill over the gallery
+    Python,
+    /// JupyterLab in a headless Chromium
+    Browser,
+}
+
+const STAGES: [Stage; 3] = [Stage::Rust, Stage::Python, Stage::Browser];
+
+/// A failing stage fails the whole, but the others run.
+pub fn run(options: &Options) -> Result<()> {
+    build::binary()?;
+    let chosen = |stage: &Stage| options.stages.is_empty() || options.stages.contains(stage);
+    let mut reports = Vec::new();
+    for stage in STAGES.into_iter().filter(chosen) {
+        let started = Instant::now();
+        let result = match stage {
+            Stage::Rust => rust(),
+            Stage::Python => python_tests(),
+            Stage::Browser => browser_tests(),
+        };
+        if let Err(error) = &result {
+            say(&format!("{}: {error:#}", stage.name()));
+        }
+        reports.push((stage, started.elapsed(), result));
+    }
+    summarize(&reports)
+}
+
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Python => "python",
+            Self::Browser => "browser",
+        }
+    }
+}
+
+fn summarize(reports: &[(Stage, Duration, Result<()>)]) -> Result<()> {
+    println!();
+    for (stage, elapsed, result) in reports {
+        let verdict = if result.is_ok() { "\u{1b}[32mpassed\u{1b}[0m" } else { "\u{1b}[31mFAILED\u{1b}[0m" };
+        println!("{:<8} {verdict} {:>7.1} s", stage.name(), elapsed.as_secs_f64());
+    }
+    let failed: Vec<&str> = reports.iter().filter(|(_, _, result)| result.is_err()).map(|(stage, ..)| stage.name()).collect();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn rust() -> Result<()> {
+    let nextest = process::succeeds(process::cargo().args(["nextest", "--version"]));
+    let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
+    say(&format!("cargo {} --release --workspace", runner.join(" ")));
+    let python = python::environment();
+    let mut command = build::cargo_with_duckdb(&[runner, &["--release", "--workspace", "--no-fail-fast"]].concat())?;
+    match python {
+        Ok(python) => command.env("CODRIVER_PYTHON", python),
+        Err(error) => bail!("{error:#}"),
+    };
+    process::run(&mut command)
+}
+
+fn python_tests() -> Result<()> {
+    say("python -m pytest tests/python");
+    let python = python::environment()?;
+    process::run(
+        Command::new(python)
+            .args(["-m", "pytest", "-q", "-ra", "--durations=5", "-p", "no:cacheprovider", "tests/python"])
+            .env("CODRIVER", paths::codriver())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .current_dir(paths::root()),
+    )
+}
+
+fn browser_tests() -> Result<()> {
+    say("tests/browser: JupyterLab in a headless Chromium");
+    let python = python::environment()?;
+    let browser = browser::browser()?;
+    process::run(
+        browser
+            .node
+            .node()
+            .args(["--test", "--test-reporter=spec"])
+            .arg("tests/browser/quickstart.test.cjs")
+            .env("CODRIVER", paths::codriver())
+            .env("CODRIVER_PYTHON", python)
+            .env("CODRIVER_CHROMIUM", &browser.chromium)
+            .env("NODE_PATH", &browser.modules)
+            .current_dir(paths::root()),
+    )
+}
