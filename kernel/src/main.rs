@@ -1,1 +1,8 @@
-fn main() {}
+//! The one binary. It is also what evcxr starts to run user code and to wrap rustc.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    evcxr::runtime_hook();
+    codriver::cli::main()
+}
