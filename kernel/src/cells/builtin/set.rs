@@ -1,6 +1,6 @@
 //! `%set`: named values for `{{name}}`.
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 
 use crate::cells::interpolation::is_name;
 use crate::cells::{Invocation, Magic, MagicKind};
@@ -29,6 +29,8 @@ impl Magic for Set {
                     .exclusive(true)
                     .help("Forgets a value"),
             )
+            .arg(switch("ask", "Asks the person for the value, so that the notebook does not hold it"))
+            .arg(switch("password", "With --ask: does not show what is typed"))
             .after_help(
                 "Examples:\n  %set region North\n  %sql SELECT * FROM sales WHERE region = '{{region}}'\n\n\
                  Notebook parameters (papermill's -p) are values too.",
@@ -39,7 +41,7 @@ impl Magic for Set {
         true
     }
 
-    fn run(&self, invocation: &Invocation, session: &mut Session, _context: &CellContext) -> CellResult {
+    fn run(&self, invocation: &Invocation, session: &mut Session, context: &CellContext) -> CellResult {
         if let Some(name) = invocation.matches.get_one::<String>("remove") {
             return match session.values.remove(name) {
                 Some(_) => Ok(CellOutcome::default()),
@@ -58,6 +60,12 @@ impl Magic for Set {
         if !is_name(name) {
             return Err(CellError::new("UsageError", format!("{name:?} is not a name; write %set NAME VALUE")));
         }
+        if invocation.matches.get_flag("ask") {
+            let answer = context.output.ask(&format!("{name}: "), invocation.matches.get_flag("password"));
+            let missing = || CellError::new("NoAnswer", format!("{name} is not set: nobody answered"));
+            session.values.set(name, answer.ok_or_else(missing)?);
+            return Ok(CellOutcome::default());
+        }
         if value.is_empty() {
             return match session.values.get(name) {
                 Some(value) => Ok(CellOutcome { result: Some(MimeBundle::plain(value)), payload: Vec::new() }),
@@ -71,6 +79,10 @@ impl Magic for Set {
     fn complete(&self, _argument_prefix: &str, session: &Session) -> Vec<Completion> {
         session.values.iter().map(|(name, _)| Completion { text: name.to_owned(), kind: "value".to_owned() }).collect()
     }
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
 fn unquoted(value: &str) -> &str {

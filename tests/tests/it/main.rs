@@ -1,0 +1,12 @@
+//! The real binary behind real sockets, spoken to in the Jupyter protocol.
+
+mod abort;
+mod client;
+mod endings;
+mod execute;
+mod history;
+mod hostile;
+mod interrupt;
+mod kernel;
+mod outputs;
+mod questions;
