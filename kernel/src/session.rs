@@ -80,7 +80,7 @@ impl Session {
             sql,
             rust,
             shell: ShellEngine::new(&options.workspace),
-            agents: Agents::new(Arc::clone(&memory)),
+            agents: Agents::new(Arc::clone(&memory), &options.workspace),
             memory,
             workspace: options.workspace.clone(),
             last_error: None,

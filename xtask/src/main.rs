@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a developer of Codriver does twice.
 
+mod bench;
 mod build;
 mod demo;
 mod paths;
@@ -29,6 +30,8 @@ enum Command {
     Setup(setup::Options),
     /// Build the release binary, with DuckDB's library beside it
     Build,
+    /// Measure, beside others
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Setup(options) => setup::run(&options),
         Command::Build => build::run(),
+        Command::Bench(options) => bench::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
