@@ -1,0 +1,109 @@
+//! Agents: a cell that is a conversation, answered with the session at hand.
+//!
+//! [`run_turn`] is the one loop, whatever the model: retrieve ([`context`]), render the prompt
+//! ([`prompts`]), ask the model ([`models`]), check and run its tool calls ([`tools`]), until
+//! it answers. [`stream`] shows the words as they come; memory keeps all of it.
+
+pub mod context;
+mod definitions;
+mod embedding;
+mod environment;
+mod magics;
+mod models;
+mod prompts;
+mod secrets;
+mod stream;
+pub mod tools;
+mod turn;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use codriver_memory::{ConversationId, Memory};
+
+use crate::languages::CellError;
+use crate::session::Interrupt;
+use definitions::Definitions;
+use embedding::EmbedderLoader;
+use prompts::Prompts;
+
+pub use definitions::{AgentDefinition, configuration_folder};
+pub use embedding::model_folder as embedding_model_folder;
+pub use magics::magics;
+pub use models::{ModelEntry, ModelManager, STARTER};
+pub use secrets::Secrets;
+pub use stream::METADATA;
+pub use turn::{LastTurn, ToolRun, TurnOptions, TurnReport, run_turn};
+
+/// The agent that takes a request when none is named.
+const DEFAULT_AGENT: &str = "codriver";
+
+/// The agents of a session: who there is, who is talked to, and what was said last.
+pub struct Agents {
+    pub models: ModelManager,
+    pub last_turn: Option<LastTurn>,
+    current: String,
+    definitions: Definitions,
+    /// What is wrong with the user's `agents.json`, if anything.
+    problem: Option<String>,
+    prompts: Arc<Prompts>,
+    memory: Arc<Memory>,
+    conversations: HashMap<String, ConversationId>,
+    embedder: EmbedderLoader,
+}
+
+impl Agents {
+    /// Loads the definitions. Models wait for the first request.
+    pub fn new(memory: Arc<Memory>, workspace: &Path) -> Self {
+        let (definitions, problem) = Definitions::load();
+        Self {
+            models: ModelManager::new(workspace),
+            last_turn: None,
+            current: DEFAULT_AGENT.to_owned(),
+            definitions,
+            problem,
+            prompts: Arc::new(Prompts::load()),
+            memory,
+            conversations: HashMap::new(),
+            embedder: EmbedderLoader::default(),
+        }
+    }
+
+    /// The conversation with `agent` in this session; a new one if `fresh`.
+    fn conversation(&mut self, agent: &str, fresh: bool) -> Result<ConversationId, CellError> {
+        if !fresh && let Some(known) = self.conversations.get(agent) {
+            return Ok(known.clone());
+        }
+        let notebook = std::env::var("JPY_SESSION_NAME").unwrap_or_default();
+        let conversation = self.memory.start_conversation(agent, &notebook).map_err(|error| memory_error(&error))?;
+        self.conversations.insert(agent.to_owned(), conversation.clone());
+        Ok(conversation)
+    }
+
+    /// Ends the conversation with `agent`: the record stays, the next turn starts anew.
+    fn reset(&mut self, agent: &str) -> Result<bool, CellError> {
+        let Some(conversation) = self.conversations.remove(agent) else { return Ok(false) };
+        self.memory.reset_conversation(&conversation).map_err(|error| memory_error(&error))?;
+        Ok(true)
+    }
+
+    /// Where there is something to find, waits until it can be found by its meaning.
+    fn wait_for_embedder(&self, memory: &Arc<Memory>, interrupt: &Interrupt) {
+        let something = memory.statistics().is_ok_and(|statistics| {
+            statistics.facts + statistics.session_facts + statistics.chunks + statistics.session_chunks > 0
+        });
+        if something {
+            self.embedder.wait(memory, interrupt);
+        }
+    }
+
+    /// Starts loading the embedding model, for those who will search soon.
+    pub fn warm_up(&self) {
+        self.embedder.start(&self.memory);
+    }
+}
+
+fn memory_error(error: &codriver_memory::MemoryError) -> CellError {
+    CellError::new("MemoryError", error.to_string())
+}

@@ -1,0 +1,301 @@
+//! Cards: what an agent did and what it read, collapsed beside its answer.
+//!
+//! Inline styles with JupyterLab's CSS variables and fallbacks, no classes that a style sheet
+//! would have to know, no scripts: readable in both themes, in VS Code and in exported HTML.
+
+use codriver_memory::ContextItem;
+use codriver_tools::ToolDisplay;
+use serde_json::Value;
+
+use crate::session::MimeBundle;
+
+const CARD: &str = "border:1px solid var(--jp-border-color2,#bdbdbd);border-left:3px solid var(--jp-brand-color1,#1976d2);\
+border-radius:3px;background:var(--jp-layout-color1,transparent);color:var(--jp-content-font-color1,inherit);\
+font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var(--jp-ui-font-size1,13px);margin:4px 0;padding:2px 8px;";
+const CODE: &str = "background:var(--jp-layout-color2,rgba(127,127,127,.12));color:inherit;\
+font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,13px);line-height:1.4;\
+margin:4px 0;max-height:320px;overflow:auto;padding:6px 8px;white-space:pre-wrap;";
+const MUTED: &str = "color:var(--jp-content-font-color2,#757575);";
+const CELL: &str = "border-bottom:1px solid var(--jp-border-color3,#e0e0e0);padding:2px 8px;text-align:left;vertical-align:top;";
+
+/// Rows of a tool's table that a card shows.
+const MOST_ROWS: usize = 50;
+
+/// One call of a tool, at whatever stage it is.
+#[derive(Debug, Clone)]
+pub struct ToolCard<'a> {
+    pub tool: &'a str,
+    pub arguments: &'a Value,
+    pub stage: Stage<'a>,
+    /// Shown where a person watches. Unattended runs leave it out, so that two runs of a
+    /// notebook give the same output; the metadata has it either way.
+    pub milliseconds: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Stage<'a> {
+    Running,
+    Done { text: &'a str, display: &'a ToolDisplay },
+    Failed(&'a str),
+    Denied(&'a str),
+}
+
+/// What, with which arguments, the result and how long it took.
+pub fn tool_card(card: &ToolCard<'_>) -> MimeBundle {
+    let (mark, colour, word) = match card.stage {
+        Stage::Running => ("…", "var(--jp-info-color1,#00bcd4)", "running"),
+        Stage::Done { .. } => ("✓", "var(--jp-success-color1,#388e3c)", ""),
+        Stage::Failed(_) => ("✗", "var(--jp-error-color1,#d32f2f)", "failed"),
+        Stage::Denied(_) => ("⊘", "var(--jp-warn-color1,#f57c00)", "denied"),
+    };
+    let time = card.milliseconds.map(duration).unwrap_or_default();
+    let brief = one_line(&brief(card.arguments), 90);
+    let state: Vec<&str> = [word, time.as_str()].into_iter().filter(|part| !part.is_empty()).collect();
+    let state = state.join(" · ");
+    let (body_html, body_plain) = match &card.stage {
+        Stage::Running => (String::new(), String::new()),
+        Stage::Done { text, display } => (display_html(text, display), display_plain(text, display)),
+        Stage::Failed(reason) | Stage::Denied(reason) => {
+            (format!("<pre style=\"{CODE}\">{}</pre>", escape(reason)), (*reason).to_owned())
+        }
+    };
+    let html = format!(
+        "<details style=\"{CARD}\"><summary style=\"cursor:pointer;\"><span style=\"color:{colour};\">{mark}</span> \
+         <b>{tool}</b> <code style=\"background:transparent;color:inherit;\">{brief}</code> \
+         <span style=\"{MUTED}\">{state}</span></summary>{arguments}{body_html}</details>",
+        tool = escape(card.tool),
+        brief = escape(&brief),
+        arguments = arguments_html(card.arguments),
+    );
+    let mut plain = format!("{mark} {}", card.tool);
+    for extra in [brief.as_str(), word] {
+        if !extra.is_empty() {
+            plain.push(' ');
+            plain.push_str(extra);
+        }
+    }
+    for line in body_plain.lines() {
+        plain.push_str("\n  ");
+        plain.push_str(line);
+    }
+    MimeBundle::html(html, plain)
+}
+
+/// What was put before the model for one turn, and what was left out.
+pub fn context_card(items: &[ContextItem]) -> MimeBundle {
+    let kept = items.iter().filter(|item| item.dropped.is_none()).count();
+    let summary = match items.len() - kept {
+        0 => format!("{kept} item{}", plural(kept)),
+        dropped => format!("{kept} item{}, {dropped} left out", plural(kept)),
+    };
+    let html = format!(
+        "<details style=\"{CARD}\"><summary style=\"cursor:pointer;\"><b>context</b> <span style=\"{MUTED}\">{summary}</span></summary>{}</details>",
+        context_rows(items)
+    );
+    MimeBundle::html(html, format!("context: {summary}\n{}", context_plain(items)))
+}
+
+/// The same, opened, for `%context`.
+pub fn context_table(items: &[ContextItem]) -> MimeBundle {
+    MimeBundle::html(context_rows(items), context_plain(items))
+}
+
+/// A plain table of text cells, escaped.
+pub fn table(columns: &[&str], rows: &[Vec<String>]) -> MimeBundle {
+    MimeBundle::html(table_html(columns, rows), table_plain(columns, rows))
+}
+
+/// A block of text as it is, collapsed under a title.
+pub fn folded_text(title: &str, text: &str) -> MimeBundle {
+    let html = format!(
+        "<details style=\"{CARD}\"><summary style=\"cursor:pointer;\"><b>{}</b></summary><pre style=\"{CODE}\">{}</pre></details>",
+        escape(title),
+        escape(text)
+    );
+    MimeBundle::html(html, format!("{title}\n{text}"))
+}
+
+/// `text` where HTML would read it as markup.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// 0.8 s, 12 s, 340 ms.
+pub fn duration(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1000 => format!("{milliseconds} ms"),
+        1000..10_000 => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
+        _ => format!("{} s", milliseconds / 1000),
+    }
+}
+
+fn context_rows(items: &[ContextItem]) -> String {
+    if items.is_empty() {
+        return format!("<div style=\"{MUTED}\">nothing was retrieved</div>");
+    }
+    let rows: Vec<Vec<String>> = items.iter().map(context_row).collect();
+    table_html(&CONTEXT_COLUMNS, &rows)
+}
+
+fn context_plain(items: &[ContextItem]) -> String {
+    let rows: Vec<Vec<String>> = items.iter().map(context_row).collect();
+    table_plain(&CONTEXT_COLUMNS, &rows)
+}
+
+const CONTEXT_COLUMNS: [&str; 6] = ["kind", "item", "origin", "score", "tokens", "used"];
+
+fn context_row(item: &ContextItem) -> Vec<String> {
+    let title = if item.title.is_empty() { &item.text } else { &item.title };
+    vec![
+        item.kind.clone(),
+        one_line(title, 80),
+        item.origin.clone(),
+        item.score.map(|score| format!("{score:.2}")).unwrap_or_default(),
+        item.tokens.to_string(),
+        item.dropped.as_ref().map_or_else(|| "yes".to_owned(), |reason| format!("left out: {reason}")),
+    ]
+}
+
+fn arguments_html(arguments: &Value) -> String {
+    let Some(fields) = arguments.as_object().filter(|fields| !fields.is_empty()) else {
+        return match arguments {
+            Value::Object(_) | Value::Null => String::new(),
+            other => format!("<pre style=\"{CODE}\">{}</pre>", escape(&plain_value(other))),
+        };
+    };
+    fields
+        .iter()
+        .map(|(name, value)| {
+            format!(
+                "<div style=\"{MUTED}\">{}</div><pre style=\"{CODE}\">{}</pre>",
+                escape(name),
+                escape(&plain_value(value))
+            )
+        })
+        .collect()
+}
+
+/// The arguments on one line: a lone argument as it is, several as `name: value`.
+fn brief(arguments: &Value) -> String {
+    match arguments.as_object() {
+        Some(fields) if fields.len() == 1 => fields.values().map(plain_value).collect(),
+        Some(fields) => {
+            let parts: Vec<String> =
+                fields.iter().map(|(name, value)| format!("{name}: {}", plain_value(value))).collect();
+            parts.join(", ")
+        }
+        None if arguments.is_null() => String::new(),
+        None => plain_value(arguments),
+    }
+}
+
+fn plain_value(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn display_html(text: &str, display: &ToolDisplay) -> String {
+    match display {
+        ToolDisplay::Text => format!("<pre style=\"{CODE}\">{}</pre>", escape(text)),
+        ToolDisplay::Code { source, .. } => format!("<pre style=\"{CODE}\">{}</pre>", escape(source)),
+        ToolDisplay::Diff(diff) => format!("<pre style=\"{CODE}\">{}</pre>", diff_html(diff)),
+        ToolDisplay::Table { columns, rows, total_rows } => {
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            let shown = &rows[..rows.len().min(MOST_ROWS)];
+            format!("{}<div style=\"{MUTED}\">{}</div>", table_html(&columns, shown), rows_line(shown.len(), *total_rows))
+        }
+    }
+}
+
+fn display_plain(text: &str, display: &ToolDisplay) -> String {
+    match display {
+        ToolDisplay::Text => text.to_owned(),
+        ToolDisplay::Code { source, .. } => source.clone(),
+        ToolDisplay::Diff(diff) => diff.clone(),
+        ToolDisplay::Table { columns, rows, total_rows } => {
+            let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+            let shown = &rows[..rows.len().min(MOST_ROWS)];
+            format!("{}{}", table_plain(&columns, shown), rows_line(shown.len(), *total_rows))
+        }
+    }
+}
+
+fn rows_line(shown: usize, total: usize) -> String {
+    if shown < total { format!("{shown} of {total} rows") } else { format!("{total} row{}", plural(total)) }
+}
+
+fn diff_html(diff: &str) -> String {
+    let line_html = |line: &str| {
+        let style = match line.as_bytes().first() {
+            Some(b'+') if !line.starts_with("+++") => "color:var(--jp-success-color1,#2e7d32);",
+            Some(b'-') if !line.starts_with("---") => "color:var(--jp-error-color1,#c62828);",
+            Some(b'@') => "color:var(--jp-info-color1,#0097a7);",
+            _ => "",
+        };
+        if style.is_empty() { escape(line) } else { format!("<span style=\"{style}\">{}</span>", escape(line)) }
+    };
+    diff.lines().map(line_html).collect::<Vec<_>>().join("\n")
+}
+
+fn table_html(columns: &[&str], rows: &[Vec<String>]) -> String {
+    let head: String = columns.iter().map(|column| format!("<th style=\"{CELL}{MUTED}\">{}</th>", escape(column))).collect();
+    let body: String = rows
+        .iter()
+        .map(|row| {
+            let cells: String = row.iter().map(|cell| format!("<td style=\"{CELL}\">{}</td>", escape(cell))).collect();
+            format!("<tr>{cells}</tr>")
+        })
+        .collect();
+    format!(
+        "<div style=\"max-height:320px;overflow:auto;\"><table style=\"border-collapse:collapse;margin:4px 0;\">\
+         <thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+}
+
+fn table_plain(columns: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = columns.iter().map(|column| width(column)).collect();
+    for row in rows {
+        for (cell, widest) in row.iter().zip(&mut widths) {
+            *widest = (*widest).max(width(&one_line(cell, 80)));
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = String>| {
+        let padded: Vec<String> =
+            cells.zip(&widths).map(|(cell, widest)| format!("{cell}{}", " ".repeat(widest.saturating_sub(width(&cell))))).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let mut text = line(&mut columns.iter().map(|column| (*column).to_owned()));
+    text.push_str(&line(&mut widths.iter().map(|width| "─".repeat(*width))));
+    for row in rows {
+        text.push_str(&line(&mut row.iter().map(|cell| one_line(cell, 80))));
+    }
+    text
+}
+
+fn width(text: &str) -> usize {
+    unicode_width::UnicodeWidthStr::width(text)
+}
+
+/// Line breaks as spaces, and no longer than `most` characters.
+pub fn one_line(text: &str, most: usize) -> String {
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if joined.chars().count() <= most {
+        return joined;
+    }
+    let short: String = joined.chars().take(most.saturating_sub(1)).collect();
+    format!("{short}…")
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

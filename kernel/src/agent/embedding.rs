@@ -1,0 +1,116 @@
+//! The embedding model, loaded beside everything else and handed to memory.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use codriver_inference::TextEmbedder;
+use codriver_inference::device::DeviceChoice;
+use codriver_memory::{Embedder, Memory};
+
+use crate::session::Interrupt;
+use crate::session::folders::data_folder;
+
+/// Loads the embedder once, when something is first searched for.
+#[derive(Default)]
+pub struct EmbedderLoader {
+    progress: Mutex<Option<Arc<Progress>>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    finished: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl EmbedderLoader {
+    /// Starts loading if there is a model and nobody has yet.
+    pub fn start(&self, memory: &Arc<Memory>) {
+        self.progress(memory);
+    }
+
+    /// Waits until memory can search by meaning, so that the same question finds the same
+    /// things whether it comes early or late. Returns early when interrupted.
+    pub fn wait(&self, memory: &Arc<Memory>, interrupt: &Interrupt) {
+        let progress = self.progress(memory);
+        let mut finished = progress.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*finished && !interrupt.is_set() {
+            (finished, _) = progress
+                .changed
+                .wait_timeout(finished, Duration::from_millis(50))
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn progress(&self, memory: &Arc<Memory>) -> Arc<Progress> {
+        let mut slot = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = slot.get_or_insert_with(|| spawn(Arc::clone(memory)));
+        Arc::clone(progress)
+    }
+}
+
+impl Progress {
+    fn finish(&self) {
+        *self.finished.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+}
+
+fn spawn(memory: Arc<Memory>) -> Arc<Progress> {
+    let progress = Arc::new(Progress::default());
+    let Some(folder) = model_folder() else {
+        progress.finish();
+        return progress;
+    };
+    let other = Arc::clone(&progress);
+    let spawned = thread::Builder::new().name("codriver-embedder".to_owned()).spawn(move || {
+        // Finished even if loading panics: nobody may wait for ever.
+        let _guard = FinishOnDrop(other);
+        if let Err(reason) = load(&folder, &memory) {
+            tracing::warn!("memory searches by words alone: {reason}");
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::warn!("memory searches by words alone: {error}");
+        progress.finish();
+    }
+    progress
+}
+
+struct FinishOnDrop(Arc<Progress>);
+
+impl Drop for FinishOnDrop {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
+fn load(folder: &std::path::Path, memory: &Memory) -> Result<(), String> {
+    let embedder = TextEmbedder::open(folder, DeviceChoice::Cpu).map_err(|error| error.to_string())?;
+    memory.set_embedder(Arc::new(Adapter(embedder))).map_err(|error| error.to_string())
+}
+
+/// `CODRIVER_EMBEDDING_MODEL`, or all-MiniLM-L6-v2 in the user's data folder.
+pub fn model_folder() -> Option<PathBuf> {
+    let chosen = std::env::var_os("CODRIVER_EMBEDDING_MODEL").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = chosen.unwrap_or_else(|| data_folder().join("models").join("all-MiniLM-L6-v2"));
+    folder.join("model.safetensors").is_file().then_some(folder)
+}
+
+/// Memory knows nothing of inference: this is the bridge.
+struct Adapter(TextEmbedder);
+
+impl Embedder for Adapter {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn dimensions(&self) -> usize {
+        self.0.dimensions()
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String> {
+        self.0.embed(texts).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,40 @@
+//! The magics around agents.
+
+mod agent;
+mod context;
+mod memory;
+mod model;
+mod tools;
+
+use crate::cells::Magic;
+use crate::languages::{CellOutcome, CellResult, Completion};
+use crate::session::MimeBundle;
+
+/// `%agent`, `%context`, `%memory`, `%model` and `%tools`.
+pub fn magics() -> Vec<Box<dyn Magic>> {
+    vec![
+        Box::new(agent::Agent),
+        Box::new(context::Context),
+        Box::new(memory::MemoryMagic),
+        Box::new(model::Model),
+        Box::new(tools::Tools),
+    ]
+}
+
+fn shown(bundle: MimeBundle) -> CellResult {
+    Ok(CellOutcome { result: Some(bundle), ..CellOutcome::default() })
+}
+
+fn said(text: impl Into<String>) -> CellResult {
+    shown(MimeBundle::plain(text))
+}
+
+fn completions<'a>(names: impl IntoIterator<Item = &'a str>, kind: &str) -> Vec<Completion> {
+    names.into_iter().map(|name| Completion { text: name.to_owned(), kind: kind.to_owned() }).collect()
+}
+
+/// The first word and what follows it.
+fn split_word(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
+}

@@ -1,0 +1,190 @@
+//! `%%agent`: ask; `%agent list | use | reset | history`: whom.
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use codriver_tools::nearest;
+
+use super::{completions, said, shown, split_word};
+use crate::agent::{TurnOptions, memory_error, run_turn};
+use crate::cells::{Invocation, Magic, MagicKind};
+use crate::languages::{CellContext, CellError, CellOutcome, CellResult, Completion};
+use crate::render::cards;
+use crate::session::Session;
+
+const MOST_HISTORY: usize = 20;
+
+pub(super) struct Agent;
+
+impl Magic for Agent {
+    fn name(&self) -> &'static str {
+        "agent"
+    }
+
+    fn kind(&self) -> MagicKind {
+        MagicKind::Both
+    }
+
+    fn command(&self) -> Command {
+        Command::new("agent")
+            .about("Asks an agent; the request stands on the line or below it")
+            .after_help(
+                "%%agent [FLAGS] [NAME] [REQUEST], the request going on below the line.\n\
+                 NAME is an agent (%agent list); without one, the current agent answers.\n\n\
+                 %agent list           all agents\n\
+                 %agent use NAME       who answers from now on\n\
+                 %agent reset [NAME]   forget this conversation (the record stays)\n\
+                 %agent history [N]    the last N requests and answers",
+            )
+            .arg(value("model", "MODEL", value_parser!(String), "Asks this model: `starter`, a folder, or http://host:port/v1#name").short('m'))
+            .arg(value("tools", "A,B", value_parser!(String), "Offers only these tools (%tools); `none` for none"))
+            .arg(value("max-turns", "N", value_parser!(usize), "Model calls before giving up"))
+            .arg(value("max-tokens", "N", value_parser!(usize), "Tokens of one answer"))
+            .arg(value("temperature", "T", value_parser!(f32), "0 gives the same answer each time [default: 0]"))
+            .arg(value("seed", "S", value_parser!(u64), "Makes sampling repeatable [default: 0]"))
+            .arg(
+                Arg::new("no-memory")
+                    .long("no-memory")
+                    .action(ArgAction::SetTrue)
+                    .help("Tells the model nothing remembered, earlier turns included"),
+            )
+    }
+
+    fn takes_text(&self) -> bool {
+        true
+    }
+
+    fn run(&self, invocation: &Invocation, session: &mut Session, context: &CellContext) -> CellResult {
+        if let Some(problem) = session.agents.problem.take() {
+            context.output.stderr(format!("your agents are left out: {problem}\n"));
+        }
+        let body_is_empty = invocation.body.as_deref().is_none_or(|body| body.trim().is_empty());
+        if body_is_empty && let Some(outcome) = manage(&invocation.text, session) {
+            return outcome;
+        }
+        let mut options = options(&invocation.matches)?;
+        let whole = invocation.whole_text();
+        let (first, rest) = split_word(&invocation.text);
+        let request = match session.agents.definitions.get(first) {
+            Some(agent) => {
+                options.agent = Some(agent.name.clone());
+                Invocation { text: rest.to_owned(), ..invocation.clone() }.whole_text()
+            }
+            None => whole,
+        };
+        run_turn(session, &options, &request, context)?;
+        Ok(CellOutcome::default())
+    }
+
+    fn complete(&self, argument_prefix: &str, session: &Session) -> Vec<Completion> {
+        match previous_word(argument_prefix) {
+            "--model" | "-m" => super::model::completions(session),
+            "--tools" => super::tools::completions(session),
+            "use" | "reset" => completions(session.agents.definitions.names(), "agent"),
+            "" => {
+                let commands = ["list", "use", "reset", "history"];
+                completions(session.agents.definitions.names().chain(commands), "agent")
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn value(name: &'static str, value_name: &'static str, parser: impl Into<ValueParser>, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value_name).value_parser(parser).help(help)
+}
+
+fn options(matches: &ArgMatches) -> Result<TurnOptions, CellError> {
+    let temperature = matches.get_one::<f32>("temperature").copied();
+    if temperature.is_some_and(|temperature| !(0.0..=5.0).contains(&temperature)) {
+        return Err(CellError::new("UsageError", "--temperature takes a number from 0 to 5"));
+    }
+    let tools = matches.get_one::<String>("tools").map(|names| {
+        names.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none").map(str::to_owned).collect()
+    });
+    Ok(TurnOptions {
+        model: matches.get_one::<String>("model").cloned(),
+        tools,
+        max_turns: matches.get_one::<usize>("max-turns").copied(),
+        max_tokens: matches.get_one::<usize>("max-tokens").copied(),
+        temperature,
+        seed: matches.get_one::<u64>("seed").copied(),
+        no_memory: matches.get_flag("no-memory"),
+        ..TurnOptions::default()
+    })
+}
+
+/// The subcommands; `None` where the words are a request that only starts like one.
+fn manage(text: &str, session: &mut Session) -> Option<CellResult> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words.as_slice() {
+        ["list"] => Some(list(session)),
+        ["use", name] => Some(switch(name, session)),
+        ["reset"] => {
+            let current = session.agents.current.clone();
+            Some(reset(&current, session))
+        }
+        ["reset", name] if session.agents.definitions.get(name).is_some() => Some(reset(name, session)),
+        ["history"] => Some(history(MOST_HISTORY, session)),
+        ["history", count] => count.parse().ok().map(|count| history(count, session)),
+        _ => None,
+    }
+}
+
+fn list(session: &Session) -> CellResult {
+    let agents = &session.agents;
+    let rows: Vec<Vec<String>> = agents
+        .definitions
+        .all()
+        .iter()
+        .map(|agent| {
+            let current = if agent.name == agents.current { "●" } else { "" };
+            vec![
+                current.to_owned(),
+                agent.name.clone(),
+                agent.description.clone(),
+                agent.model.clone().unwrap_or_else(|| "current".to_owned()),
+                agent.tools.join(", "),
+            ]
+        })
+        .collect();
+    shown(cards::table(&["", "agent", "what it does", "model", "tools"], &rows))
+}
+
+fn switch(name: &str, session: &mut Session) -> CellResult {
+    let definitions = &session.agents.definitions;
+    let Some(agent) = definitions.get(name) else {
+        let hint = nearest(name, definitions.names()).map(|near| format!(" Did you mean {near:?}?")).unwrap_or_default();
+        return Err(CellError::new("AgentError", format!("there is no agent {name:?}.{hint} %agent list shows all of them")));
+    };
+    let name = agent.name.clone();
+    session.agents.current = name.clone();
+    said(format!("{name} answers from now on"))
+}
+
+fn reset(name: &str, session: &mut Session) -> CellResult {
+    let had = session.agents.reset(name)?;
+    said(if had {
+        format!("the conversation with {name} starts anew")
+    } else {
+        format!("there is no conversation with {name} yet")
+    })
+}
+
+fn history(count: usize, session: &Session) -> CellResult {
+    let agents = &session.agents;
+    let Some(conversation) = agents.conversations.get(&agents.current) else {
+        return said(format!("nothing was said to {} in this session", agents.current));
+    };
+    let turns = session.memory.turns(conversation, count).map_err(|error| memory_error(&error))?;
+    let rows: Vec<Vec<String>> = turns
+        .into_iter()
+        .map(|stored| vec![stored.turn.request, cards::one_line(&stored.turn.answer, 300), stored.turn.model])
+        .collect();
+    shown(cards::table(&["request", "answer", "model"], &rows))
+}
+
+/// The last word that is complete.
+fn previous_word(prefix: &str) -> &str {
+    let complete = prefix.rfind(char::is_whitespace).map_or("", |end| &prefix[..end]);
+    complete.split_whitespace().last().unwrap_or_default()
+}

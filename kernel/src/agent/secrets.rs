@@ -1,0 +1,91 @@
+//! Keys: where they come from, and that they never come out.
+
+use std::path::Path;
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// Looked for in this order, in the environment and then in the workspace's `.env`.
+const NAMES: [&str; 2] = ["CODRIVER_API_KEY", "OPENAI_API_KEY"];
+
+/// What stands in a key's place wherever it would have been shown.
+const MASK: &str = "[key]";
+
+/// Shorter values are not worth hiding: they would blank out ordinary words.
+const SHORTEST: usize = 8;
+
+/// The keys this process knows. The first is the one that is sent.
+#[derive(Default)]
+pub struct Secrets {
+    keys: Vec<SecretString>,
+}
+
+impl Secrets {
+    /// Reads the environment and `.env`, without putting anything into the environment:
+    /// a shell cell must not inherit a key from there.
+    pub fn read(workspace: &Path) -> Self {
+        let from_environment = NAMES.iter().filter_map(|name| std::env::var(name).ok());
+        let file: Vec<(String, String)> = dotenvy::from_path_iter(workspace.join(".env"))
+            .map(|lines| lines.filter_map(Result::ok).collect())
+            .unwrap_or_default();
+        let from_file = NAMES
+            .iter()
+            .filter_map(|name| file.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()));
+        let keys = from_environment
+            .chain(from_file)
+            .map(|key| key.trim().to_owned())
+            .filter(|key| !key.is_empty())
+            .map(SecretString::from)
+            .collect();
+        Self { keys }
+    }
+
+    /// The key for remote models.
+    pub fn key(&self) -> Option<&SecretString> {
+        self.keys.first()
+    }
+
+    /// `text` with every key blanked out.
+    pub fn redact(&self, text: &str) -> String {
+        let mut clean = text.to_owned();
+        for key in self.worth_hiding() {
+            if clean.contains(key) {
+                clean = clean.replace(key, MASK);
+            }
+        }
+        clean
+    }
+
+    /// [`Secrets::redact`] for a text that goes on: the beginning of a key at its end is
+    /// held back as well.
+    pub fn redact_unfinished(&self, text: &str) -> String {
+        let mut clean = self.redact(text);
+        for key in self.worth_hiding() {
+            let partial = key.char_indices().rev().map(|(end, _)| &key[..end]);
+            let held = partial.take_while(|part| part.len() >= SHORTEST / 2).find(|part| clean.ends_with(part));
+            if let Some(part) = held {
+                clean.truncate(clean.len() - part.len());
+            }
+        }
+        clean
+    }
+
+    fn worth_hiding(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(ExposeSecret::expose_secret).filter(|key| key.len() >= SHORTEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Secrets;
+
+    #[test]
+    fn a_key_in_env_file_is_found_and_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        fs_err::write(folder.path().join(".env"), "# mine\nCODRIVER_API_KEY=\"sk-abcdef0123456789\"\n").unwrap();
+        let secrets = Secrets::read(folder.path());
+        assert!(secrets.key().is_some());
+        assert_eq!(secrets.redact("the key is sk-abcdef0123456789."), "the key is [key].");
+        assert_eq!(secrets.redact_unfinished("the key is sk-abcdef01"), "the key is ");
+        assert_eq!(secrets.redact_unfinished("ask"), "ask");
+    }
+}

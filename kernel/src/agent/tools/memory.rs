@@ -1,0 +1,100 @@
+//! `remember` and `recall`: what outlives the notebook.
+
+use codriver_memory::Scope;
+use codriver_tools::{Effect, Tool, ToolContext, ToolDisplay, ToolError, ToolOutput, ToolSpecification};
+use serde_json::{Value, json};
+
+use super::{SessionParts, text_argument};
+
+const MOST_HITS: usize = 5;
+
+pub(super) struct Remember {
+    parts: SessionParts,
+    specification: ToolSpecification,
+}
+
+impl Remember {
+    pub(super) fn new(parts: &SessionParts) -> Self {
+        Self {
+            parts: parts.clone(),
+            specification: ToolSpecification {
+                name: "remember",
+                description: "Keeps a fact for later conversations, in this notebook and others.",
+                parameters: one_text("text", "the fact, in a sentence that stands on its own"),
+                effect: Effect::Memory,
+            },
+        }
+    }
+}
+
+impl Tool for Remember {
+    fn specification(&self) -> &ToolSpecification {
+        &self.specification
+    }
+
+    fn run(&self, arguments: &Value, _context: &ToolContext) -> Result<ToolOutput, ToolError> {
+        let text = text_argument(arguments, "text").trim();
+        if text.is_empty() {
+            return Err(ToolError::Failed("there is nothing to remember: the text is empty".to_owned()));
+        }
+        self.parts
+            .memory
+            .remember(text, Scope::Global, &self.parts.source)
+            .map_err(|error| ToolError::Failed(error.to_string()))?;
+        Ok(ToolOutput { text: format!("remembered: {text}"), display: ToolDisplay::Text })
+    }
+}
+
+pub(super) struct Recall {
+    parts: SessionParts,
+    specification: ToolSpecification,
+}
+
+impl Recall {
+    pub(super) fn new(parts: &SessionParts) -> Self {
+        Self {
+            parts: parts.clone(),
+            specification: ToolSpecification {
+                name: "recall",
+                description: "Searches what was remembered and said earlier, here and in other notebooks.",
+                parameters: one_text("query", "what to look for"),
+                effect: Effect::Read,
+            },
+        }
+    }
+}
+
+impl Tool for Recall {
+    fn specification(&self) -> &ToolSpecification {
+        &self.specification
+    }
+
+    fn run(&self, arguments: &Value, _context: &ToolContext) -> Result<ToolOutput, ToolError> {
+        let query = text_argument(arguments, "query");
+        let hits =
+            self.parts.memory.search(query, MOST_HITS).map_err(|error| ToolError::Failed(error.to_string()))?;
+        if hits.is_empty() {
+            return Ok(ToolOutput { text: "nothing found".to_owned(), display: ToolDisplay::Text });
+        }
+        let lines: Vec<String> = hits
+            .iter()
+            .map(|hit| if hit.title.is_empty() { hit.text.clone() } else { format!("{}: {}", hit.title, hit.text) })
+            .collect();
+        let rows = hits
+            .iter()
+            .zip(&lines)
+            .map(|(hit, line)| vec![hit.kind.to_owned(), line.clone(), hit.origin.clone(), format!("{:.2}", hit.score)])
+            .collect();
+        let columns = ["kind", "text", "origin", "score"].map(str::to_owned).to_vec();
+        Ok(ToolOutput { text: lines.join("\n"), display: ToolDisplay::Table { columns, rows, total_rows: hits.len() } })
+    }
+}
+
+fn one_text(name: &str, description: &str) -> Value {
+    json!({
+        "type": "object",
+        "properties": { name: { "type": "string", "description": description } },
+        "required": [name],
+        "additionalProperties": false,
+    })
+}

@@ -1,0 +1,73 @@
+//! A turn as memory keeps it.
+
+use codriver_inference::{Message, Role};
+use codriver_memory::{MemoryError, NewMessage, NewTurn};
+use serde_json::{Value, json};
+
+use super::{Ending, Turn};
+
+impl Turn<'_> {
+    /// Durable when it returns: request, everything said, context, prompts, tokens, times.
+    pub(super) fn record(&self, request: &str, ending: &Ending, milliseconds: u64) -> Result<(), MemoryError> {
+        let Some(conversation) = &self.plan.conversation else { return Ok(()) };
+        // The request itself is the last message that was there before the model spoke.
+        let said = self.plan.chat.messages.iter().skip(self.first_said.saturating_sub(1));
+        let mut messages: Vec<NewMessage> = said.map(|message| self.message(message)).collect();
+        let (answer, state) = match ending {
+            Ending::Answered | Ending::Call(_) => (self.answer.clone(), None),
+            Ending::Interrupted => (noted(&self.answer, "interrupted"), Some("interrupted")),
+            Ending::Failed { reason, .. } => (noted(&self.answer, &format!("failed: {reason}")), Some("failed")),
+        };
+        if let Some(state) = state {
+            messages.push(NewMessage {
+                role: "assistant".to_owned(),
+                content: answer.clone(),
+                json: Some(json!({ "ended": state })),
+            });
+        }
+        let turn = NewTurn {
+            conversation: conversation.clone(),
+            request: request.to_owned(),
+            answer,
+            model: self.plan.model.name().to_owned(),
+            messages,
+            context: self.plan.retrieved.items.clone(),
+            prompt_tokens: self.usage.prompt_tokens,
+            completion_tokens: self.usage.completion_tokens,
+            milliseconds,
+            prompt: self.whole_prompt(),
+        };
+        self.memory.append_turn(&turn).map(drop)
+    }
+
+    /// The prompts of all model calls of the turn, each to the letter.
+    fn whole_prompt(&self) -> String {
+        match self.prompts.as_slice() {
+            [(prompt, _)] => prompt.clone(),
+            prompts => {
+                let numbered = prompts.iter().enumerate();
+                let parts: Vec<String> = numbered
+                    .map(|(index, (prompt, tokens))| format!("=== model call {} ({tokens} tokens) ===\n{prompt}", index + 1))
+                    .collect();
+                parts.join("\n")
+            }
+        }
+    }
+
+    fn message(&self, message: &Message) -> NewMessage {
+        let role = match message.role {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::Tool => "tool",
+        };
+        let content = self.secrets.redact(&message.content);
+        let clean = Message { content: content.clone(), ..message.clone() };
+        let json: Option<Value> = serde_json::to_value(&clean).ok();
+        NewMessage { role: role.to_owned(), content, json }
+    }
+}
+
+fn noted(answer: &str, note: &str) -> String {
+    if answer.trim().is_empty() { format!("[{note}]") } else { format!("{}\n\n[{note}]", answer.trim_end()) }
+}
