@@ -5,6 +5,18 @@
 //! file writes to a journal instead, which the next holder merges. Search is exact cosine and
 //! BM25 over an index that is a cache of the databases and nothing more.
 
+mod embedder;
+mod error;
+mod event;
+mod index;
+mod journal;
+mod knowledge;
+mod known_facts;
+mod memory;
 pub mod records;
+mod store;
 
+pub use embedder::Embedder;
+pub use error::MemoryError;
+pub use memory::Memory;
 pub use records::*;

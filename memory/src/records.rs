@@ -257,6 +257,22 @@ pub struct Hit {
     pub bm25: Option<f32>,
 }
 
+/// What a search leaves out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchOptions {
+    /// Only these kinds (`fact`, `chunk`, `message`); all when empty.
+    pub kinds: Vec<&'static str>,
+    /// Not what was said here: the agent has it in its window already.
+    pub without_conversation: Option<ConversationId>,
+}
+
+impl SearchOptions {
+    pub(crate) fn admits(&self, kind: &str, origin: &str) -> bool {
+        let excluded = |id: &ConversationId| kind == "message" && id.as_str() == origin;
+        (self.kinds.is_empty() || self.kinds.contains(&kind)) && !self.without_conversation.as_ref().is_some_and(excluded)
+    }
+}
+
 /// What memory holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {

@@ -1,0 +1,12 @@
+//! What memory asks of an embedding model.
+
+/// Texts to vectors, such that close meaning is a small angle.
+pub trait Embedder: Send + Sync {
+    /// Vectors are kept by this name: another model, another name.
+    fn name(&self) -> &str;
+
+    fn dimensions(&self) -> usize;
+
+    /// One vector a text, in order.
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String>;
+}

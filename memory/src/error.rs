@@ -1,0 +1,55 @@
+//! What can go wrong, in words a person can act on.
+
+/// Why memory could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    #[error("cannot keep memory in {path}: {reason}. Make the folder writable, free some space, or choose another place for memory")]
+    Unwritable { path: String, reason: String },
+    #[error(
+        "{path} cannot be read as Codriver's memory: {reason}. Nothing was changed. To start with an empty memory, \
+         move it aside: mv '{path}' '{path}.damaged' (and '{path}.wal', if there is one, to '{path}.damaged.wal')"
+    )]
+    Unreadable { path: String, reason: String },
+    #[error(
+        "{path} was written by a newer Codriver (memory schema {found}, this one knows up to {known}). Nothing was changed. \
+         Update Codriver, or choose another place for memory"
+    )]
+    NewerSchema { path: String, found: u32, known: u32 },
+    #[error("{path} could not be brought from memory schema {from} to {to}: {reason}. It was left as it was")]
+    Migration { path: String, from: u32, to: u32, reason: String },
+    #[error("memory ({path}): {reason}")]
+    Database { path: String, reason: String },
+    #[error("the memory journal {path} could not be written: {reason}. Free some space or make the folder writable; what was acknowledged before is safe")]
+    Journal { path: String, reason: String },
+    #[error("memory knows no {what} {id}")]
+    Unknown { what: &'static str, id: String },
+    #[error("{prefix:?} is the beginning of {} facts ({}); type more of it", matches.len(), matches.join(", "))]
+    Ambiguous { prefix: String, matches: Vec<String> },
+    #[error("an empty text cannot be remembered")]
+    EmptyFact,
+    #[error("the embedding model failed: {0}. Search goes on by words alone")]
+    Embedder(String),
+}
+
+impl MemoryError {
+    /// Sorts what DuckDB said about the database at `path`.
+    pub(crate) fn from_database(path: &str, error: &duckdb::Error) -> Self {
+        let reason = first_line(&error.to_string());
+        let path = path.to_owned();
+        let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+        if says(&["No space left", "File too large", "Permission denied", "Read-only file system", "Disk quota"]) {
+            Self::Unwritable { path, reason }
+        } else if says(&["not a valid DuckDB", "orrupt", "checksum", "version number", "Serialization Error"]) {
+            Self::Unreadable { path, reason }
+        } else if says(&["database has been invalidated"]) {
+            let reason = format!("{reason}. Restart the kernel; what was acknowledged before is safe");
+            Self::Database { path, reason }
+        } else {
+            Self::Database { path, reason }
+        }
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,191 @@
+//! Where a process writes while another one holds the database: a file of its own, one JSON
+//! line a change, synced before it is acknowledged, merged by the next holder.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use fs_err::os::unix::fs::OpenOptionsExt;
+use fs_err::{File, OpenOptions};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::error::MemoryError;
+use crate::event::{Entry, Event};
+use crate::store::Store;
+
+/// Of the lines. A journal with a newer one is left for a newer Codriver.
+const FORMAT: u32 = 1;
+
+/// This process' journal. Its lock tells a merger that more may come.
+pub(crate) struct Journal {
+    file: File,
+    path: PathBuf,
+    /// Of whole lines.
+    length: u64,
+}
+
+#[derive(Serialize)]
+struct WrittenLine<'a> {
+    format: u32,
+    at: i64,
+    change: &'a Event,
+}
+
+#[derive(Deserialize)]
+struct LineFormat {
+    format: u32,
+}
+
+#[derive(Deserialize)]
+struct ReadLine {
+    at: i64,
+    change: Event,
+}
+
+impl Journal {
+    pub fn create(database: &Path) -> Result<Self, MemoryError> {
+        loop {
+            let path = beside(database, &format!("journal-{}.jsonl", Uuid::new_v4()));
+            let attempt = || {
+                let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+                file.lock()?;
+                // A merger may have taken the empty file for an abandoned one before the lock.
+                let still_there = fs_err::metadata(&path).is_ok_and(|found| {
+                    file.metadata().is_ok_and(|own| own.ino() == found.ino() && own.dev() == found.dev())
+                });
+                if let Some(folder) = path.parent() {
+                    File::open(folder)?.sync_all()?;
+                }
+                Ok(still_there.then_some(file))
+            };
+            let created: std::io::Result<Option<File>> = attempt();
+            if let Some(file) = created.map_err(|error| failure(&path, &error))? {
+                return Ok(Self { file, path, length: 0 });
+            }
+        }
+    }
+
+    /// Durable when it returns.
+    pub fn append(&mut self, entry: &Entry) -> Result<(), MemoryError> {
+        let line = WrittenLine { format: FORMAT, at: entry.at, change: &entry.event };
+        let mut bytes = serde_json::to_vec(&line).map_err(|error| failure(&self.path, &error.into()))?;
+        bytes.push(b'\n');
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            self.discard_partial_line();
+            return Err(failure(&self.path, &error));
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// What was not acknowledged must not run into the next line.
+    fn discard_partial_line(&mut self) {
+        let position = SeekFrom::Start(self.length);
+        if let Err(error) = self.file.set_len(self.length).and_then(|()| self.file.seek(position)) {
+            tracing::warn!(%error, "a partial line stays in the memory journal");
+        }
+    }
+}
+
+/// Merges every journal beside `database` and deletes those whose writers are gone.
+/// Returns how many remain. A journal that cannot be read never keeps memory from opening.
+pub(crate) fn merge_all(database: &Path, store: &mut Store) -> Result<usize, MemoryError> {
+    let journals = find(database)?;
+    let mut pending = 0;
+    for path in &journals {
+        match merge(path, store) {
+            Ok(Remains::Nothing) => {}
+            Ok(Remains::Journal) => pending += 1,
+            Err(error) => {
+                tracing::warn!(journal = %path.display(), %error, "a memory journal was not merged");
+                pending += 1;
+            }
+        }
+    }
+    Ok(pending)
+}
+
+enum Remains {
+    Nothing,
+    Journal,
+}
+
+fn merge(path: &Path, store: &mut Store) -> Result<Remains, MemoryError> {
+    let read = |offset: u64| {
+        let mut file = File::open(path)?;
+        // Before reading: once the lock is ours, nothing more is written.
+        let abandoned = file.try_lock().is_ok();
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_to_end(&mut bytes)?;
+        Ok((file, abandoned, bytes))
+    };
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let offset = store.merged_bytes(&name)?;
+    let (_lock, abandoned, bytes) = read(offset).map_err(|error: std::io::Error| failure(path, &error))?;
+
+    let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let mut entries = Vec::new();
+    let mut damaged = 0_usize;
+    for line in bytes[..complete].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        if serde_json::from_slice::<LineFormat>(line).is_ok_and(|line| line.format > FORMAT) {
+            tracing::warn!(journal = %path.display(), "written by a newer Codriver; left for it");
+            return Ok(Remains::Journal);
+        }
+        match serde_json::from_slice::<ReadLine>(line) {
+            Ok(line) => entries.push(Entry { at: line.at, event: line.change }),
+            Err(_) => damaged += 1,
+        }
+    }
+    if !entries.is_empty() {
+        store.merge_journal(&name, offset + complete as u64, &entries)?;
+    }
+    if damaged > 0 {
+        tracing::warn!(journal = %path.display(), lines = damaged, "damaged lines in a memory journal were skipped");
+    }
+    if !abandoned {
+        return Ok(Remains::Journal);
+    }
+    if complete < bytes.len() {
+        tracing::warn!(journal = %path.display(), "the unfinished last line of a memory journal was ignored");
+    }
+    let done = if damaged > 0 { fs_err::rename(path, path.with_extension("jsonl.damaged")) } else { fs_err::remove_file(path) };
+    done.map_err(|error| failure(path, &error))?;
+    Ok(Remains::Nothing)
+}
+
+/// In the order they were begun, as far as the file system tells.
+fn find(database: &Path) -> Result<Vec<PathBuf>, MemoryError> {
+    let (Some(folder), Some(prefix)) = (database.parent(), beside(database, "journal-").file_name().map(ToOwned::to_owned)) else {
+        return Ok(Vec::new());
+    };
+    let prefix = prefix.to_string_lossy().into_owned();
+    let list = || {
+        let mut found = Vec::new();
+        for entry in fs_err::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&prefix) && name.ends_with(".jsonl") {
+                found.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        Ok(found)
+    };
+    let mut found = list().map_err(|error: std::io::Error| failure(folder, &error))?;
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// `memory.duckdb` -> `memory.duckdb.SUFFIX`
+pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn failure(path: &Path, error: &std::io::Error) -> MemoryError {
+    MemoryError::Journal { path: path.display().to_string(), reason: error.to_string() }
+}

@@ -1,0 +1,53 @@
+//! The facts the holder of the database knows, in a file beside it, so that a second process
+//! can recall them too. A cache: rewritten from the database, never read back into it.
+
+use std::io::Write;
+use std::path::Path;
+
+use fs_err::OpenOptions;
+use fs_err::os::unix::fs::OpenOptionsExt;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Entry, Event};
+use crate::journal::beside;
+use crate::records::{Fact, FactId};
+
+#[derive(Serialize, Deserialize)]
+struct KnownFact {
+    id: FactId,
+    text: String,
+    source: String,
+    at: i64,
+}
+
+/// Replaces the file as a whole, so that a reader never sees half of it.
+pub(crate) fn write(database: &Path, facts: &[Fact]) {
+    let attempt = || {
+        let mut bytes = Vec::new();
+        for fact in facts {
+            let at = fact.created_at.timestamp_micros();
+            let known = KnownFact { id: fact.id.clone(), text: fact.text.clone(), source: fact.source.clone(), at };
+            serde_json::to_writer(&mut bytes, &known)?;
+            bytes.push(b'\n');
+        }
+        let new = beside(database, "facts.jsonl.new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&bytes)?;
+        fs_err::rename(&new, beside(database, "facts.jsonl"))
+    };
+    if let Err(error) = attempt() {
+        let error: std::io::Error = error;
+        tracing::warn!(%error, "other notebooks will not see the newest facts");
+    }
+}
+
+/// The facts as changes to an empty database; nothing where there is no such file.
+pub(crate) fn read(database: &Path) -> Vec<Entry> {
+    let text = fs_err::read_to_string(beside(database, "facts.jsonl")).unwrap_or_default();
+    let facts = text.lines().filter_map(|line| serde_json::from_str::<KnownFact>(line).ok());
+    let entry = |fact: KnownFact| {
+        let event = Event::FactRemembered { id: fact.id, text: fact.text, source: fact.source };
+        Entry { at: fact.at, event }
+    };
+    facts.map(entry).collect()
+}

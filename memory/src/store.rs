@@ -1,0 +1,166 @@
+//! The databases: one file a user, one in memory a notebook's run.
+
+use std::path::{Path, PathBuf};
+
+use duckdb::{Config, Connection, params};
+
+use crate::error::MemoryError;
+use crate::event::Entry;
+use crate::store::schema::MIGRATIONS;
+
+mod apply;
+pub(crate) mod lock;
+mod read;
+pub(crate) mod schema;
+
+/// A database with the schema of [`schema::MIGRATIONS`].
+pub(crate) struct Store {
+    connection: Connection,
+    file: Option<PathBuf>,
+    /// What errors call it.
+    name: String,
+}
+
+/// Why a database file could not be opened.
+pub(crate) enum OpenFailure {
+    /// A process that is not Codriver holds the file.
+    Busy(String),
+    Failed(MemoryError),
+}
+
+impl Store {
+    /// Opens or creates the file and brings its schema up to date.
+    pub fn open(file: &Path) -> Result<Self, OpenFailure> {
+        let name = file.display().to_string();
+        let connection = settings().and_then(|config| Connection::open_with_flags(file, config)).map_err(|error| {
+            match lock_holder(&error.to_string()) {
+                Some(holder) => OpenFailure::Busy(holder),
+                None => OpenFailure::Failed(MemoryError::from_database(&name, &error)),
+            }
+        })?;
+        let mut store = Self { connection, file: Some(file.to_owned()), name };
+        store.prepare().map_err(OpenFailure::Failed)?;
+        store.restrict_permissions().map_err(OpenFailure::Failed)?;
+        Ok(store)
+    }
+
+    pub fn in_memory() -> Result<Self, MemoryError> {
+        let name = "in memory".to_owned();
+        let connection = settings()
+            .and_then(Connection::open_in_memory_with_flags)
+            .map_err(|error| MemoryError::from_database(&name, &error))?;
+        let mut store = Self { connection, file: None, name };
+        store.prepare()?;
+        Ok(store)
+    }
+
+    /// All of `entries`, or none; durable when it returns.
+    pub fn commit(&mut self, entries: &[Entry]) -> Result<(), MemoryError> {
+        let outcome = self.in_transaction(|connection| {
+            entries.iter().try_for_each(|entry| apply::apply(connection, entry))
+        });
+        outcome.and_then(|()| self.restrict_permissions())
+    }
+
+    /// Applies a journal's entries and notes how far it was read, in one transaction.
+    pub fn merge_journal(&mut self, journal: &str, merged_bytes: u64, entries: &[Entry]) -> Result<(), MemoryError> {
+        self.in_transaction(|connection| {
+            entries.iter().try_for_each(|entry| apply::apply(connection, entry))?;
+            connection.execute("DELETE FROM journals WHERE name = ?", params![journal])?;
+            let merged_bytes = i64::try_from(merged_bytes).unwrap_or(i64::MAX);
+            connection.execute("INSERT INTO journals VALUES (?, ?)", params![journal, merged_bytes]).map(drop)
+        })
+    }
+
+    /// Keeps `vectors` (by content) for `model`; an empty one says that the model gave none.
+    pub fn add_vectors(&mut self, model: &str, vectors: &[(String, Vec<f32>)]) -> Result<(), MemoryError> {
+        if vectors.is_empty() {
+            return Ok(());
+        }
+        self.in_transaction(|connection| {
+            let mut insert = connection.prepare_cached("INSERT INTO embeddings VALUES (?, ?, ?)")?;
+            for (content, vector) in vectors {
+                let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+                insert.execute(params![content, model, bytes])?;
+            }
+            Ok(())
+        })
+    }
+
+    pub fn remove_vectors(&mut self, contents: &[String]) -> Result<(), MemoryError> {
+        if contents.is_empty() {
+            return Ok(());
+        }
+        self.in_transaction(|connection| {
+            let mut delete = connection.prepare_cached("DELETE FROM embeddings WHERE content = ?")?;
+            contents.iter().try_for_each(|content| delete.execute(params![content]).map(drop))
+        })
+    }
+
+    /// Tools that were running when the last holder of the file ended will not report back.
+    pub fn close_lost_tool_runs(&mut self) -> Result<(), MemoryError> {
+        self.in_transaction(|connection| {
+            let update = "UPDATE tool_runs SET status = 'lost', result = 'the kernel ended before the tool did' WHERE status = 'running'";
+            connection.execute(update, []).map(drop)
+        })
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        let length = |path: &Path| fs_err::metadata(path).map_or(0, |metadata| metadata.len());
+        self.file.as_deref().map_or(0, |file| length(file) + length(&log_of(file)))
+    }
+
+    fn prepare(&mut self) -> Result<(), MemoryError> {
+        schema::migrate(&mut self.connection, &self.name, MIGRATIONS)?;
+        let lock = "SET lock_configuration = true";
+        self.connection.execute_batch(lock).map_err(|error| self.explain(&error))
+    }
+
+    fn in_transaction(&mut self, work: impl FnOnce(&Connection) -> duckdb::Result<()>) -> Result<(), MemoryError> {
+        let outcome = self.connection.transaction().and_then(|transaction| {
+            work(&transaction)?;
+            transaction.commit()
+        });
+        outcome.map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &duckdb::Error) -> MemoryError {
+        MemoryError::from_database(&self.name, error)
+    }
+
+    /// DuckDB makes its files by the umask, and the log anew after each checkpoint.
+    fn restrict_permissions(&self) -> Result<(), MemoryError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        lock::make_private(file)?;
+        lock::make_private(&log_of(file))
+    }
+}
+
+/// The write-ahead log beside a database file.
+fn log_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".wal");
+    PathBuf::from(name)
+}
+
+/// No extension is fetched, no other file is read, and little is spent on idle threads.
+fn settings() -> duckdb::Result<Config> {
+    Config::default()
+        .enable_external_access(false)?
+        .enable_autoload_extension(false)?
+        .with("autoinstall_known_extensions", "false")?
+        .with("allow_community_extensions", "false")?
+        .with("memory_limit", "1GB")?
+        .threads(2)
+}
+
+/// What DuckDB says when another process has the file: `... Conflicting lock is held in
+/// /usr/bin/duckdb (PID 42). See also ...`.
+fn lock_holder(message: &str) -> Option<String> {
+    if !message.contains("Could not set lock on file") {
+        return None;
+    }
+    let holder = message.split("Conflicting lock is held in ").nth(1).and_then(|rest| rest.split(". ").next());
+    Some(holder.unwrap_or("another process").trim().to_owned())
+}

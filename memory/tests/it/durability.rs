@@ -1,0 +1,197 @@
+//! What was acknowledged survives kill -9, whenever it comes.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::Child;
+use std::time::Duration;
+
+use codriver_memory::{ConversationId, Memory, Mode, NewToolRun, Scope};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::{folder, helper, helper_path, turn};
+
+/// The helper: writes until it is killed, and says what it was told is safe.
+#[test]
+fn helper_writes_until_killed() {
+    let Some(path) = helper_path() else { return };
+    let memory = Memory::open(&path, None).unwrap();
+    let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
+    acknowledge("conversation", conversation.as_str(), "");
+    // Large enough that some rounds end in the middle of a checkpoint (each 16 MB of log).
+    let filler = "0123456789abcdef".repeat(4096);
+    for number in 0.. {
+        let run = NewToolRun { conversation: conversation.clone(), tool: "sql".into(), arguments: json!({"n": number}), policy: "allowed".into() };
+        let id = memory.start_tool_run(&run).unwrap();
+        acknowledge("run", id.as_str(), "running");
+        memory.finish_tool_run(&id, "ok", "done", number).unwrap();
+        acknowledge("run", id.as_str(), "ok");
+        let mut turn = turn(&conversation, &format!("request {number}"), "fine");
+        turn.prompt = format!("{filler}{number}");
+        let id = memory.append_turn(&turn).unwrap();
+        acknowledge("turn", id.as_str(), &number.to_string());
+        let fact = format!("{conversation} fact {number}");
+        memory.remember(&fact, Scope::Global, "user").unwrap();
+        acknowledge("fact", &fact.replace(' ', "_"), "");
+    }
+}
+
+#[test]
+fn kill_9_loses_nothing_acknowledged() {
+    let (_folder, path) = folder();
+    let mut safe = Acknowledged::default();
+    for round in 0..15 {
+        // Some rounds die while the file is opened and the last round's log replayed.
+        let patience = Duration::from_micros(u64::from(random() % 1_000_000));
+        safe.extend(killed_after(helper("durability::helper_writes_until_killed", &path), patience, round > 4));
+        let memory = Memory::open(&path, None).unwrap_or_else(|error| panic!("round {round}, {patience:?}: {error}"));
+        assert_eq!(memory.mode(), Mode::Durable);
+        safe.check(&memory);
+    }
+    assert!(safe.turns.len() > 50, "only {} turns were written: the test says nothing", safe.turns.len());
+}
+
+#[test]
+fn kill_9_of_a_second_process_loses_nothing_acknowledged() {
+    let (_folder, path) = folder();
+    let mut safe = Acknowledged::default();
+    let mut holder = Memory::open(&path, None).unwrap();
+    for _ in 0..8 {
+        let patience = Duration::from_micros(u64::from(random() % 200_000));
+        let round = killed_after(helper("durability::helper_writes_until_killed", &path), patience, true);
+        assert!(!round.turns.is_empty());
+        safe.extend(round);
+        drop(holder);
+        holder = Memory::open(&path, None).unwrap();
+        safe.check(&holder);
+        assert_eq!(holder.statistics().unwrap().pending_journals, 0);
+    }
+}
+
+/// A write-ahead log that ends in the middle of a record, as a loss of power leaves it.
+#[test]
+fn a_torn_log_loses_only_its_last_record() {
+    let (_folder, path) = folder();
+    let round = killed_after(helper("durability::helper_writes_until_killed", &path), Duration::from_millis(200), true);
+    let log = path.with_extension("duckdb.wal");
+    let length = std::fs::metadata(&log).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(length - 7).unwrap();
+    let memory = Memory::open(&path, None).unwrap();
+    let kept = memory.turns(&round.conversations[0], usize::MAX).unwrap();
+    assert!(kept.len() + 1 >= round.turns.len() && !kept.is_empty(), "{} of {}", kept.len(), round.turns.len());
+}
+
+#[derive(Default)]
+struct Acknowledged {
+    conversations: Vec<ConversationId>,
+    turns: HashMap<String, String>,
+    /// The last status acknowledged.
+    runs: HashMap<String, String>,
+    facts: Vec<String>,
+}
+
+impl Acknowledged {
+    fn extend(&mut self, other: Self) {
+        self.conversations.extend(other.conversations);
+        self.turns.extend(other.turns);
+        self.runs.extend(other.runs);
+        self.facts.extend(other.facts);
+    }
+
+    fn check(&self, memory: &Memory) {
+        let facts: Vec<String> = memory.facts(None).unwrap().into_iter().map(|fact| fact.text.replace(' ', "_")).collect();
+        for fact in &self.facts {
+            assert_eq!(facts.iter().filter(|known| *known == fact).count(), 1, "{fact}");
+        }
+        let mut turns = HashMap::new();
+        let mut runs = HashMap::new();
+        for conversation in &self.conversations {
+            let stored = memory.turns(conversation, usize::MAX).unwrap();
+            for (number, turn) in stored.iter().enumerate() {
+                assert_eq!(turn.turn.request, format!("request {number}"), "whole and in order");
+                assert_eq!(turn.turn.messages.len(), 3);
+                assert!(turn.turn.prompt.ends_with(&format!("f{number}")));
+                assert!(turns.insert(turn.id.to_string(), number.to_string()).is_none(), "twice: {}", turn.id);
+            }
+            for run in memory.tool_runs(conversation, usize::MAX).unwrap() {
+                assert!(runs.insert(run.id.to_string(), run.status).is_none(), "twice: {}", run.id);
+            }
+        }
+        for (id, number) in &self.turns {
+            assert_eq!(turns.get(id), Some(number), "turn {id}");
+        }
+        for (id, status) in &self.runs {
+            let stored = runs.get(id).map(String::as_str);
+            let expected: &[&str] = if status == "running" { &["lost", "ok", "running"] } else { &["ok"] };
+            assert!(stored.is_some_and(|stored| expected.contains(&stored)), "run {id}: {status}, but {stored:?}");
+        }
+    }
+}
+
+fn acknowledge(kind: &str, id: &str, detail: &str) {
+    let mut output = std::io::stdout().lock();
+    output.write_all(format!("\nACK {kind} {id} {detail}\n").as_bytes()).unwrap();
+    output.flush().unwrap();
+}
+
+/// Kills after `patience`, counted from the first acknowledged turn if `started`, and gives
+/// what was acknowledged until then.
+fn killed_after(mut child: Child, patience: Duration, started: bool) -> Acknowledged {
+    let output = child.stdout.take().unwrap();
+    let (begun, wait) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut lines: Vec<String> = Vec::new();
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        while output.read_line(&mut line).unwrap() > 0 {
+            if line.starts_with("ACK turn") {
+                begun.send(()).unwrap_or_default();
+            }
+            // A line without an end was not said.
+            if line.ends_with('\n') {
+                lines.push(std::mem::take(&mut line));
+            }
+        }
+        lines
+    });
+    if started {
+        wait.recv_timeout(Duration::from_secs(30)).unwrap_or_default();
+    }
+    std::thread::sleep(patience);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut acknowledged = Acknowledged::default();
+    for line in reader.join().unwrap() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["ACK", "conversation", id] => acknowledged.conversations.push(ConversationId::from(*id)),
+            ["ACK", "turn", id, number] => {
+                acknowledged.turns.insert((*id).to_owned(), (*number).to_owned());
+            }
+            ["ACK", "run", id, status] => {
+                acknowledged.runs.insert((*id).to_owned(), (*status).to_owned());
+            }
+            ["ACK", "fact", fact] => acknowledged.facts.push((*fact).to_owned()),
+            _ => {}
+        }
+    }
+    acknowledged
+}
+
+fn random() -> u32 {
+    Uuid::new_v4().as_fields().0
+}
+
+/// Used by other tests: a helper that holds the file until it is killed.
+pub fn holder(path: &Path) -> Child {
+    let mut child = helper("durability::helper_writes_until_killed", path);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("ACK turn") {
+        line.clear();
+        assert!(output.read_line(&mut line).unwrap() > 0, "the helper ended");
+    }
+    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+    child
+}
