@@ -3,6 +3,7 @@
 pub mod rust;
 pub mod shell;
 pub mod sql;
+mod utf8;
 
 use serde_json::Value;
 
