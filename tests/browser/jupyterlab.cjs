@@ -32,7 +32,7 @@ async function openNotebook(name) {
     const page = await browser.newPage({ viewport: { width: 1180, height: 1400 }, deviceScaleFactor: 1.5 });
     await page.goto(`${address}/doc/tree/${name}.ipynb?token=${TOKEN}`);
     await page.waitForFunction(() => window.jupyterapp !== undefined, null, { timeout: 120_000 });
-    await page.locator(".jp-Notebook .jp-CodeCell").first().waitFor({ timeout: 120_000 });
+    await page.waitForFunction(kernelIsReady, null, { timeout: 120_000, polling: 100 });
     return { page, close, log: server.log };
   } catch (error) {
     await close();
@@ -41,9 +41,16 @@ async function openNotebook(name) {
   }
 }
 
-/** Executes one of JupyterLab's commands, as its menus do. */
+/** Run in the page: until the session is there, running a cell would ask for a kernel. */
+function kernelIsReady() {
+  const session = window.jupyterapp.shell.currentWidget?.sessionContext;
+  return session?.isReady === true && session.kernelDisplayStatus === "idle";
+}
+
+/** Starts one of JupyterLab's commands, as its menus do, and does not wait for its end. */
 function command(page, id, options = {}) {
-  return page.evaluate(([id, options]) => window.jupyterapp.commands.execute(id, options), [id, options]);
+  const start = ([id, options]) => void window.jupyterapp.commands.execute(id, options);
+  return page.evaluate(start, [id, options]);
 }
 
 /** Installs the kernel and writes the settings; returns the environment for the server. */
