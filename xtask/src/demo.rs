@@ -1,6 +1,5 @@
 //! `cargo xtask demo`: the main job, seen in a terminal.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Result;
@@ -32,8 +31,7 @@ pub fn run(options: &Options) -> Result<()> {
             .arg("-o")
             .arg(&executed)
             .arg("--html")
-            .arg(&page)
-            .current_dir(workspace()?),
+            .arg(&page),
     );
     for written in [&executed, &page] {
         if written.is_file() {
@@ -41,11 +39,4 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     result
-}
-
-/// The notebooks make files and a git repository; those stay out of the clone.
-fn workspace() -> Result<PathBuf> {
-    let folder = paths::cache()?.join("demo");
-    fs_err::create_dir_all(&folder)?;
-    Ok(folder)
 }

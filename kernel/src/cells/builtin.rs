@@ -1,6 +1,7 @@
 //! Codriver's own magics; the agents' are in [`crate::agent`].
 
 mod basics;
+mod cd;
 mod code;
 mod git;
 mod set;
@@ -12,6 +13,7 @@ pub fn magics() -> Vec<Box<dyn Magic>> {
         Box::new(basics::ListMagics),
         Box::new(basics::Help),
         Box::new(basics::Clear),
+        Box::new(cd::ChangeFolder),
         Box::new(code::Sql),
         Box::new(code::Bash),
         Box::new(code::Rust),
