@@ -39,6 +39,7 @@ impl Store {
             }
         })?;
         let mut store = Self { connection, file: Some(file.to_owned()), name };
+        store.require_whole_file(file).map_err(OpenFailure::Failed)?;
         store.prepare().map_err(OpenFailure::Failed)?;
         store.restrict_permissions().map_err(OpenFailure::Failed)?;
         Ok(store)
@@ -78,7 +79,7 @@ impl Store {
             return Ok(());
         }
         self.in_transaction(|connection| {
-            let mut insert = connection.prepare_cached("INSERT INTO embeddings VALUES (?, ?, ?)")?;
+            let mut insert = connection.prepare("INSERT INTO embeddings VALUES (?, ?, ?)")?;
             for (content, vector) in vectors {
                 let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
                 insert.execute(params![content, model, bytes])?;
@@ -92,7 +93,7 @@ impl Store {
             return Ok(());
         }
         self.in_transaction(|connection| {
-            let mut delete = connection.prepare_cached("DELETE FROM embeddings WHERE content = ?")?;
+            let mut delete = connection.prepare("DELETE FROM embeddings WHERE content = ?")?;
             contents.iter().try_for_each(|content| delete.execute(params![content]).map(drop))
         })
     }
@@ -109,6 +110,18 @@ impl Store {
     pub fn bytes(&self) -> u64 {
         let length = |path: &Path| fs_err::metadata(path).map_or(0, |metadata| metadata.len());
         self.file.as_deref().map_or(0, |file| length(file) + length(&log_of(file)))
+    }
+
+    /// DuckDB reads blocks when they are needed, so a file that was cut short would open.
+    fn require_whole_file(&self, file: &Path) -> Result<(), MemoryError> {
+        let sql = "SELECT (total_blocks * block_size)::BIGINT FROM pragma_database_size()";
+        let expected: i64 = self.connection.query_row(sql, [], |row| row.get(0)).map_err(|error| self.explain(&error))?;
+        let found = fs_err::metadata(file).map_or(0, |metadata| metadata.len());
+        if found >= u64::try_from(expected).unwrap_or(0) {
+            return Ok(());
+        }
+        let reason = format!("it was cut short (it should have {expected} bytes and has {found})");
+        Err(MemoryError::Unreadable { path: self.name.clone(), reason })
     }
 
     fn prepare(&mut self) -> Result<(), MemoryError> {

@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(unit(&[f32::NAN, 1.0]), None);
         assert_eq!(unit(&[f32::INFINITY, 1.0]), None);
         assert_eq!(unit(&[]), None);
-        assert_eq!(unit(&[3.0e38, 4.0e38].map(|number: f32| number / 2.0)).map(|vector| vector.len()), Some(2));
+        assert_eq!(unit(&[3.0e38, 2.0e38]).map(|vector| vector.len()), Some(2));
         assert_eq!(unit(&[3.0, 4.0]), Some(vec![0.6, 0.8]));
         assert_eq!(cosine(&[1.0], &[1.0, 0.0]), None);
     }

@@ -52,11 +52,11 @@ pub(super) fn apply(connection: &Connection, entry: &Entry) -> duckdb::Result<()
         }
         Event::ChunksReplaced { document, chunks } => {
             let newer = "SELECT 1 FROM chunks WHERE document = ? AND created_at > ? LIMIT 1";
-            if connection.prepare_cached(newer)?.exists(params![document, at])? {
+            if connection.prepare(newer)?.exists(params![document, at])? {
                 return Ok(());
             }
             run(connection, "DELETE FROM chunks WHERE document = ?", params![document])?;
-            let mut insert = connection.prepare_cached("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)")?;
+            let mut insert = connection.prepare("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)")?;
             for (position, chunk) in chunks.iter().enumerate() {
                 insert.execute(params![document, position as i64, chunk.title, chunk.text, at])?;
             }
@@ -67,12 +67,12 @@ pub(super) fn apply(connection: &Connection, entry: &Entry) -> duckdb::Result<()
 
 fn append_turn(connection: &Connection, id: &TurnId, turn: &NewTurn, at: &Value) -> duckdb::Result<()> {
     let id = id.as_str();
-    if connection.prepare_cached("SELECT 1 FROM turns WHERE id = ?")?.exists(params![id])? {
+    if connection.prepare("SELECT 1 FROM turns WHERE id = ?")?.exists(params![id])? {
         return Ok(());
     }
     let conversation = turn.conversation.as_str();
     let sequence: i64 = connection
-        .prepare_cached("SELECT coalesce(max(sequence), 0) + 1 FROM turns WHERE conversation = ?")?
+        .prepare("SELECT coalesce(max(sequence), 0) + 1 FROM turns WHERE conversation = ?")?
         .query_row(params![conversation], |row| row.get(0))?;
     run(
         connection,
@@ -91,12 +91,12 @@ fn append_turn(connection: &Connection, id: &TurnId, turn: &NewTurn, at: &Value)
             at
         ],
     )?;
-    let mut message = connection.prepare_cached("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut message = connection.prepare("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
     for (position, new) in turn.messages.iter().enumerate() {
         let json = new.json.as_ref().map(ToString::to_string);
         message.execute(params![id, conversation, sequence, position as i64, new.role, new.content, json, at])?;
     }
-    let mut context = connection.prepare_cached("INSERT INTO context_items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut context = connection.prepare("INSERT INTO context_items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     for (position, item) in turn.context.iter().enumerate() {
         context.execute(params![
             id,
@@ -114,11 +114,11 @@ fn append_turn(connection: &Connection, id: &TurnId, turn: &NewTurn, at: &Value)
 }
 
 fn insert_once(connection: &Connection, exists: &str, key: &str, insert: &str, values: &[&dyn ToSql]) -> duckdb::Result<()> {
-    if connection.prepare_cached(exists)?.exists(params![key])? { Ok(()) } else { run(connection, insert, values) }
+    if connection.prepare(exists)?.exists(params![key])? { Ok(()) } else { run(connection, insert, values) }
 }
 
 fn run(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> duckdb::Result<()> {
-    connection.prepare_cached(sql)?.execute(values).map(drop)
+    connection.prepare(sql)?.execute(values).map(drop)
 }
 
 fn signed(number: u64) -> i64 {

@@ -202,13 +202,16 @@ impl Store {
         })
     }
 
+    /// Planned anew each time: DuckDB plans with the statistics of the moment (how long the
+    /// texts are, which values occur), and a kept plan goes on believing them as the table
+    /// grows. Seen in 1.5.6: garbage from ORDER BY, and rows that a filter does not find.
     fn rows<T>(
         &self,
         sql: &str,
         values: &[&dyn ToSql],
         read: impl FnMut(&Row<'_>) -> duckdb::Result<T>,
     ) -> Result<Vec<T>, MemoryError> {
-        let read_all = || self.connection.prepare_cached(sql)?.query_map(values, read)?.collect::<duckdb::Result<_>>();
+        let read_all = || self.connection.prepare(sql)?.query_map(values, read)?.collect::<duckdb::Result<_>>();
         read_all().map_err(|error| self.explain(&error))
     }
 }
