@@ -73,7 +73,7 @@ def test_quickstart_tables_and_frames(executed):
     assert "<table" in html(table)
     assert re.search(r"north\D+428\D+110500", plain(table))
     rust = cell(notebook, "cell::frame")
-    assert "1.  110500.00" in plain(rust)
+    assert re.search(r"north +110500.00", plain(rust))
     assert result(rust).startswith("258660")
 
 

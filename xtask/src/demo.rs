@@ -22,21 +22,14 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let gallery = paths::root().join("notebooks/gallery");
     let file = |extension: &str| gallery.join(format!("{}{extension}", options.notebook));
-    let (executed, page) = (file(".executed.ipynb"), file(".executed.html"));
     say(&format!("codriver run {}", file(".ipynb").display()));
-    let result = process::run(
+    process::run(
         Command::new(paths::codriver())
             .arg("run")
             .arg(file(".ipynb"))
             .arg("-o")
-            .arg(&executed)
+            .arg(file(".executed.ipynb"))
             .arg("--html")
-            .arg(&page),
-    );
-    for written in [&executed, &page] {
-        if written.is_file() {
-            say(&format!("written: {}", written.display()));
-        }
-    }
-    result
+            .arg(file(".executed.html")),
+    )
 }
