@@ -16,12 +16,16 @@ pub fn run() -> Result<()> {
 /// Builds `codriver`, and puts DuckDB's library where it looks for it.
 pub fn binary() -> Result<()> {
     process::say("cargo build --release -p codriver (the first build takes its time)");
-    let library = duckdb::library()?;
-    let mut command = process::cargo();
-    command.args(["build", "--release", "-p", "codriver"]);
-    library.tell(&mut command);
-    process::run(&mut command)?;
-    library.put_beside(&paths::release())
+    process::run(&mut cargo_with_duckdb(&["build", "--release", "-p", "codriver"])?)?;
+    duckdb::library()?.put_beside(&paths::release())
+}
+
+/// Builds everything the tests run. One command for all of it: cargo unifies features within
+/// a command, so that building the binary apart would compile many dependencies twice.
+pub fn tests() -> Result<()> {
+    process::say("cargo build --release --workspace --bins --tests (the first build takes its time)");
+    process::run(&mut cargo_with_duckdb(&["build", "--release", "--workspace", "--bins", "--tests"])?)?;
+    duckdb::library()?.put_beside(&paths::release())
 }
 
 /// A cargo command that finds DuckDB, its library in place for the binaries it runs.

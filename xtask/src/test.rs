@@ -30,7 +30,7 @@ const STAGES: [Stage; 3] = [Stage::Rust, Stage::Python, Stage::Browser];
 
 /// A failing stage fails the whole, but the others run.
 pub fn run(options: &Options) -> Result<()> {
-    build::binary()?;
+    build::tests()?;
     let chosen = |stage: &Stage| options.stages.is_empty() || options.stages.contains(stage);
     let mut reports = Vec::new();
     for stage in STAGES.into_iter().filter(chosen) {
@@ -75,13 +75,10 @@ fn rust() -> Result<()> {
     let nextest = process::succeeds(process::cargo().args(["nextest", "--version"]));
     let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
     say(&format!("cargo {} --release --workspace", runner.join(" ")));
-    let python = python::environment();
-    let mut command = build::cargo_with_duckdb(&[runner, &["--release", "--workspace", "--no-fail-fast"]].concat())?;
-    match python {
-        Ok(python) => command.env("CODRIVER_PYTHON", python),
-        Err(error) => bail!("{error:#}"),
-    };
-    process::run(&mut command)
+    let python = python::environment()?;
+    let arguments = [runner, &["--release", "--workspace", "--bins", "--tests", "--no-fail-fast"]].concat();
+    let mut command = build::cargo_with_duckdb(&arguments)?;
+    process::run(command.env("CODRIVER", paths::codriver()).env("CODRIVER_PYTHON", python))
 }
 
 fn python_tests() -> Result<()> {
