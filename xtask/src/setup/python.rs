@@ -38,7 +38,9 @@ pub fn bare_environment() -> Result<PathBuf> {
     let Some(system) = paths::find_program(&["python3", "python"]) else {
         bail!("Python 3 is not installed; install it (Debian: apt-get install python3 python3-venv) and run this again");
     };
-    let make = || process::capture(Command::new(&system).args(["-m", "venv", "--clear"]).arg(&folder));
+    // Clears what is broken, but only where an environment of Python was before.
+    let clear: &[&str] = if folder.join("pyvenv.cfg").is_file() { &["--clear"] } else { &[] };
+    let make = || process::capture(Command::new(&system).args(["-m", "venv"]).args(clear).arg(&folder));
     if let Err(error) = make() {
         // Debian's Python comes without the module that puts pip into an environment.
         if !crate::setup::browser::apt_install(&["python3-venv"]) {
