@@ -1,8 +1,10 @@
 //! One notebook's run: what it holds and how a cell is executed in it.
 
+mod bound;
 pub mod folders;
 mod history;
 mod interrupt;
+mod lazy_rust;
 mod output;
 mod values;
 
@@ -15,20 +17,22 @@ use codriver_memory::{Memory, MemoryError};
 
 use crate::agent::Agents;
 use crate::cells::{self, MagicRegistry};
-use crate::languages::rust::{RustEngine, RustOptions};
+use crate::languages::rust::RustOptions;
 use crate::languages::shell::ShellEngine;
 use crate::languages::sql::SqlEngine;
 use crate::languages::{CellContext, CellError, CellResult, Completeness, Completions};
 
+pub use bound::{OUTPUT_LIMIT, StreamBound};
 pub use history::{History, HistoryEntry};
 pub use interrupt::{Interrupt, InterruptGuard};
+pub use lazy_rust::LazyRust;
 pub use output::{LiveDisplay, MimeBundle, Output, OutputEvent, OutputSink, RecordingSink};
 pub use values::Values;
 
 /// What a notebook's cells share. Lives on the one thread that runs cells.
 pub struct Session {
     pub sql: SqlEngine,
-    pub rust: RustEngine,
+    pub rust: LazyRust,
     pub shell: ShellEngine,
     pub memory: Arc<Memory>,
     pub agents: Agents,
@@ -67,10 +71,17 @@ impl SessionOptions {
 }
 
 impl Session {
-    /// Opens the engines. Rust and the models get ready in the background.
+    /// Opens the engines. Rust gets ready in the background, models when they are asked.
     pub fn new(options: &SessionOptions) -> Result<Self, SessionError> {
+        let session = Self::without_rust(options)?;
+        session.rust.warm_up();
+        Ok(session)
+    }
+
+    /// The same, with Rust not started before it is used: for requests from a terminal.
+    pub fn without_rust(options: &SessionOptions) -> Result<Self, SessionError> {
         let sql = SqlEngine::open_in(&options.workspace).map_err(SessionError::Sql)?;
-        let rust = RustEngine::start_with(RustOptions {
+        let rust = LazyRust::new(RustOptions {
             frames: Some(sql.clone()),
             workspace: Some(options.workspace.clone()),
             ..RustOptions::default()

@@ -6,6 +6,7 @@ use codriver_tools::git;
 
 use super::context::shorten;
 use super::tools::plain_error;
+use crate::languages::rust::RustEngine;
 use crate::session::{Interrupt, Session};
 
 /// Files and folders a model can be offered; a workspace may hold any number.
@@ -17,7 +18,7 @@ pub fn environment(session: &Session, interrupt: &Interrupt) -> Environment {
         tables: session.sql.schema(),
         files: files(session, interrupt),
         branches: branches(session, interrupt),
-        variables: session.rust.variables(),
+        variables: session.rust.started().map(RustEngine::variables).unwrap_or_default(),
         last_error: session.last_error.as_ref().map(|error| shorten(&plain_error(error), LONGEST_ERROR)),
     }
 }

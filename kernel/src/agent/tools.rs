@@ -15,16 +15,15 @@ use codriver_tools::{
 };
 use serde_json::Value;
 
-use crate::languages::rust::RustEngine;
 use crate::languages::sql::SqlEngine;
 use crate::languages::{CellContext, CellError};
-use crate::session::Session;
+use crate::session::{LazyRust, Session};
 
 /// What the session's tools work on: handles that share with the session.
 #[derive(Clone)]
 pub struct SessionParts {
     pub sql: SqlEngine,
-    pub rust: RustEngine,
+    pub rust: LazyRust,
     pub memory: Arc<Memory>,
     pub last_error: Option<CellError>,
     pub context: CellContext,

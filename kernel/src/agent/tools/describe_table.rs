@@ -63,19 +63,20 @@ fn unknown(name: &str, tables: &[TableSchema]) -> ToolError {
 }
 
 fn output(table: &TableSchema, row_count: &str) -> ToolOutput {
-    let mut text = format!("{}: {row_count} rows, {} columns", table.name, table.columns.len());
     let mut rows = Vec::new();
     for column in &table.columns {
         let mut values = column.values.iter().take(MOST_VALUES).cloned().collect::<Vec<_>>().join(", ");
         if column.values.len() > MOST_VALUES {
             values.push_str(", …");
         }
-        text.push_str(&format!("\n{} {}", column.name, column.data_type));
-        if !values.is_empty() {
-            text.push_str(&format!(": {values}"));
-        }
         rows.push(vec![column.name.clone(), column.data_type.clone(), values]);
     }
     let columns = ["column", "type", "values"].map(str::to_owned).to_vec();
+    let mut text = columns.join(" | ");
+    for row in &rows {
+        text.push('\n');
+        text.push_str(row.join(" | ").trim_end_matches([' ', '|']));
+    }
+    text.push_str(&format!("\n({} columns; the table {} has {row_count} rows)", rows.len(), table.name));
     ToolOutput { text, display: ToolDisplay::Table { columns, total_rows: rows.len(), rows } }
 }

@@ -31,7 +31,7 @@ impl Tool for ExplainError {
     }
 
     fn run(&self, _arguments: &Value, _context: &ToolContext) -> Result<ToolOutput, ToolError> {
-        let error = self.parts.last_error.clone().or_else(|| self.parts.rust.last_error());
+        let error = self.parts.last_error.clone().or_else(|| self.parts.rust.started()?.last_error());
         let Some(error) = error else {
             return Ok(ToolOutput { text: "the last cell did not fail".to_owned(), display: ToolDisplay::Text });
         };

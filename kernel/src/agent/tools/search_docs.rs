@@ -61,11 +61,24 @@ impl Tool for SearchDocs {
 
     fn run(&self, arguments: &Value, _context: &ToolContext) -> Result<ToolOutput, ToolError> {
         let hits = search(text_argument(arguments, "query"), MOST_HITS);
-        let found: Vec<String> =
-            hits.iter().map(|section| format!("# {} ({})\n{}", section.title, section.page, section.text)).collect();
-        let text = if found.is_empty() { "nothing in the help matches".to_owned() } else { found.join("\n\n") };
+        if hits.is_empty() {
+            return Ok(ToolOutput { text: "nothing in the help matches".to_owned(), display: ToolDisplay::Text });
+        }
+        let found: Vec<String> = hits.iter().map(|section| described(section)).collect();
+        let text = format!("{} of Codriver's help:\n{}", count(found.len()), found.join("\n\n"));
         Ok(ToolOutput { text, display: ToolDisplay::Text })
     }
+}
+
+fn count(sections: usize) -> String {
+    if sections == 1 { "1 section".to_owned() } else { format!("{sections} sections") }
+}
+
+/// The title and the first paragraph on one line, then the rest.
+fn described(section: &Section) -> String {
+    let (first, rest) = section.text.split_once("\n\n").unwrap_or((&section.text, ""));
+    let first = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    format!("{} ({}): {first}\n{rest}", section.title, section.page).trim_end().to_owned()
 }
 
 /// The sections that match best.

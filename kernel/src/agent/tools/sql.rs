@@ -83,7 +83,7 @@ fn output(frame: &Frame) -> ToolOutput {
     let shown = rows.len().min(ROWS_FOR_MODEL);
     let plural = if frame.total_rows == 1 { "" } else { "s" };
     text.push_str(&if shown < frame.total_rows {
-        format!("\n(first {shown} of {} rows)", frame.total_rows)
+        format!("\n({} rows, the first {shown} shown)", frame.total_rows)
     } else {
         format!("\n({} row{plural})", frame.total_rows)
     });

@@ -1,0 +1,124 @@
+//! Turns that follow each other, and the magics around them.
+
+use codriver::agent::TurnOptions;
+use serde_json::{Value, json};
+
+use super::helpers::{Desk, calls, model, says};
+use super::server::Server;
+
+fn said(server: &Server, number: usize) -> Vec<(String, String)> {
+    let messages = server.seen()[number].body["messages"].clone();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    messages.as_array().unwrap().iter().skip(1).map(|message| (text(&message["role"]), text(&message["content"]))).collect()
+}
+
+fn line(role: &str, text: &str) -> (String, String) {
+    (role.to_owned(), text.to_owned())
+}
+
+#[test]
+fn an_agent_knows_what_was_said_until_it_is_reset() {
+    let server = Server::start([says("Blue."), says("You asked."), says("Nothing."), says("Anew.")]);
+    let mut desk = Desk::new();
+    desk.ask(&server, "What colour is the sky?").unwrap();
+    desk.ask(&server, "What did I ask?").unwrap();
+    assert_eq!(
+        said(&server, 1),
+        [line("user", "What colour is the sky?"), line("assistant", "Blue."), line("user", "What did I ask?")]
+    );
+    desk.ask_with(&server, "And now?", TurnOptions { no_memory: true, ..TurnOptions::default() }).unwrap();
+    assert_eq!(said(&server, 2), [line("user", "And now?")]);
+    desk.cell("%agent reset").unwrap();
+    desk.ask(&server, "Who are you?").unwrap();
+    assert_eq!(said(&server, 3), [line("user", "Who are you?")]);
+}
+
+#[test]
+fn cells_name_agents_flags_and_requests() {
+    let server = Server::start([says("one"), says("two"), says("three")]);
+    let mut desk = Desk::new();
+    let model = model(&server);
+    desk.cell(&format!("%%agent --model {model} --max-tokens 12 chat why, {{x}} and {{y}}?\nsecond line")).unwrap();
+    assert_eq!(said(&server, 0), [line("user", "why, {x} and {y}?\nsecond line")]);
+    assert_eq!(server.seen()[0].body["max_tokens"], 12);
+    let tools = server.seen()[0].body["tools"].to_string();
+    assert!(!tools.contains("run_rust"), "chat must not run code");
+    desk.cell(&format!("%agent --model {model} --tools none list all that you know")).unwrap();
+    assert_eq!(said(&server, 1), [line("user", "list all that you know")]);
+    assert!(server.seen()[1].body.get("tools").is_none());
+    desk.cell(&format!("%%agent --model {model} --no-memory\nIt's \"quoted\" & <odd>")).unwrap();
+    assert_eq!(said(&server, 2), [line("user", "It's \"quoted\" & <odd>")]);
+}
+
+#[test]
+fn agents_are_listed_chosen_and_looked_back_on() {
+    let server = Server::start([says("Hello.")]);
+    let mut desk = Desk::new();
+    let list = desk.cell("%agent list").unwrap().result.unwrap();
+    for name in ["codriver", "chat", "code"] {
+        assert!(list.text().contains(name), "{}", list.text());
+    }
+    assert!(desk.cell("%agent use nobody").unwrap_err().value.contains("no agent"));
+    desk.cell("%agent use code").unwrap();
+    desk.cell(&format!("%agent --model {} who?", model(&server))).unwrap();
+    let history = desk.cell("%agent history").unwrap().result.unwrap();
+    assert!(history.text().contains("who?") && history.text().contains("Hello."), "{}", history.text());
+}
+
+#[test]
+fn facts_are_remembered_found_told_and_forgotten() {
+    let server = Server::start([
+        calls("remember", json!({ "text": "The fiscal year starts in April." })),
+        says("Noted."),
+        says("In April."),
+    ]);
+    let mut desk = Desk::new();
+    desk.ask(&server, "Remember that the fiscal year starts in April.").unwrap();
+    desk.cell("%agent reset").unwrap();
+    desk.ask(&server, "When does the fiscal year start?").unwrap();
+    let system = server.seen()[2].body["messages"][0]["content"].as_str().unwrap().to_owned();
+    assert!(system.contains("The fiscal year starts in April."), "{system}");
+    let found = desk.cell("%memory search what's the fiscal year").unwrap().result.unwrap();
+    assert!(found.text().contains("April"), "{}", found.text());
+    let list = desk.cell("%memory list").unwrap().result.unwrap();
+    let id = list.text().lines().nth(2).unwrap().split_whitespace().next().unwrap().to_owned();
+    desk.cell(&format!("%memory forget {id}")).unwrap();
+    assert!(desk.cell("%memory list").unwrap().result.unwrap().text().contains("nothing is remembered"));
+    assert!(desk.cell(&format!("%memory forget {id}")).is_err());
+    assert!(desk.cell("%memory stats").unwrap().result.unwrap().text().contains("conversations"));
+    assert!(desk.cell("%memory serach x").unwrap_err().value.contains("did you mean search"));
+}
+
+#[test]
+fn models_and_tools_are_shown() {
+    let mut desk = Desk::new();
+    let tools = desk.cell("%tools").unwrap().result.unwrap();
+    for name in ["sql", "git_diff", "run_rust", "search_docs", "explain_error"] {
+        assert!(tools.text().contains(name), "{}", tools.text());
+    }
+    assert!(tools.text().contains("nobody can be asked"));
+    assert!(desk.cell("%model").unwrap().result.unwrap().text().contains("starter on cpu"));
+    assert!(desk.cell("%model startr").unwrap_err().value.contains("did you mean \"starter\""));
+    assert!(desk.cell("%model http://127.0.0.1:9/v1").unwrap_err().value.contains("behind a #"));
+    let chosen = desk.cell("%model http://127.0.0.1:9/v1#tiny").unwrap().result.unwrap();
+    assert!(chosen.text().contains("http://127.0.0.1:9/v1#tiny"), "{}", chosen.text());
+    let list = desk.cell("%model list").unwrap().result.unwrap();
+    assert!(list.text().contains("starter") && list.text().contains("#tiny"), "{}", list.text());
+    assert_eq!(desk.cell("%agent anybody there?").unwrap_err().name, "ModelError");
+}
+
+#[test]
+fn the_last_error_and_the_help_are_at_hand() {
+    let server = Server::start([
+        calls("explain_error", json!({})),
+        calls("search_docs", json!({ "query": "attach a bigger model" })),
+        says("I see."),
+    ]);
+    let mut desk = Desk::new();
+    desk.cell("%%sql\nSELECT missing FROM nowhere").unwrap_err();
+    let cell = format!("%%agent --model {}\nWhat went wrong?", model(&server));
+    desk.cell(&cell).unwrap();
+    let told = |number: usize| super::helpers::last_message(&server, number)["content"].as_str().unwrap().to_owned();
+    assert!(told(1).contains("nowhere") && told(1).contains("Catalog Error"), "{}", told(1));
+    assert!(told(2).contains("%model http://"), "{}", told(2));
+}
