@@ -11,6 +11,11 @@ pub enum MemoryError {
     )]
     Unreadable { path: String, reason: String },
     #[error(
+        "the newest changes to {path}, in {path}.wal, cannot be read: {reason}. Nothing was changed. To go on without them, \
+         move that file aside: mv '{path}.wal' '{path}.damaged.wal'"
+    )]
+    UnreadableLog { path: String, reason: String },
+    #[error(
         "{path} was written by a newer Codriver (memory schema {found}, this one knows up to {known}). Nothing was changed. \
          Update Codriver, or choose another place for memory"
     )]
@@ -39,11 +44,10 @@ impl MemoryError {
         let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
         if says(&["No space left", "File too large", "Permission denied", "Read-only file system", "Disk quota"]) {
             Self::Unwritable { path, reason }
+        } else if says(&["WAL file"]) && says(&["orrupt", "checksum", "Serialization Error"]) {
+            Self::UnreadableLog { path, reason }
         } else if says(&["not a valid DuckDB", "orrupt", "checksum", "version number", "Serialization Error"]) {
             Self::Unreadable { path, reason }
-        } else if says(&["database has been invalidated"]) {
-            let reason = format!("{reason}. Restart the kernel; what was acknowledged before is safe");
-            Self::Database { path, reason }
         } else {
             Self::Database { path, reason }
         }

@@ -94,8 +94,9 @@ impl Index {
             .collect()
     }
 
-    pub fn set_vector(&mut self, content: String, vector: &[f32]) {
-        self.vectors.insert(content, ranking::unit(vector));
+    /// False if it had one.
+    pub fn set_vector(&mut self, content: String, vector: &[f32]) -> bool {
+        self.vectors.insert(content, ranking::unit(vector)).is_none()
     }
 
     /// Of all documents, by digest.

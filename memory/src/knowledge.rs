@@ -50,6 +50,7 @@ impl Memory {
     }
 
     /// Forgets a fact, named by its identifier or the beginning of it. False if there is none.
+    /// What was said about it in conversations stays on record.
     pub fn forget(&self, fact: &FactId) -> Result<bool, MemoryError> {
         let mut state = self.state();
         let Some(fact) = find_fact(state.facts(None)?, fact.as_str())? else { return Ok(false) };
@@ -190,7 +191,9 @@ impl State {
             }
         }
         if let Some(model) = &model {
-            self.store.vectors(model)?.into_iter().for_each(|(content, vector)| index.set_vector(content, &vector));
+            for (content, vector) in self.store.vectors(model)? {
+                index.set_vector(content, &vector);
+            }
         }
         index.model = model;
         Ok(index)
@@ -206,8 +209,9 @@ impl State {
             if vector.len() != embedder.dimensions() {
                 vector.clear();
             }
-            self.index_for(Some(embedder))?.set_vector(content.clone(), &vector);
-            if scope == Scope::Global {
+            // Another thread may have been faster.
+            let new = self.index_for(Some(embedder))?.set_vector(content.clone(), &vector);
+            if new && scope == Scope::Global {
                 durable.push((content, vector));
             }
         }

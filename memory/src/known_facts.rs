@@ -22,6 +22,7 @@ struct KnownFact {
 
 /// Replaces the file as a whole, so that a reader never sees half of it.
 pub(crate) fn write(database: &Path, facts: &[Fact]) {
+    let new = beside(database, "facts.jsonl.new");
     let attempt = || {
         let mut bytes = Vec::new();
         for fact in facts {
@@ -30,7 +31,6 @@ pub(crate) fn write(database: &Path, facts: &[Fact]) {
             serde_json::to_writer(&mut bytes, &known)?;
             bytes.push(b'\n');
         }
-        let new = beside(database, "facts.jsonl.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&bytes)?;
         fs_err::rename(&new, beside(database, "facts.jsonl"))
@@ -38,6 +38,7 @@ pub(crate) fn write(database: &Path, facts: &[Fact]) {
     if let Err(error) = attempt() {
         let error: std::io::Error = error;
         tracing::warn!(%error, "other notebooks will not see the newest facts");
+        fs_err::remove_file(new).unwrap_or_else(|error| tracing::debug!(%error));
     }
 }
 

@@ -13,9 +13,14 @@ pub(crate) mod lock;
 mod read;
 pub(crate) mod schema;
 
+const LOCK_SETTINGS: &str = "SET lock_configuration = true";
+
 /// A database with the schema of [`schema::MIGRATIONS`].
 pub(crate) struct Store {
     connection: Connection,
+    /// DuckDB gave the database up (a checkpoint found no space, for one); it has to be opened
+    /// again before the next use.
+    given_up: Option<String>,
     file: Option<PathBuf>,
     /// What errors call it.
     name: String,
@@ -38,7 +43,7 @@ impl Store {
                 None => OpenFailure::Failed(MemoryError::from_database(&name, &error)),
             }
         })?;
-        let mut store = Self { connection, file: Some(file.to_owned()), name };
+        let mut store = Self { connection, given_up: None, file: Some(file.to_owned()), name };
         store.require_whole_file(file).map_err(OpenFailure::Failed)?;
         store.prepare().map_err(OpenFailure::Failed)?;
         store.restrict_permissions().map_err(OpenFailure::Failed)?;
@@ -50,7 +55,7 @@ impl Store {
         let connection = settings()
             .and_then(Connection::open_in_memory_with_flags)
             .map_err(|error| MemoryError::from_database(&name, &error))?;
-        let mut store = Self { connection, file: None, name };
+        let mut store = Self { connection, given_up: None, file: None, name };
         store.prepare()?;
         Ok(store)
     }
@@ -79,12 +84,12 @@ impl Store {
             return Ok(());
         }
         self.in_transaction(|connection| {
-            let mut insert = connection.prepare("INSERT INTO embeddings VALUES (?, ?, ?)")?;
+            let mut rows = connection.appender("embeddings")?;
             for (content, vector) in vectors {
                 let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-                insert.execute(params![content, model, bytes])?;
+                rows.append_row(params![content, model, bytes])?;
             }
-            Ok(())
+            rows.flush()
         })
     }
 
@@ -126,16 +131,43 @@ impl Store {
 
     fn prepare(&mut self) -> Result<(), MemoryError> {
         schema::migrate(&mut self.connection, &self.name, MIGRATIONS)?;
-        let lock = "SET lock_configuration = true";
-        self.connection.execute_batch(lock).map_err(|error| self.explain(&error))
+        self.connection.execute_batch(LOCK_SETTINGS).map_err(|error| self.explain(&error))
     }
 
     fn in_transaction(&mut self, work: impl FnOnce(&Connection) -> duckdb::Result<()>) -> Result<(), MemoryError> {
+        self.recover()?;
         let outcome = self.connection.transaction().and_then(|transaction| {
             work(&transaction)?;
             transaction.commit()
         });
-        outcome.map_err(|error| self.explain(&error))
+        let Err(error) = outcome else { return Ok(()) };
+        let reason = error.to_string();
+        let failure = self.explain(&error);
+        if reason.contains("FATAL Error") || reason.contains("database has been invalidated") {
+            self.given_up = Some(reason.clone());
+            self.recover()?;
+        }
+        // The change is in the log; only the checkpoint after it failed.
+        if reason.contains("COMMIT succeeded and is durable") { Ok(()) } else { Err(failure) }
+    }
+
+    /// Opens a database again that DuckDB gave up. What was committed is in its log.
+    fn recover(&mut self) -> Result<(), MemoryError> {
+        let Some(reason) = &self.given_up else { return Ok(()) };
+        tracing::warn!(database = %self.name, reason, "opening memory again");
+        let Some(file) = &self.file else {
+            return Err(MemoryError::Database { path: self.name.clone(), reason: reason.clone() });
+        };
+        let mut reopen = || {
+            // Two openings of one file in a process would damage it: first the old one goes.
+            self.connection = Connection::open_in_memory_with_flags(settings()?)?;
+            self.connection = Connection::open_with_flags(file, settings()?)?;
+            self.connection.execute_batch(LOCK_SETTINGS)
+        };
+        let reopened: duckdb::Result<()> = reopen();
+        reopened.map_err(|error| self.explain(&error))?;
+        self.given_up = None;
+        Ok(())
     }
 
     fn explain(&self, error: &duckdb::Error) -> MemoryError {

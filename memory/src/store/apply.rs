@@ -56,11 +56,11 @@ pub(super) fn apply(connection: &Connection, entry: &Entry) -> duckdb::Result<()
                 return Ok(());
             }
             run(connection, "DELETE FROM chunks WHERE document = ?", params![document])?;
-            let mut insert = connection.prepare("INSERT INTO chunks VALUES (?, ?, ?, ?, ?)")?;
+            let mut rows = connection.appender("chunks")?;
             for (position, chunk) in chunks.iter().enumerate() {
-                insert.execute(params![document, position as i64, chunk.title, chunk.text, at])?;
+                rows.append_row(params![document, position as i64, chunk.title, chunk.text, at])?;
             }
-            Ok(())
+            rows.flush()
         }
     }
 }
@@ -91,14 +91,15 @@ fn append_turn(connection: &Connection, id: &TurnId, turn: &NewTurn, at: &Value)
             at
         ],
     )?;
-    let mut message = connection.prepare("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut messages = connection.appender("messages")?;
     for (position, new) in turn.messages.iter().enumerate() {
         let json = new.json.as_ref().map(ToString::to_string);
-        message.execute(params![id, conversation, sequence, position as i64, new.role, new.content, json, at])?;
+        messages.append_row(params![id, conversation, sequence, position as i64, new.role, new.content, json, at])?;
     }
-    let mut context = connection.prepare("INSERT INTO context_items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+    messages.flush()?;
+    let mut context = connection.appender("context_items")?;
     for (position, item) in turn.context.iter().enumerate() {
-        context.execute(params![
+        context.append_row(params![
             id,
             position as i64,
             item.kind,
@@ -110,7 +111,7 @@ fn append_turn(connection: &Connection, id: &TurnId, turn: &NewTurn, at: &Value)
             item.dropped
         ])?;
     }
-    Ok(())
+    context.flush()
 }
 
 fn insert_once(connection: &Connection, exists: &str, key: &str, insert: &str, values: &[&dyn ToSql]) -> duckdb::Result<()> {

@@ -211,6 +211,9 @@ impl Store {
         values: &[&dyn ToSql],
         read: impl FnMut(&Row<'_>) -> duckdb::Result<T>,
     ) -> Result<Vec<T>, MemoryError> {
+        if let Some(reason) = &self.given_up {
+            return Err(MemoryError::Database { path: self.name.clone(), reason: reason.clone() });
+        }
         let read_all = || self.connection.prepare(sql)?.query_map(values, read)?.collect::<duckdb::Result<_>>();
         read_all().map_err(|error| self.explain(&error))
     }

@@ -95,3 +95,54 @@ fn step(connection: &mut Connection, migration: &Migration) -> duckdb::Result<()
     )?;
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use duckdb::Connection;
+
+    use super::{MIGRATIONS, Migration, migrate, version};
+    use crate::error::MemoryError;
+
+    const NEXT: Migration = Migration {
+        version: 2,
+        description: "facts have a weight",
+        sql: "ALTER TABLE facts ADD COLUMN weight INTEGER DEFAULT 1; UPDATE facts SET weight = 5 WHERE source = 'user';",
+    };
+
+    /// A database in the shape of version 1, with a fact in it.
+    fn first() -> Connection {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, "here", &MIGRATIONS[..1]).unwrap();
+        connection.execute_batch("INSERT INTO facts VALUES ('a', 'b', 'c', 'user', now()::TIMESTAMP)").unwrap();
+        connection
+    }
+
+    fn with(last: Migration) -> [Migration; 2] {
+        let Migration { version, description, sql } = MIGRATIONS[0];
+        [Migration { version, description, sql }, last]
+    }
+
+    #[test]
+    fn an_older_schema_is_brought_up_to_date_with_its_rows() {
+        let mut connection = first();
+        for _ in 0..2 {
+            migrate(&mut connection, "here", &with(NEXT)).unwrap();
+            assert_eq!(version(&connection, "here").unwrap(), 2);
+        }
+        let weight: i32 = connection.query_row("SELECT weight FROM facts", [], |row| row.get(0)).unwrap();
+        assert_eq!(weight, 5);
+        let error = migrate(&mut connection, "here", &MIGRATIONS[..1]).unwrap_err();
+        assert!(matches!(error, MemoryError::NewerSchema { found: 2, known: 1, .. }));
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_everything_as_it_was() {
+        let mut connection = first();
+        let sql = "ALTER TABLE facts ADD COLUMN weight INTEGER; DROP TABLE turns; SELECT * FROM nowhere;";
+        let error = migrate(&mut connection, "here", &with(Migration { sql, ..NEXT })).unwrap_err();
+        assert!(matches!(error, MemoryError::Migration { from: 1, to: 2, .. }));
+        assert_eq!(version(&connection, "here").unwrap(), 1);
+        connection.execute_batch("SELECT * FROM turns").unwrap();
+        assert!(connection.execute_batch("SELECT weight FROM facts").is_err());
+    }
+}

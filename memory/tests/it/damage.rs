@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use codriver_memory::{Memory, MemoryError, Mode, Scope};
+use codriver_memory::{ConversationId, Memory, MemoryError, Mode};
 use duckdb::Connection;
 
+use crate::durability::holder;
 use crate::support::{folder, helper_path, turn};
 
 fn written(path: &Path) {
@@ -101,44 +102,76 @@ fn places_that_cannot_be_written_are_named() {
     assert_eq!(Memory::in_memory(None).unwrap().mode(), Mode::InMemory);
 }
 
+#[test]
+fn a_damaged_log_is_told_from_a_damaged_database() {
+    let (_folder, path) = folder();
+    let mut child = holder(&path);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let log = path.with_extension("duckdb.wal");
+    let mut bytes = fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 8].copy_from_slice(b"damaged!");
+    fs::write(&log, &bytes).unwrap();
+    let error = Memory::open(&path, None).err().unwrap();
+    assert!(matches!(error, MemoryError::UnreadableLog { .. }), "{error:?}");
+    assert!(error.to_string().contains(log.to_str().unwrap()), "{error}");
+    // The advice it gives.
+    fs::rename(&log, path.with_extension("duckdb.damaged.wal")).unwrap();
+    assert_eq!(Memory::open(&path, None).unwrap().mode(), Mode::Durable);
+}
+
 /// Under a limit on file sizes, which fails writes the way a full disk does.
 #[test]
 fn helper_fills_the_disk() {
     let Some(path) = helper_path() else { return };
     let memory = Memory::open(&path, None).unwrap();
-    let filler = "x".repeat(200_000);
+    let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
+    println!("\nCONVERSATION {conversation}");
     for number in 0.. {
-        if let Err(error) = memory.remember(&format!("fact {number} {filler}"), Scope::Global, "user") {
-            println!("\nFAILED {number} {error}");
-            let again = memory.remember("short", Scope::Global, "user");
-            println!("\nTHEN {}", again.map_or_else(|error| error.to_string(), |_| "fine".to_owned()));
-            return;
+        let mut turn = turn(&conversation, &format!("request {number}"), "fine");
+        // Nothing that a checkpoint could make small.
+        turn.prompt = (0..8000).map(|_| uuid::Uuid::new_v4().to_string()).collect();
+        match memory.append_turn(&turn) {
+            Ok(_) => println!("\nACK {number}"),
+            Err(error) => {
+                println!("\nFAILED {error}");
+                turn.prompt = "short".to_owned();
+                let again = memory.append_turn(&turn).map_or_else(|error| error.to_string(), |_| "fine".to_owned());
+                println!("\nTHEN {again} {}", memory.turns(&conversation, usize::MAX).unwrap().len());
+                return;
+            }
         }
     }
 }
 
 #[test]
 fn a_full_disk_is_an_error_and_loses_nothing_acknowledged() {
-    for shared in [false, true] {
+    // In thousands of bytes: the log, the checkpoint of the log, and the journal find no space.
+    for (limit, shared) in [(4096, false), (17_500, false), (4096, true)] {
         let (_folder, path) = folder();
         let holder = Memory::open(&path, None).unwrap();
         let holder = shared.then_some(holder);
-        // Files may have 4 MB; the signal that comes with it is ignored, the write fails.
+        // The signal that comes with the limit is ignored, so that the write fails.
         let output = Command::new("bash")
-            .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" --exact damage::helper_fills_the_disk --nocapture"])
+            .args(["-c", &format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" --exact damage::helper_fills_the_disk --nocapture")])
             .arg(std::env::current_exe().unwrap())
             .env("CODRIVER_TEST_PATH", &path)
             .output()
             .unwrap();
         let output = String::from_utf8_lossy(&output.stdout).into_owned();
-        let failed = output.lines().find(|line| line.starts_with("FAILED")).unwrap_or_else(|| panic!("{output}"));
-        let acknowledged: usize = failed.split(' ').nth(1).unwrap().parse().unwrap();
-        assert!(acknowledged > 5 && failed.contains(path.to_str().unwrap()), "{failed}");
+        let said = |word: &str| output.lines().filter_map(|line| line.strip_prefix(word)).collect::<Vec<_>>();
+        let acknowledged = said("ACK ").len();
+        assert!(acknowledged >= 5, "{output}");
+        assert!(said("FAILED ")[0].contains(path.to_str().unwrap()), "{output}");
+        // What is small still fits, and everything can still be read.
+        assert_eq!(said("THEN "), [format!("fine {}", acknowledged + 1)]);
         drop(holder);
-        let facts = Memory::open(&path, None).unwrap().facts(None).unwrap();
-        for number in 0..acknowledged {
-            assert!(facts.iter().any(|fact| fact.text.starts_with(&format!("fact {number} "))), "fact {number} of {acknowledged}");
+        let conversation = ConversationId::from(said("CONVERSATION ")[0]);
+        let turns = Memory::open(&path, None).unwrap().turns(&conversation, usize::MAX).unwrap();
+        assert_eq!(turns.len(), acknowledged + 1);
+        for (number, turn) in turns[..acknowledged].iter().enumerate() {
+            assert_eq!((turn.turn.request.as_str(), turn.turn.prompt.len()), (format!("request {number}").as_str(), 288_000));
         }
-        println!("{}", output.lines().filter(|line| line.starts_with("FAILED") || line.starts_with("THEN")).collect::<Vec<_>>().join("\n"));
     }
 }

@@ -19,8 +19,8 @@ fn helper_writes_until_killed() {
     let memory = Memory::open(&path, None).unwrap();
     let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
     acknowledge("conversation", conversation.as_str(), "");
-    // Large enough that some rounds end in the middle of a checkpoint (each 16 MB of log).
-    let filler = "0123456789abcdef".repeat(4096);
+    // Large enough that some rounds end near a checkpoint (one each 16 MB of log).
+    let filler = "0123456789abcdef".repeat(64 * 1024);
     for number in 0.. {
         let run = NewToolRun { conversation: conversation.clone(), tool: "sql".into(), arguments: json!({"n": number}), policy: "allowed".into() };
         let id = memory.start_tool_run(&run).unwrap();
@@ -41,14 +41,20 @@ fn helper_writes_until_killed() {
 fn kill_9_loses_nothing_acknowledged() {
     let (_folder, path) = folder();
     let mut safe = Acknowledged::default();
+    let (mut length_before, mut checkpoints) = (0, 0);
     for round in 0..15 {
         // Some rounds die while the file is opened and the last round's log replayed.
-        let patience = Duration::from_micros(u64::from(random() % 1_000_000));
+        let patience = Duration::from_micros(u64::from(random() % 1_500_000));
         safe.extend(killed_after(helper("durability::helper_writes_until_killed", &path), patience, round > 4));
+        let length = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        checkpoints += usize::from(length != length_before);
         let memory = Memory::open(&path, None).unwrap_or_else(|error| panic!("round {round}, {patience:?}: {error}"));
         assert_eq!(memory.mode(), Mode::Durable);
         safe.check(&memory);
+        drop(memory);
+        length_before = std::fs::metadata(&path).unwrap().len();
     }
+    println!("{} turns, {} runs, {} facts; {checkpoints} rounds with a checkpoint", safe.turns.len(), safe.runs.len(), safe.facts.len());
     assert!(safe.turns.len() > 50, "only {} turns were written: the test says nothing", safe.turns.len());
 }
 
@@ -185,7 +191,11 @@ fn random() -> u32 {
 
 /// Used by other tests: a helper that holds the file until it is killed.
 pub fn holder(path: &Path) -> Child {
-    let mut child = helper("durability::helper_writes_until_killed", path);
+    ready(helper("durability::helper_writes_until_killed", path))
+}
+
+/// Waits until a helper has acknowledged a turn.
+pub fn ready(mut child: Child) -> Child {
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     while !line.starts_with("ACK turn") {

@@ -1,6 +1,8 @@
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use codriver_memory::{Memory, NewChunk, Scope, SearchOptions};
+use codriver_memory::{Embedder, Memory, NewChunk, Scope, SearchOptions};
 
 use crate::support::{Broken, Topics, folder, turn};
 
@@ -144,4 +146,42 @@ fn the_index_that_is_kept_up_is_the_index_that_is_rebuilt() {
             assert!((one.score - other.score).abs() < 1e-5, "{query}: {one:?} {other:?}");
         }
     }
+}
+
+/// An embedder that answers only when it is let.
+struct Slow {
+    gate: Mutex<Receiver<()>>,
+}
+
+impl Embedder for Slow {
+    fn name(&self) -> &str {
+        "slow"
+    }
+
+    fn dimensions(&self) -> usize {
+        1
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String> {
+        self.gate.lock().unwrap().recv_timeout(Duration::from_secs(20)).map_err(|error| error.to_string())?;
+        Ok(vec![vec![1.0]; texts.len()])
+    }
+}
+
+#[test]
+fn a_turn_is_kept_while_the_embedder_thinks() {
+    let (open_gate, gate) = channel();
+    let memory = Memory::in_memory(Some(Arc::new(Slow { gate: Mutex::new(gate) }))).unwrap();
+    let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
+    std::thread::scope(|scope| {
+        let remembering = scope.spawn(|| memory.remember("Amounts are in euro", Scope::Global, "user").unwrap());
+        while memory.facts(None).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        memory.append_turn(&turn(&conversation, "How much?", "A lot")).unwrap();
+        assert!(!remembering.is_finished());
+        open_gate.send(()).unwrap();
+        open_gate.send(()).unwrap();
+    });
+    assert_eq!(memory.statistics().unwrap().turns, 1);
 }

@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use codriver_memory::{Memory, Mode, NewChunk, NewToolRun, Scope};
+use duckdb::Connection;
 use serde_json::json;
 
-use crate::durability::holder;
-use crate::support::{folder, turn};
+use crate::durability::{holder, ready};
+use crate::support::{folder, helper, helper_path, turn};
 
 fn journals(path: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
@@ -178,4 +180,45 @@ fn nobody_else_can_read_the_files() {
     for expected in ["memory.duckdb", "memory.duckdb.wal", "memory.duckdb.lock", "memory.duckdb.facts.jsonl"] {
         assert!(names.iter().any(|name| name == expected), "{expected} is not among {names:?}");
     }
+}
+
+/// The helper: a program that knows nothing of Codriver and has the file open.
+#[test]
+fn helper_is_a_stranger() {
+    let Some(path) = helper_path() else { return };
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch("SELECT count(*) FROM turns").unwrap();
+    println!("\nACK turn");
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+#[test]
+fn a_stranger_may_hold_the_file() {
+    let (_folder, path) = folder();
+    drop(Memory::open(&path, None).unwrap());
+    let mut child = ready(helper("shared::helper_is_a_stranger", &path));
+    let memory = Memory::open(&path, None).unwrap();
+    let Mode::Shared { holder } = memory.mode() else { panic!("{:?}", memory.mode()) };
+    assert!(holder.contains(&format!("PID {}", child.id())), "{holder}");
+    memory.remember("Amounts are in euro", Scope::Global, "user").unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(memory);
+    assert_eq!(Memory::open(&path, None).unwrap().facts(None).unwrap().len(), 1);
+}
+
+#[test]
+fn many_openings_at_once_lose_nothing() {
+    let (_folder, path) = folder();
+    let write = |number: usize| {
+        let memory = Memory::open(&path, None).unwrap();
+        for fact in 0..5 {
+            memory.remember(&format!("fact {fact} of {number}"), Scope::Global, "user").unwrap();
+        }
+    };
+    for round in 0..3 {
+        std::thread::scope(|scope| (0..6).for_each(|number| drop(scope.spawn(move || write(10 * round + number)))));
+    }
+    let facts = Memory::open(&path, None).unwrap().facts(None).unwrap();
+    assert_eq!(facts.len(), 90);
 }
