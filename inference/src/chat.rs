@@ -1,5 +1,9 @@
 //! What is said to a model and what it answers, whatever the model.
 
+pub(crate) mod answer;
+mod python_json;
+pub mod template;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,6 +22,12 @@ pub trait ChatModel: Send + Sync {
 
     /// Exact for local models, an estimate (bytes / 4, rounded up) where the tokenizer is unknown.
     fn count_tokens(&self, text: &str) -> usize;
+
+    /// Whether the model reads the system prompt and earlier messages. One that reads only
+    /// the last message and the [`Environment`] says no, and `%context` shows it.
+    fn reads_system_prompt(&self) -> bool {
+        true
+    }
 
     /// The prompt exactly as the model reads it, for `%context`. Remote models return the
     /// request body with secrets left out.

@@ -4,9 +4,22 @@
 //! the model runs in this process ([`models`]) or behind an endpoint ([`gateway`]).
 
 pub mod chat;
+pub mod device;
+mod embedder;
+mod engine;
+pub mod gateway;
+mod loader;
+mod local;
+pub mod models;
+pub mod sampling;
+pub mod starter;
+mod streaming;
 
 pub use chat::{
     Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Environment, FinishReason,
     Message, ModelError, Role, SamplingParameters, TableSchema, ColumnSchema, ToolCall, ToolChoice,
     ToolDefinition, Usage,
 };
+pub use device::DeviceChoice;
+pub use embedder::TextEmbedder;
+pub use local::{Completion, Flow, LocalModel};

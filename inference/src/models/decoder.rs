@@ -140,13 +140,20 @@ impl Decoder {
     ///
     /// Attention is causal, so a batch is padded on the right and needs no mask. With a cache,
     /// `tokens` (a batch of one) continue what the cache holds, and are added to it.
-    pub fn hidden(&self, tokens: Tensor<2, Int>, mut cache: Option<&mut KvCache>) -> Tensor<3> {
-        let [_, length] = tokens.dims();
+    pub fn hidden(&self, tokens: Tensor<2, Int>, cache: Option<&mut KvCache>) -> Tensor<3> {
+        self.hidden_from(self.embed_tokens.forward(tokens), cache)
+    }
+
+    /// [`Decoder::hidden`] of embeddings, `[batch, positions, hidden_size]`, that the caller looked up.
+    pub fn hidden_from(&self, embedded: Tensor<3>, mut cache: Option<&mut KvCache>) -> Tensor<3> {
+        let [_, length, _] = embedded.dims();
         let past = cache.as_ref().map_or(0, |cache| cache.length);
         if let Some(cache) = cache.as_deref_mut() {
-            cache.reserve(past + length);
+            if past + length > cache.capacity {
+                cache.reserve((past + length).max(2 * cache.capacity));
+            }
         }
-        let mut hidden = self.embed_tokens.forward(tokens);
+        let mut hidden = embedded;
         let device = hidden.device();
         let frequencies = frequencies(self.config.head_dim, self.config.rope_theta, self.config.rope_scaling);
         let rotation = Rotation::new(&frequencies, past, length, &device);
@@ -217,11 +224,12 @@ impl KvCache {
         self.length = self.length.min(length);
     }
 
-    fn reserve(&mut self, needed: usize) {
+    /// Makes room for `needed` positions in all.
+    pub fn reserve(&mut self, needed: usize) {
         if needed <= self.capacity {
             return;
         }
-        self.capacity = needed.max(2 * self.capacity);
+        self.capacity = needed;
         for layer in &mut self.layers {
             for tensor in [&mut layer.keys, &mut layer.values] {
                 let [batch, heads, held, head_dim] = tensor.dims();

@@ -1,0 +1,102 @@
+//! A decoder and what it has read: the part of a local model that computes.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::device::caught;
+use crate::models::decoder::{Decoder, KvCache};
+use crate::{Cancellation, ModelError};
+
+/// Runs one sequence at a time. What consecutive prompts share is read once.
+pub(crate) struct Engine {
+    decoder: Decoder,
+    device: Device,
+    cache: KvCache,
+    /// The tokens whose keys and values the cache holds.
+    read: Vec<u32>,
+}
+
+/// Prompts are read in pieces of this many tokens: it bounds the attention scores held at once,
+/// and how long an interrupt waits.
+const PREFILL_TOKENS: usize = 256;
+
+impl Engine {
+    pub(crate) fn new(decoder: Decoder, device: Device) -> Self {
+        let cache = KvCache::new(&decoder.config, 1, &device);
+        Self { decoder, device, cache, read: Vec::new() }
+    }
+
+    /// Reads a prompt, of which there is at least one token, and returns the scores of the token
+    /// that follows it. `capacity` is how many tokens the sequence may reach.
+    pub(crate) fn prefill(
+        &mut self,
+        prompt: &[u32],
+        capacity: usize,
+        cancellation: &Cancellation,
+    ) -> Result<Vec<f32>, ModelError> {
+        let shared = self.read.iter().zip(prompt).take_while(|(read, token)| read == token).count();
+        // The last token is always read again: its scores are what is asked for.
+        let shared = shared.min(prompt.len().saturating_sub(1));
+        self.read.truncate(shared);
+        self.cache.truncate(shared);
+        self.cache.reserve(capacity);
+        let mut logits = Vec::new();
+        for piece in prompt[shared..].chunks(PREFILL_TOKENS) {
+            if cancellation.is_cancelled() {
+                return Err(ModelError::Cancelled);
+            }
+            logits = self.read(piece)?;
+        }
+        Ok(logits)
+    }
+
+    /// Reads one more token.
+    pub(crate) fn step(&mut self, token: u32) -> Result<Vec<f32>, ModelError> {
+        self.read(&[token])
+    }
+
+    /// The scores after each token of a sequence on its own.
+    pub(crate) fn logits(&self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, ModelError> {
+        let input = self.input(tokens)?;
+        let scores = caught(|| self.decoder.forward(input).try_into_vec_as::<f32>());
+        let scores = flatten(scores)?;
+        Ok(scores.chunks(self.decoder.config.vocab_size).map(<[f32]>::to_vec).collect())
+    }
+
+    fn read(&mut self, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let input = self.input(tokens)?;
+        let (decoder, cache) = (&self.decoder, &mut self.cache);
+        let scores = flatten(caught(|| {
+            let hidden = decoder.hidden(input, Some(cache));
+            let last = hidden.narrow(1, tokens.len() - 1, 1);
+            decoder.logits(last).try_into_vec_as::<f32>()
+        }));
+        match scores {
+            Ok(scores) => {
+                self.read.extend_from_slice(tokens);
+                Ok(scores)
+            }
+            Err(error) => {
+                self.read.clear();
+                self.cache = KvCache::new(&self.decoder.config, 1, &self.device);
+                Err(error)
+            }
+        }
+    }
+
+    fn input(&self, tokens: &[u32]) -> Result<Tensor<2, Int>, ModelError> {
+        let vocabulary = self.decoder.config.vocab_size;
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary) {
+            return Err(ModelError::Tokenizer(format!(
+                "token {token} is not in the model's vocabulary of {vocabulary}; tokenizer.json is not this model's"
+            )));
+        }
+        let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
+        let length = ids.len();
+        Ok(Tensor::from_data(TensorData::new(ids, [1, length]), &self.device))
+    }
+}
+
+fn flatten<T, E: ToString>(result: Result<Result<T, E>, String>) -> Result<T, ModelError> {
+    let result = result.and_then(|computed| computed.map_err(|error| error.to_string()));
+    result.map_err(|reason| ModelError::Numeric(format!("the device failed: {reason}")))
+}

@@ -1,0 +1,184 @@
+//! Weights in safetensors files, mapped into memory.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Component, Path, PathBuf};
+
+use burn::module::Param;
+use burn::nn::{Embedding, Linear};
+use burn::tensor::{Device, Tensor, TensorData};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::{SafeTensorError, SafeTensors};
+use serde::Deserialize;
+
+use super::{file_error, read_json};
+use crate::ModelError;
+
+/// The weights of a model, by name, on their way to a device.
+pub(crate) struct Checkpoint {
+    shards: Vec<Shard>,
+    /// The shard that holds each tensor.
+    holder: HashMap<String, usize>,
+    device: Device,
+}
+
+struct Shard {
+    path: PathBuf,
+    bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
+    metadata: Metadata,
+    /// Where the tensors' data starts in the file.
+    start: usize,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    pub(crate) fn open(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        let single = folder.join("model.safetensors");
+        let index_path = folder.join("model.safetensors.index.json");
+        let paths = if single.exists() {
+            vec![single]
+        } else if index_path.exists() {
+            shard_paths(folder, &index_path)?
+        } else {
+            return Err(file_error(
+                folder,
+                "has neither model.safetensors nor model.safetensors.index.json; weights in other formats \
+                 (.bin, .gguf) are not read: get the model's safetensors files",
+            ));
+        };
+        let mut checkpoint = Self { shards: Vec::new(), holder: HashMap::new(), device: device.clone() };
+        for path in paths {
+            checkpoint.add(Shard::open(path)?);
+        }
+        Ok(checkpoint)
+    }
+
+    /// A checkpoint that is part of the program; `name` is for its errors.
+    pub(crate) fn embedded(name: &str, bytes: &'static [u8], device: &Device) -> Result<Self, ModelError> {
+        let mut checkpoint = Self { shards: Vec::new(), holder: HashMap::new(), device: device.clone() };
+        checkpoint.add(Shard::read(PathBuf::from(name), Box::new(bytes))?);
+        Ok(checkpoint)
+    }
+
+    fn add(&mut self, shard: Shard) {
+        let position = self.shards.len();
+        self.holder.extend(shard.metadata.offset_keys().into_iter().map(|name| (name, position)));
+        self.shards.push(shard);
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.holder.contains_key(name)
+    }
+
+    /// A linear layer from `NAME.weight` (and `NAME.bias`), which checkpoints hold as
+    /// `[output, input]`. The transposed weights stay a view: the CPU's matrix-vector product
+    /// is fastest along rows.
+    pub(crate) fn linear(&self, name: &str, input: usize, output: usize, bias: bool) -> Result<Linear, ModelError> {
+        let weight = self.tensor::<2>(&format!("{name}.weight"), [output, input])?.transpose();
+        let bias = bias.then(|| self.parameter(&format!("{name}.bias"), [output])).transpose()?;
+        Ok(Linear { weight: Param::from_tensor(weight), bias })
+    }
+
+    pub(crate) fn embedding(&self, name: &str, rows: usize, size: usize) -> Result<Embedding, ModelError> {
+        Ok(Embedding { weight: self.parameter(&format!("{name}.weight"), [rows, size])? })
+    }
+
+    pub(crate) fn parameter<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+    ) -> Result<Param<Tensor<D>>, ModelError> {
+        self.tensor(name, shape).map(Param::from_tensor)
+    }
+
+    /// A tensor as 32-bit floats, which it must have the given shape.
+    fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, ModelError> {
+        let (shard, info) = self.find(name)?;
+        if info.shape != shape {
+            let reason = format!("tensor {name} has shape {:?}, but config.json says {shape:?}", info.shape);
+            return Err(file_error(&shard.path, reason));
+        }
+        let (from, to) = info.data_offsets;
+        let bytes = shard.bytes.as_ref().as_ref().get(shard.start + from..shard.start + to);
+        let bytes = bytes.ok_or_else(|| file_error(&shard.path, format!("tensor {name} reaches past the end")))?;
+        let values = floats(bytes, info.dtype).ok_or_else(|| {
+            let reason = format!("tensor {name} is {:?}; the types read are F32, F16, BF16 and F64", info.dtype);
+            file_error(&shard.path, reason)
+        })?;
+        Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
+    }
+
+    fn find(&self, name: &str) -> Result<(&Shard, &TensorInfo), ModelError> {
+        let shard = self.holder.get(name).and_then(|position| self.shards.get(*position));
+        let found = shard.and_then(|shard| Some((shard, shard.metadata.info(name)?)));
+        found.ok_or_else(|| {
+            let path = self.shards.first().map_or(Path::new("model.safetensors"), |shard| &shard.path);
+            file_error(path, format!("tensor {name} is missing; the download may be incomplete"))
+        })
+    }
+}
+
+impl Shard {
+    fn open(path: PathBuf) -> Result<Self, ModelError> {
+        let file = fs_err::File::open(&path).map_err(|error| file_error(&path, error.kind()))?;
+        // SAFETY: the map is read-only and everything in it is checked as untrusted bytes. Were the
+        // file truncated by another process meanwhile, the process would get SIGBUS, as with every
+        // reader of mapped weights; the bytes are copied out during loading, so that window is short.
+        let bytes = unsafe { Mmap::map(file.file()) }.map_err(|error| file_error(&path, error))?;
+        Self::read(path, Box::new(bytes))
+    }
+
+    fn read(path: PathBuf, bytes: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self, ModelError> {
+        let (header, metadata) = SafeTensors::read_metadata(bytes.as_ref().as_ref())
+            .map_err(|error| file_error(&path, explain(&error)))?;
+        Ok(Self { path, bytes, metadata, start: size_of::<u64>() + header })
+    }
+}
+
+fn explain(error: &SafeTensorError) -> String {
+    match error {
+        SafeTensorError::MetadataIncompleteBuffer | SafeTensorError::InvalidHeaderLength => {
+            "the file is truncated or has data past its end; download it again".to_string()
+        }
+        SafeTensorError::HeaderTooSmall | SafeTensorError::HeaderTooLarge => {
+            "not a safetensors file (its header size is absurd); it may be an LFS pointer or a web page".to_string()
+        }
+        error => format!("not a valid safetensors file: {error}"),
+    }
+}
+
+/// The distinct shards an index names, all of them inside the folder.
+fn shard_paths(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    let index: Index = read_json(index_path)?;
+    let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    if names.is_empty() {
+        return Err(file_error(index_path, "names no shards"));
+    }
+    let inside = |name: &String| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if let Some(outside) = names.iter().find(|name| !inside(name)) {
+        return Err(file_error(index_path, format!("names a shard outside of its folder: {outside}")));
+    }
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+/// Little-endian numbers of any float type as `f32`; `None` for other types.
+fn floats(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
+    match dtype {
+        Dtype::F32 => Some(numbers(bytes, f32::from_le_bytes)),
+        Dtype::F64 => Some(numbers(bytes, |number| f64::from_le_bytes(number) as f32)),
+        Dtype::F16 => Some(numbers(bytes, f16::from_le_bytes).to_f32_vec()),
+        Dtype::BF16 => Some(numbers(bytes, bf16::from_le_bytes).to_f32_vec()),
+        _ => None,
+    }
+}
+
+fn numbers<const SIZE: usize, T>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> T) -> Vec<T> {
+    bytes.as_chunks().0.iter().map(|chunk| number(*chunk)).collect()
+}

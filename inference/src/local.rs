@@ -1,0 +1,272 @@
+//! A model that runs in this process, from a folder as Hugging Face publishes it.
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::chat::answer::{AnswerParser, CallStyle};
+use crate::chat::template::ChatTemplate;
+use crate::device::{self, DeviceChoice};
+use crate::engine::Engine;
+use crate::loader::tokenizer::TokenizerFiles;
+use crate::loader::{self, file_error};
+use crate::sampling::Sampler;
+use crate::streaming::{Detokenizer, StopStrings};
+use crate::{
+    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, FinishReason, Message, ModelError,
+    SamplingParameters, ToolChoice, ToolDefinition, Usage,
+};
+
+/// A decoder with its tokenizer and chat template.
+pub struct LocalModel {
+    name: String,
+    window: usize,
+    tokenizer: TokenizerFiles,
+    template: Option<ChatTemplate>,
+    /// One answer at a time.
+    engine: Mutex<Engine>,
+}
+
+impl LocalModel {
+    /// Loads the model in a folder: `config.json`, safetensors, `tokenizer.json`, chat template.
+    pub fn open(folder: &Path, device: DeviceChoice) -> Result<Self, ModelError> {
+        if !folder.is_dir() {
+            return Err(file_error(folder, "no such folder; a local model is a folder with config.json in it"));
+        }
+        let device = device::resolve(device)?;
+        let tokenizer = TokenizerFiles::open(folder)?;
+        let template = ChatTemplate::open(folder, &tokenizer.settings)?;
+        let decoder = loader::decoder::load(folder, &device)?;
+        Ok(Self {
+            name: loader::model_name(folder),
+            window: decoder.config.max_position_embeddings,
+            tokenizer,
+            template,
+            engine: Mutex::new(Engine::new(decoder, device)),
+        })
+    }
+
+    /// Continues a prompt, special tokens added as the tokenizer does. Text goes to `on_text`
+    /// as it comes, and is returned whole.
+    pub fn generate(
+        &self,
+        prompt: &str,
+        sampling: &SamplingParameters,
+        cancellation: &Cancellation,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<String, ModelError> {
+        let prompt = self.encode(prompt, true)?;
+        let mut whole = String::new();
+        self.answer(&prompt, sampling, cancellation, &mut |text| {
+            whole.push_str(text);
+            on_text(text);
+        })?;
+        Ok(whole)
+    }
+
+    /// The tokens of a text, as [`LocalModel::generate`] reads it.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        self.encode(text, true)
+    }
+
+    /// The scores of the next token after each of `tokens`.
+    pub fn logits(&self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.check_length(tokens.len())?;
+        self.engine().logits(tokens)
+    }
+
+    /// The loop under every answer: a step of the network, a token, until something ends it.
+    /// The token that ends an answer is counted but not passed on.
+    pub fn complete(
+        &self,
+        prompt: &[u32],
+        sampling: &SamplingParameters,
+        cancellation: &Cancellation,
+        on_token: &mut dyn FnMut(u32) -> Result<Flow, ModelError>,
+    ) -> Result<Completion, ModelError> {
+        // An answer needs room for one token at least.
+        self.check_length(prompt.len() + usize::from(!prompt.is_empty()))?;
+        let mut sampler = Sampler::new(sampling, prompt)?;
+        let limit = sampling.max_tokens.min(self.window - prompt.len());
+        let mut engine = self.engine();
+        let mut logits = engine.prefill(prompt, prompt.len() + limit, cancellation)?;
+        let mut tokens = 0;
+        while tokens < limit {
+            if cancellation.is_cancelled() {
+                return Err(ModelError::Cancelled);
+            }
+            let token = sampler.next(&mut logits)?;
+            tokens += 1;
+            let ended = self.tokenizer.end_tokens.contains(&token);
+            if ended || matches!(on_token(token)?, Flow::Stop) {
+                return Ok(Completion { reason: FinishReason::Stop, tokens });
+            }
+            if tokens < limit {
+                logits = engine.step(token)?;
+            }
+        }
+        Ok(Completion { reason: FinishReason::Length, tokens })
+    }
+
+    fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, ModelError> {
+        let encoding = self.tokenizer.tokenizer.encode_fast(text, add_special_tokens);
+        let encoding = encoding.map_err(|error| ModelError::Tokenizer(error.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    fn check_length(&self, length: usize) -> Result<(), ModelError> {
+        match length {
+            0 => Err(ModelError::Tokenizer("the prompt is empty".to_string())),
+            length if length > self.window => {
+                Err(ModelError::ContextOverflow { prompt: length, window: self.window })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        // The engine forgets its cache when a step fails, so a poisoned lock guards nothing broken.
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers as text: no piece splits a character, nothing of a stop string is shown.
+    fn answer(
+        &self,
+        prompt: &[u32],
+        sampling: &SamplingParameters,
+        cancellation: &Cancellation,
+        on_text: &mut dyn FnMut(&str),
+    ) -> Result<Completion, ModelError> {
+        let mut show = |text: String| {
+            if !text.is_empty() {
+                on_text(&text);
+            }
+        };
+        let mut detokenizer = Detokenizer::new(&self.tokenizer.tokenizer);
+        let mut stops = StopStrings::new(&sampling.stop);
+        let mut stopped = false;
+        let mut completion = self.complete(prompt, sampling, cancellation, &mut |token| {
+            if self.tokenizer.silent_tokens.contains(&token) {
+                return Ok(Flow::Continue);
+            }
+            let (text, found) = stops.push(&detokenizer.push(token)?);
+            show(text);
+            stopped = found;
+            Ok(if stopped { Flow::Stop } else { Flow::Continue })
+        })?;
+        if !stopped {
+            let (text, found) = stops.push(&detokenizer.finish()?);
+            show(text);
+            stopped = found;
+        }
+        if stopped {
+            completion.reason = FinishReason::Stop;
+        } else {
+            show(stops.finish());
+        }
+        Ok(completion)
+    }
+
+    fn render(&self, request: &ChatRequest) -> Result<Rendered, ModelError> {
+        let template = self.template.as_ref().ok_or_else(|| {
+            ModelError::Template(format!(
+                "{} has no chat template: it continues text but was not made for conversation; get its instruction-tuned sibling",
+                self.name
+            ))
+        })?;
+        let style = if template.uses_tool_call_spans() { CallStyle::Spans } else { CallStyle::Json };
+        let tools = offered_tools(request);
+        let mut prompt = template.render(&request.messages, &tools, &self.tokenizer.special_names)?;
+        let forced = forced_opening(&request.tool_choice, &tools, style);
+        let reasoning = forced.is_empty() && prompt.trim_end().ends_with("<think>");
+        prompt.push_str(&forced);
+        Ok(Rendered { prompt, forced, reasoning, style, tool_names: tools.into_iter().map(|tool| tool.name).collect() })
+    }
+}
+
+/// Whether to go on generating.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    Continue,
+    Stop,
+}
+
+/// How an answer ended, and after how many tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completion {
+    pub reason: FinishReason,
+    pub tokens: usize,
+}
+
+/// A request as the model reads it, and how its answer is to be read.
+struct Rendered {
+    prompt: String,
+    /// The beginning of the answer, where the request leaves the model no choice: it ends the prompt.
+    forced: String,
+    reasoning: bool,
+    style: CallStyle,
+    tool_names: Vec<String>,
+}
+
+fn offered_tools(request: &ChatRequest) -> Vec<ToolDefinition> {
+    let offered = |tool: &&ToolDefinition| match &request.tool_choice {
+        ToolChoice::Auto | ToolChoice::Required => true,
+        ToolChoice::None => false,
+        ToolChoice::Named(name) => tool.name == *name,
+    };
+    request.tools.iter().filter(offered).cloned().collect()
+}
+
+/// What the answer must begin with to be a call of the tool that is asked for.
+fn forced_opening(choice: &ToolChoice, tools: &[ToolDefinition], style: CallStyle) -> String {
+    let (span, arguments) = match style {
+        CallStyle::Spans => ("<tool_call>\n", "arguments"),
+        CallStyle::Json => ("", "parameters"),
+    };
+    match (choice, tools) {
+        (_, []) | (ToolChoice::Auto | ToolChoice::None, _) => String::new(),
+        (ToolChoice::Required, _) => format!("{span}{{\"name\": \""),
+        (ToolChoice::Named(name), _) => format!("{span}{{\"name\": \"{name}\", \"{arguments}\": "),
+    }
+}
+
+impl ChatModel for LocalModel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn context_window(&self) -> usize {
+        self.window
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.encode(text, false).map_or(text.len().div_ceil(4), |tokens| tokens.len())
+    }
+
+    fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError> {
+        self.render(request).map(|rendered| rendered.prompt)
+    }
+
+    fn chat(
+        &self,
+        request: &ChatRequest,
+        cancellation: &Cancellation,
+        on_event: &mut dyn FnMut(ChatEvent),
+    ) -> Result<ChatResponse, ModelError> {
+        let rendered = self.render(request)?;
+        // The template wrote the special tokens already.
+        let prompt = self.encode(&rendered.prompt, false)?;
+        let calls_before = request.messages.iter().map(|message| message.tool_calls.len()).sum();
+        let mut parser =
+            AnswerParser::new(rendered.style, rendered.tool_names, calls_before, rendered.reasoning);
+        parser.push(&rendered.forced, on_event);
+        let completion =
+            self.answer(&prompt, &request.sampling, cancellation, &mut |text| parser.push(text, on_event))?;
+        let (content, calls) = parser.finish(on_event);
+        let finish_reason = if calls.is_empty() { completion.reason } else { FinishReason::ToolCalls };
+        Ok(ChatResponse {
+            message: Message::assistant(content, calls),
+            finish_reason,
+            usage: Usage { prompt_tokens: prompt.len(), completion_tokens: completion.tokens },
+        })
+    }
+}

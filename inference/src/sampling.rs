@@ -1,0 +1,128 @@
+//! From scores to the next token.
+
+use std::collections::HashSet;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{ModelError, SamplingParameters};
+
+/// Chooses tokens. The same seed and scores give the same choices on every machine.
+pub struct Sampler {
+    parameters: SamplingParameters,
+    random: ChaCha8Rng,
+    /// Tokens the repetition penalty applies to: the prompt's and the answer's.
+    seen: HashSet<u32>,
+}
+
+impl Sampler {
+    /// A sampler for one answer to `prompt`.
+    pub fn new(parameters: &SamplingParameters, prompt: &[u32]) -> Result<Self, ModelError> {
+        check(parameters)?;
+        Ok(Self {
+            parameters: parameters.clone(),
+            random: ChaCha8Rng::seed_from_u64(parameters.seed),
+            seen: prompt.iter().copied().collect(),
+        })
+    }
+
+    /// The next token, by its scores (logits), which are used up.
+    pub fn next(&mut self, logits: &mut [f32]) -> Result<u32, ModelError> {
+        // -inf is how a mask says "never"; NaN and +inf are how broken weights look.
+        if logits.iter().any(|logit| logit.is_nan() || *logit == f32::INFINITY) {
+            return Err(numeric("the model computed a score that is not a number; its weights may be corrupt"));
+        }
+        self.penalize_repetition(logits);
+        let token =
+            if self.parameters.temperature == 0.0 { greedy(logits) } else { self.draw(logits) };
+        let token = token.ok_or_else(|| numeric("no token has a score"))?;
+        self.seen.insert(token);
+        Ok(token)
+    }
+
+    fn penalize_repetition(&self, logits: &mut [f32]) {
+        let penalty = self.parameters.repetition_penalty;
+        if penalty == 1.0 {
+            return;
+        }
+        for token in &self.seen {
+            if let Some(logit) = logits.get_mut(*token as usize) {
+                *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+            }
+        }
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> Option<u32> {
+        let parameters = &self.parameters;
+        let mut candidates: Vec<(u32, f32)> = (0u32..)
+            .zip(logits)
+            .filter(|(_, logit)| **logit > f32::NEG_INFINITY)
+            .map(|(token, logit)| (token, *logit))
+            .collect();
+        // Ties go to the lower token, so that the order never depends on the sort.
+        let by_score = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if parameters.top_k > 0 && parameters.top_k < candidates.len() {
+            candidates.select_nth_unstable_by(parameters.top_k - 1, by_score);
+            candidates.truncate(parameters.top_k);
+        }
+        candidates.sort_unstable_by(by_score);
+        let best = candidates.first()?.1;
+        let weigh = |logit: f32| f64::from((logit - best) / parameters.temperature).exp();
+        let mut weighted: Vec<(u32, f64)> =
+            candidates.into_iter().map(|(token, logit)| (token, weigh(logit))).collect();
+        keep_nucleus(&mut weighted, f64::from(parameters.top_p));
+        // The best token's weight is 1, so min-p is a bound on the weights themselves.
+        weighted.retain(|(_, weight)| *weight >= f64::from(parameters.min_p));
+        let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
+        let mut point = self.random.random::<f64>() * total;
+        for (token, weight) in &weighted {
+            point -= weight;
+            if point < 0.0 {
+                return Some(*token);
+            }
+        }
+        weighted.last().map(|(token, _)| *token)
+    }
+}
+
+/// Keeps the best tokens up to and including the one that reaches a share of `top_p`.
+fn keep_nucleus(weighted: &mut Vec<(u32, f64)>, top_p: f64) {
+    if top_p >= 1.0 {
+        return;
+    }
+    let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
+    let mut before = 0.0;
+    let kept = weighted.iter().take_while(|(_, weight)| {
+        let keep = before < top_p * total;
+        before += weight;
+        keep
+    });
+    let kept = kept.count().max(1);
+    weighted.truncate(kept);
+}
+
+/// The best token; of equals the first.
+fn greedy(logits: &[f32]) -> Option<u32> {
+    let scored = (0u32..).zip(logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY);
+    scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(token, _)| token)
+}
+
+fn check(parameters: &SamplingParameters) -> Result<(), ModelError> {
+    let ranges = [
+        ("temperature", parameters.temperature, 0.0..=100.0),
+        ("top_p", parameters.top_p, 0.0..=1.0),
+        ("min_p", parameters.min_p, 0.0..=1.0),
+        ("repetition_penalty", parameters.repetition_penalty, 0.01..=100.0),
+    ];
+    for (name, value, range) in ranges {
+        if !range.contains(&value) {
+            let (low, high) = range.into_inner();
+            return Err(numeric(&format!("{name} is {value}; it must be from {low} to {high}")));
+        }
+    }
+    Ok(())
+}
+
+fn numeric(reason: &str) -> ModelError {
+    ModelError::Numeric(reason.to_string())
+}

@@ -1,0 +1,212 @@
+//! Model folders from strangers: whatever is wrong in them is an error that says what.
+
+use std::path::Path;
+
+use codriver_inference::{Cancellation, DeviceChoice, LocalModel, SamplingParameters, TextEmbedder};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::fixture::{write_json, write_random_model};
+use crate::reference::fresh_seed;
+
+#[test]
+fn truncated_weights_are_errors_wherever_they_end() {
+    let folder = model_folder();
+    let path = folder.path().join("model.safetensors");
+    let whole = std::fs::read(&path).unwrap();
+    let header = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+    for length in [0, 3, 8, 9, header / 2, header + 7, header + 8, header + 100, whole.len() - 1] {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        let error = open(folder.path()).unwrap_err();
+        assert!(error.contains("model.safetensors"), "{length} bytes: {error}");
+    }
+    std::fs::write(&path, [whole.as_slice(), b"tail"].concat()).unwrap();
+    assert!(open(folder.path()).unwrap_err().contains("past its end"));
+    std::fs::write(&path, whole).unwrap();
+    open(folder.path()).unwrap();
+}
+
+#[test]
+fn absurd_headers_are_errors() {
+    let folder = model_folder();
+    let path = folder.path().join("model.safetensors");
+    let tensor = |shape: &str, offsets: &str| {
+        format!(r#"{{"lm_head.weight":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
+    };
+    let file = |header: &str| [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    for bytes in [
+        u64::MAX.to_le_bytes().to_vec(),
+        [&(1_u64 << 62).to_le_bytes()[..], b"{}"].concat(),
+        file("not json"),
+        file("[]"),
+        file("\u{0}\u{0}"),
+        file(&tensor("[2,2]", "[0,18446744073709551615]")),
+        file(&tensor("[4294967296,4294967296]", "[0,0]")),
+        file(&tensor("[2]", "[8,0]")),
+        file(&tensor("[2]", "[0,9]")),
+        file(&tensor("[-1]", "[0,8]")),
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n".to_vec(),
+        b"<!DOCTYPE html><html><body>Not found</body></html>".to_vec(),
+        [&8_u64.to_le_bytes()[..], "{\"é\":".as_bytes(), &[0xff; 8]].concat(),
+    ] {
+        std::fs::write(&path, &bytes).unwrap();
+        let error = open(folder.path()).unwrap_err();
+        assert!(error.contains("model.safetensors"), "{error}");
+    }
+}
+
+#[test]
+fn missing_and_misshapen_tensors_are_named() {
+    let folder = model_folder();
+    let config = read(folder.path(), "config.json");
+    for (key, value, expected) in [
+        ("num_hidden_layers", json!(3), "model.layers.2"),
+        ("num_hidden_layers", json!(200_000_000), "model.layers.2"),
+        ("vocab_size", json!(1000), "lm_head.weight"),
+        ("intermediate_size", json!(16), "mlp.gate_proj.weight"),
+        ("attention_bias", json!(true), "q_proj.bias"),
+        ("model_type", json!("qwen2"), "q_proj.bias"),
+        ("model_type", json!("qwen3"), "q_norm.weight"),
+    ] {
+        let mut wrong = config.clone();
+        wrong[key] = value;
+        write_json(folder.path(), "config.json", &wrong);
+        let error = open(folder.path()).unwrap_err();
+        assert!(error.contains(expected), "{key}: {error}");
+    }
+}
+
+#[test]
+fn configurations_that_make_no_sense_are_errors() {
+    let folder = model_folder();
+    let config = read(folder.path(), "config.json");
+    for key in ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"] {
+        for value in [None, Some(json!(0)), Some(json!(-1)), Some(json!("many")), Some(json!(u64::MAX))] {
+            let mut wrong = config.clone();
+            match value {
+                Some(value) => wrong[key] = value,
+                None => drop(wrong.as_object_mut().unwrap().remove(key)),
+            }
+            write_json(folder.path(), "config.json", &wrong);
+            let error = open(folder.path()).unwrap_err();
+            assert!(error.contains(key) && error.contains("config.json"), "{error}");
+        }
+    }
+    for (key, value, expected) in [
+        ("model_type", json!("mamba"), "`mamba`"),
+        ("num_key_value_heads", json!(3), "multiple"),
+        ("head_dim", json!(5), "even"),
+        ("hidden_act", json!("gelu"), "`gelu`"),
+        ("rope_theta", json!(-1.0), "rope_theta"),
+        ("rms_norm_eps", json!(-1.0), "rms_norm_eps"),
+        ("rope_scaling", json!({ "rope_type": "yarn", "factor": 4.0 }), "`yarn`"),
+        ("rope_scaling", json!({ "rope_type": "llama3", "factor": 0 }), "`factor`"),
+        ("quantization_config", json!({ "bits": 4 }), "quantized"),
+    ] {
+        let mut wrong = config.clone();
+        wrong[key] = value;
+        write_json(folder.path(), "config.json", &wrong);
+        let error = open(folder.path()).unwrap_err();
+        assert!(error.contains(expected), "{key}: {error}");
+    }
+    for text in ["", "null", "[]", "{", "\u{0}"] {
+        std::fs::write(folder.path().join("config.json"), text).unwrap();
+        open(folder.path()).unwrap_err();
+    }
+}
+
+#[test]
+fn missing_files_are_named() {
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let folder = model_folder();
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+        assert!(open(folder.path()).unwrap_err().contains(name));
+    }
+    assert!(open(Path::new("/no/such/folder")).unwrap_err().contains("no such folder"));
+    assert!(TextEmbedder::open(Path::new("/no/such/folder"), DeviceChoice::Cpu).is_err());
+}
+
+#[test]
+fn an_index_cannot_lead_out_of_its_folder() {
+    let folder = model_folder();
+    std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+    for shard in ["../secret.safetensors", "/etc/passwd", "a/../../b"] {
+        write_json(folder.path(), "model.safetensors.index.json", &json!({ "weight_map": { "x": shard } }));
+        assert!(open(folder.path()).unwrap_err().contains("outside"));
+    }
+    for index in [json!({}), json!({ "weight_map": {} }), json!({ "weight_map": { "x": "gone.safetensors" } })] {
+        write_json(folder.path(), "model.safetensors.index.json", &index);
+        open(folder.path()).unwrap_err();
+    }
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_an_error() {
+    let folder = model_folder();
+    let mut tokenizer = read(folder.path(), "tokenizer.json");
+    tokenizer["added_tokens"][0]["id"] = json!(256);
+    tokenizer["model"]["vocab"]["A"] = json!(70_000);
+    write_json(folder.path(), "tokenizer.json", &tokenizer);
+    let model = LocalModel::open(folder.path(), DeviceChoice::Cpu).unwrap();
+    let sampling = SamplingParameters::default();
+    let error = model.generate("AAA", &sampling, &Cancellation::new(), &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("70000") && error.contains("tokenizer.json"), "{error}");
+    std::fs::write(folder.path().join("tokenizer.json"), "{\"version\": 1}").unwrap();
+    assert!(open(folder.path()).unwrap_err().contains("tokenizer.json"));
+}
+
+#[test]
+fn flipped_bits_never_panic() {
+    let folder = model_folder();
+    let mut random = ChaCha8Rng::seed_from_u64(fresh_seed());
+    for name in ["model.safetensors", "config.json", "tokenizer_config.json"] {
+        let path = folder.path().join(name);
+        let whole = std::fs::read(&path).unwrap();
+        // Most of what can go wrong is in the headers.
+        let reach = whole.len().min(2000);
+        for _ in 0..150 {
+            let mut flipped = whole.clone();
+            for _ in 0..random.random_range(1..4) {
+                flipped[random.random_range(0..reach)] ^= 1 << random.random_range(0..8);
+            }
+            std::fs::write(&path, &flipped).unwrap();
+            // Either outcome is right; a panic is not.
+            if let Ok(model) = LocalModel::open(folder.path(), DeviceChoice::Cpu) {
+                let sampling = SamplingParameters { max_tokens: 2, ..SamplingParameters::default() };
+                drop(model.generate("x", &sampling, &Cancellation::new(), &mut |_| {}));
+            }
+        }
+        std::fs::write(&path, whole).unwrap();
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_an_error_when_they_speak() {
+    let folder = model_folder();
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for value in bytes[8 + header..].chunks_exact_mut(4) {
+        value.copy_from_slice(&f32::NAN.to_le_bytes());
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let model = LocalModel::open(folder.path(), DeviceChoice::Cpu).unwrap();
+    let result = model.generate("x", &SamplingParameters::default(), &Cancellation::new(), &mut |_| {});
+    assert!(result.unwrap_err().to_string().contains("not a number"));
+}
+
+fn model_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_random_model(folder.path(), 5);
+    folder
+}
+
+fn open(folder: &Path) -> Result<(), String> {
+    LocalModel::open(folder, DeviceChoice::Cpu).map(drop).map_err(|error| error.to_string())
+}
+
+fn read(folder: &Path, name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+}

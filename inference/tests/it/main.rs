@@ -1,0 +1,11 @@
+//! The engine against references and against broken input. One binary: modules below.
+
+mod chat_templates;
+mod conversation;
+mod corrupt_files;
+mod decoders;
+mod embeddings;
+mod fixture;
+mod gateway;
+mod generation;
+mod reference;

@@ -1,0 +1,37 @@
+"""Renders chat templates as transformers does.
+
+    python chat_templates.py CASES.json
+
+CASES.json is a list of {template, conversation: {messages, tools}, special}; prints a list of
+{rendered} or {error}.
+"""
+
+import json
+import sys
+
+from transformers.utils.chat_template_utils import render_jinja_template
+
+
+def main():
+    with open(sys.argv[1]) as file:
+        cases = json.load(file)
+    json.dump([render(case) for case in cases], sys.stdout)
+
+
+def render(case):
+    conversation = case["conversation"]
+    try:
+        rendered, _ = render_jinja_template(
+            [conversation["messages"]],
+            tools=conversation["tools"] or None,
+            chat_template=case["template"],
+            add_generation_prompt=True,
+            **case["special"],
+        )
+    except Exception as error:
+        return {"error": str(error)}
+    return {"rendered": rendered[0]}
+
+
+if __name__ == "__main__":
+    main()
