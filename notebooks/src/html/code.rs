@@ -112,6 +112,9 @@ pub fn stylesheet() -> &'static str {
         };
         let light = css("InspiredGitHub");
         let dark = css("base16-eighties.dark");
-        format!("{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n")
+        // Kept apart: each theme colours words that the other leaves alone.
+        format!(
+            "@media not (prefers-color-scheme: dark) {{\n{light}\n}}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+        )
     })
 }
