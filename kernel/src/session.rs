@@ -75,6 +75,7 @@ impl Session {
     pub fn new(options: &SessionOptions) -> Result<Self, SessionError> {
         let session = Self::without_rust(options)?;
         session.rust.warm_up();
+        session.agents.warm_up();
         Ok(session)
     }
 

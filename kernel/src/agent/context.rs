@@ -62,6 +62,10 @@ impl Retrieved {
             item.tokens = model.count_tokens(&item.text);
         }
         retrieved.items.sort_by_key(priority);
+        if !model.reads_system_prompt() {
+            retrieved.keep_names(model.name());
+            return retrieved;
+        }
         let budget = MOST_TOKENS.min((model.context_window() / 2).max(256));
         retrieved.keep_within(budget);
         retrieved
@@ -170,6 +174,15 @@ impl Retrieved {
             tokens: 0,
             dropped: None,
         });
+    }
+
+    /// For a model that is told only what exists in the session.
+    fn keep_names(&mut self, model: &str) {
+        for item in &mut self.items {
+            if !matches!(item.kind.as_str(), "table" | "variables" | "branches" | "files" | "error") {
+                item.dropped = Some(format!("{model} reads the request and what exists in the session, nothing else"));
+            }
+        }
     }
 
     fn keep_within(&mut self, budget: usize) {

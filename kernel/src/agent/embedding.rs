@@ -1,7 +1,7 @@
 //! The embedding model, loaded beside everything else and handed to memory.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +12,10 @@ use codriver_memory::{Embedder, Memory};
 use crate::session::Interrupt;
 use crate::session::folders::data_folder;
 
-/// Loads the embedder once, when something is first searched for.
+/// How long a session that has just started is left alone before the embedder loads.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Loads the embedder once: soon, or when something is first searched for.
 #[derive(Default)]
 pub struct EmbedderLoader {
     progress: Mutex<Option<Arc<Progress>>>,
@@ -20,12 +23,19 @@ pub struct EmbedderLoader {
 
 #[derive(Default)]
 struct Progress {
-    finished: Mutex<bool>,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
+#[derive(Default)]
+struct State {
+    /// Somebody waits: no more grace.
+    wanted: bool,
+    finished: bool,
+}
+
 impl EmbedderLoader {
-    /// Starts loading if there is a model and nobody has yet.
+    /// Loads in the background, after a moment.
     pub fn start(&self, memory: &Arc<Memory>) {
         self.progress(memory);
     }
@@ -34,11 +44,13 @@ impl EmbedderLoader {
     /// things whether it comes early or late. Returns early when interrupted.
     pub fn wait(&self, memory: &Arc<Memory>, interrupt: &Interrupt) {
         let progress = self.progress(memory);
-        let mut finished = progress.finished.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*finished && !interrupt.is_set() {
-            (finished, _) = progress
+        let mut state = progress.state();
+        state.wanted = true;
+        progress.changed.notify_all();
+        while !state.finished && !interrupt.is_set() {
+            (state, _) = progress
                 .changed
-                .wait_timeout(finished, Duration::from_millis(50))
+                .wait_timeout(state, Duration::from_millis(50))
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -52,8 +64,18 @@ impl EmbedderLoader {
 
 impl Progress {
     fn finish(&self) {
-        *self.finished.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.state().finished = true;
         self.changed.notify_all();
+    }
+
+    fn wait_until_wanted(&self) {
+        let state = self.state();
+        let waited = self.changed.wait_timeout_while(state, GRACE, |state| !state.wanted);
+        drop(waited);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,7 +88,8 @@ fn spawn(memory: Arc<Memory>) -> Arc<Progress> {
     let other = Arc::clone(&progress);
     let spawned = thread::Builder::new().name("codriver-embedder".to_owned()).spawn(move || {
         // Finished even if loading panics: nobody may wait for ever.
-        let _guard = FinishOnDrop(other);
+        let progress = FinishOnDrop(other);
+        progress.0.wait_until_wanted();
         if let Err(reason) = load(&folder, &memory) {
             tracing::warn!("memory searches by words alone: {reason}");
         }

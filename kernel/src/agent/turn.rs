@@ -215,6 +215,12 @@ impl Turn<'_> {
             self.answer = words.said();
             let usage = outcome.as_ref().map_or_else(|_| Usage::default(), |response| response.usage);
             words.finish(&self.details(usage, started));
+            if let Some((_, tokens)) = self.prompts.last_mut()
+                && usage.prompt_tokens > 0
+            {
+                // The model's own count goes before ours.
+                *tokens = usage.prompt_tokens;
+            }
             self.usage.prompt_tokens += usage.prompt_tokens;
             self.usage.completion_tokens += usage.completion_tokens;
             return match outcome {
@@ -222,7 +228,7 @@ impl Turn<'_> {
                 Ok(response) => Ok(response),
                 Err(ModelError::Cancelled) => Err(Ending::Interrupted),
                 Err(_) if self.context.interrupt.is_set() => Err(Ending::Interrupted),
-                Err(ModelError::ContextOverflow { .. }) if self.plan.make_room()? => {
+                Err(ModelError::ContextOverflow { .. }) if self.plan.model.reads_system_prompt() && self.plan.make_room()? => {
                     self.prompts.pop();
                     continue;
                 }

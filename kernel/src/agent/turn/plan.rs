@@ -121,6 +121,9 @@ impl Plan {
 
     /// Drops retrieved items until prompt and answer fit the window.
     fn fit(&mut self, request: &str) -> Result<(), CellError> {
+        if !self.model.reads_system_prompt() {
+            return Ok(());
+        }
         let window = self.model.context_window();
         loop {
             // A prompt that cannot be rendered is reported when the model is asked.

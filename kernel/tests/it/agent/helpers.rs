@@ -21,6 +21,17 @@ pub struct Person {
     present: bool,
 }
 
+impl Person {
+    /// Whether some display has shown `text`.
+    pub fn shows(&self, text: &str) -> bool {
+        let shown = |event: &OutputEvent| match event {
+            OutputEvent::Display { bundle, .. } | OutputEvent::UpdateDisplay { bundle, .. } => bundle.text().contains(text),
+            _ => false,
+        };
+        self.events.lock().unwrap().iter().any(shown)
+    }
+}
+
 impl OutputSink for Person {
     fn emit(&self, event: OutputEvent) {
         self.events.lock().unwrap().push(event);
