@@ -209,6 +209,12 @@ mod tests {
             ("pass a table from SQL to Rust", "frames"),
             ("list all magics", "magics"),
             ("shell command exit code", "shell"),
+            ("memory storage location", "memory"),
+            ("forget memory", "memory"),
+            ("offline models", "models"),
+            ("limit agent steps", "agent"),
+            ("%%agent flags", "agent"),
+            ("switch model", "models"),
         ] {
             let pages: Vec<&str> = search(query, 3).iter().map(|section| section.page).collect();
             assert!(pages.contains(&page), "{query}: {pages:?}");
