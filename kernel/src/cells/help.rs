@@ -45,7 +45,8 @@ fn about(session: &Session, name: &str) -> Option<MimeBundle> {
 fn word_at(code: &str, cursor: usize) -> &str {
     let is_word = |character: char| character.is_alphanumeric() || "_%.".contains(character);
     let cursor = code.floor_char_boundary(cursor);
-    let start = code[..cursor].rfind(|character| !is_word(character)).map_or(0, |at| at + code[at..].chars().next().map_or(1, char::len_utf8));
+    let before = code[..cursor].char_indices().rev().take_while(|(_, character)| is_word(*character));
+    let start = before.last().map_or(cursor, |(at, _)| at);
     let end = code[cursor..].find(|character| !is_word(character)).map_or(code.len(), |at| cursor + at);
     &code[start..end]
 }

@@ -20,10 +20,15 @@ pub struct Replies {
 impl Replies {
     /// Sends a message to whoever sent `request`, as its child.
     pub fn send(&self, kind: &str, request: &Request, content: &impl Serialize) {
-        match self.wire.encode(&request.identities, kind, Some(request), content) {
-            Ok(frames) if self.queue.send(frames).is_ok() => {}
-            Ok(_) => tracing::debug!("{kind} not sent: the channel is closed"),
-            Err(error) => tracing::error!("cannot encode {kind}: {error}"),
+        let frames = match self.wire.encode(&request.identities, kind, Some(request), content) {
+            Ok(frames) => frames,
+            Err(error) => {
+                tracing::error!("cannot encode {kind}: {error}");
+                return;
+            }
+        };
+        if self.queue.send(frames).is_err() {
+            tracing::debug!("{kind} not sent: the channel is closed");
         }
     }
 }

@@ -3,14 +3,14 @@
 //! The session lives on a thread of its own, as in the kernel, so that a cell's outputs can be
 //! handed on while it runs and a cell that takes too long can be interrupted.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use codriver_notebooks::{Bundle, CellStatus, Executor, OutputEvent as NotebookEvent, StreamName};
 
 use crate::languages::{CellContext, CellError, CellResult};
-use crate::session::{Interrupt, MimeBundle, Output, OutputEvent, OutputSink, Session, SessionOptions};
+use crate::session::{Interrupt, MimeBundle, Output, OutputEvent, OutputSink, Session, SessionOptions, StreamBound};
 
 /// A second interrupt, after this long, when the first did not end a cell.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -104,18 +104,40 @@ fn serve(session: &mut Session, codes: &Receiver<String>, events: &Sender<Event>
     while let Ok(code) = codes.recv() {
         interrupt.reset();
         execution_count += 1;
-        let output = Output::new(Arc::new(Forward(events.clone())));
+        let sink = Arc::new(Forward { events: events.clone(), bound: Mutex::new(StreamBound::new()) });
+        let output = Output::new(sink.clone());
         let context = CellContext { output, interrupt: interrupt.clone(), execution_count };
         let result = session.execute(&code, &context);
+        if let Some(notice) = sink.bound().notice() {
+            sink.send(OutputEvent::Stderr(notice));
+        }
         report(events.send(Event::Done(result)));
     }
 }
 
-struct Forward(Sender<Event>);
+/// Hands a cell's outputs on, bounded as in the kernel.
+struct Forward {
+    events: Sender<Event>,
+    bound: Mutex<StreamBound>,
+}
+
+impl Forward {
+    fn send(&self, event: OutputEvent) {
+        report(self.events.send(Event::Output(event)));
+    }
+
+    fn bound(&self) -> MutexGuard<'_, StreamBound> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl OutputSink for Forward {
     fn emit(&self, event: OutputEvent) {
-        report(self.0.send(Event::Output(event)));
+        match event {
+            OutputEvent::Stdout(text) => self.send(OutputEvent::Stdout(self.bound().keep(text))),
+            OutputEvent::Stderr(text) => self.send(OutputEvent::Stderr(self.bound().keep(text))),
+            event => self.send(event),
+        }
     }
 
     fn ask(&self, _prompt: &str, _password: bool) -> Option<String> {
