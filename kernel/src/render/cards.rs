@@ -7,6 +7,8 @@ use codriver_memory::ContextItem;
 use codriver_tools::ToolDisplay;
 use serde_json::Value;
 
+use crate::render::diff;
+use crate::render::table::escape;
 use crate::session::MimeBundle;
 
 const CARD: &str = "border:1px solid var(--jp-border-color2,#bdbdbd);border-left:3px solid var(--jp-brand-color1,#1976d2);\
@@ -115,22 +117,6 @@ pub fn folded_text(title: &str, text: &str) -> MimeBundle {
     MimeBundle::html(html, format!("{title}\n{text}"))
 }
 
-/// `text` where HTML would read it as markup.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
 /// 0.8 s, 12 s, 340 ms.
 pub fn duration(milliseconds: u64) -> String {
     match milliseconds {
@@ -208,13 +194,17 @@ fn display_html(text: &str, display: &ToolDisplay) -> String {
     match display {
         ToolDisplay::Text => format!("<pre style=\"{CODE}\">{}</pre>", escape(text)),
         ToolDisplay::Code { source, .. } => format!("<pre style=\"{CODE}\">{}</pre>", escape(source)),
-        ToolDisplay::Diff(diff) => format!("<pre style=\"{CODE}\">{}</pre>", diff_html(diff)),
+        ToolDisplay::Diff(diff) => html_of(&diff::unified(diff)).to_owned(),
         ToolDisplay::Table { columns, rows, total_rows } => {
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             let shown = &rows[..rows.len().min(MOST_ROWS)];
             format!("{}<div style=\"{MUTED}\">{}</div>", table_html(&columns, shown), rows_line(shown.len(), *total_rows))
         }
     }
+}
+
+fn html_of(bundle: &MimeBundle) -> &str {
+    bundle.data.get("text/html").and_then(Value::as_str).unwrap_or_default()
 }
 
 fn display_plain(text: &str, display: &ToolDisplay) -> String {
@@ -232,19 +222,6 @@ fn display_plain(text: &str, display: &ToolDisplay) -> String {
 
 fn rows_line(shown: usize, total: usize) -> String {
     if shown < total { format!("{shown} of {total} rows") } else { format!("{total} row{}", plural(total)) }
-}
-
-fn diff_html(diff: &str) -> String {
-    let line_html = |line: &str| {
-        let style = match line.as_bytes().first() {
-            Some(b'+') if !line.starts_with("+++") => "color:var(--jp-success-color1,#2e7d32);",
-            Some(b'-') if !line.starts_with("---") => "color:var(--jp-error-color1,#c62828);",
-            Some(b'@') => "color:var(--jp-info-color1,#0097a7);",
-            _ => "",
-        };
-        if style.is_empty() { escape(line) } else { format!("<span style=\"{style}\">{}</span>", escape(line)) }
-    };
-    diff.lines().map(line_html).collect::<Vec<_>>().join("\n")
 }
 
 fn table_html(columns: &[&str], rows: &[Vec<String>]) -> String {

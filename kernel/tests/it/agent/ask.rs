@@ -1,7 +1,8 @@
 //! `codriver ask`, the real binary.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -10,7 +11,14 @@ use super::helpers::{calls, model, says};
 use super::server::Server;
 
 fn ask(folder: &TempDir, arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_codriver"))
+    let mut child = command(folder, arguments).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn command(folder: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_codriver"));
+    command
         .arg("ask")
         .args(arguments)
         .current_dir(folder.path())
@@ -19,11 +27,8 @@ fn ask(folder: &TempDir, arguments: &[&str], input: &str) -> Output {
         .env_remove("CODRIVER_MODEL")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+        .stderr(Stdio::piped());
+    command
 }
 
 fn stdout(output: &Output) -> String {
@@ -101,4 +106,23 @@ fn what_cannot_work_is_said() {
     fs_err::write(folder.path().join("bad.sql"), "SELEC 1").unwrap();
     let output = ask(&folder, &["--setup", "bad.sql", "x"], "");
     assert!(String::from_utf8_lossy(&output.stderr).contains("bad.sql"));
+}
+
+#[test]
+fn control_c_stops_a_request() {
+    let mut slow = says("Once upon a time there was a story without an end.");
+    (slow.chunk, slow.pause) = (65, Duration::from_millis(300));
+    let server = Server::start([slow]);
+    let folder = folder();
+    let mut child = command(&folder, &["--model", &model(&server), "a story, please"]).spawn().unwrap();
+    drop(child.stdin.take());
+    let mut heard = [0; 4];
+    child.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
+    let started = Instant::now();
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(!stdout(&output).contains("end"));
 }

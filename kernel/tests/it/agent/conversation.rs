@@ -1,10 +1,11 @@
 //! Turns that follow each other, and the magics around them.
 
 use codriver::agent::TurnOptions;
+use codriver_memory::Scope;
 use serde_json::{Value, json};
 
 use super::helpers::{Desk, calls, model, says};
-use super::server::Server;
+use super::server::{Answer, Server};
 
 fn said(server: &Server, number: usize) -> Vec<(String, String)> {
     let messages = server.seen()[number].body["messages"].clone();
@@ -121,4 +122,42 @@ fn the_last_error_and_the_help_are_at_hand() {
     let told = |number: usize| super::helpers::last_message(&server, number)["content"].as_str().unwrap().to_owned();
     assert!(told(1).contains("nowhere") && told(1).contains("Catalog Error"), "{}", told(1));
     assert!(told(2).contains("%model http://"), "{}", told(2));
+}
+
+#[test]
+fn the_budget_decides_what_is_told() {
+    let server = Server::start([says("I see.")]);
+    let mut desk = Desk::new();
+    for number in 0..6 {
+        let fact = format!("Fact {number} about zebras. {}", "Zebras have stripes. ".repeat(300));
+        desk.session.memory.remember(&fact, Scope::Global, "test").unwrap();
+    }
+    desk.ask(&server, "What about zebras?").unwrap();
+    let items = desk.session.agents.last_turn.as_ref().unwrap().context.clone();
+    let used: usize = items.iter().filter(|item| item.dropped.is_none()).map(|item| item.tokens).sum();
+    let dropped: Vec<_> = items.iter().filter(|item| item.dropped.is_some()).collect();
+    assert!(used <= 6000 && used > 3000, "{used} tokens are used");
+    assert!(!dropped.is_empty() && dropped.iter().all(|item| item.dropped.as_ref().unwrap().contains("budget")));
+    let system = server.seen()[0].body["messages"][0]["content"].as_str().unwrap().to_owned();
+    for item in &items {
+        assert_eq!(system.contains(&item.text), item.dropped.is_none(), "{}", &item.text[..20]);
+    }
+}
+
+#[test]
+fn a_prompt_that_is_too_long_for_the_server_is_made_shorter() {
+    let overflow = || Answer::json(400, r#"{"error":{"code":400,"message":"too long","n_ctx":512,"n_prompt_tokens":2009,"type":"exceed_context_size_error"}}"#);
+    let server = Server::start([overflow(), overflow(), says("Short enough.")]);
+    let mut desk = Desk::new();
+    for table in ["alpha", "beta", "gamma"] {
+        desk.sql(&format!("CREATE TABLE {table}(x INT)"));
+    }
+    let report = desk.ask(&server, "What is in alpha?").unwrap();
+    assert_eq!(report.answer, "Short enough.");
+    let last = server.seen()[2].body["messages"].clone();
+    let system = last[0]["content"].as_str().unwrap();
+    assert!(system.contains("alpha(") && !(system.contains("beta(") && system.contains("gamma(")), "{system}");
+    assert_eq!(last[1]["content"], "What is in alpha?");
+    let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
+    assert_eq!(items.iter().filter(|item| item.dropped.is_some()).count(), 2);
 }

@@ -189,3 +189,27 @@ fn limits_of_the_line_reach_the_model() {
     assert_eq!((&body["max_tokens"], &body["temperature"], &body["seed"]), (&json!(33), &json!(0.5), &json!(7)));
     assert_eq!(body["tools"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn calls_made_together_run_one_after_the_other() {
+    let call = |index: usize, expression: &str| {
+        json!({ "index": index, "id": format!("call_{index}"), "type": "function",
+                "function": { "name": "calculate", "arguments": json!({ "expression": expression }).to_string() } })
+    };
+    let both = Answer::stream(&[
+        json!({ "choices": [{ "index": 0, "delta": { "content": "Let me compute. ", "tool_calls": [call(0, "6 * 7"), call(1, "1 / 4")] } }] }),
+        json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "tool_calls" }] }),
+    ]);
+    let server = Server::start([both, says("42 and a quarter.")]);
+    let mut desk = Desk::new();
+    let report = desk.ask(&server, "Compute both").unwrap();
+    assert_eq!(report.tool_runs.len(), 2);
+    let messages = server.seen()[1].body["messages"].clone();
+    let results: Vec<(&str, &str)> = messages.as_array().unwrap()[3..]
+        .iter()
+        .map(|message| (message["tool_call_id"].as_str().unwrap(), message["content"].as_str().unwrap()))
+        .collect();
+    assert_eq!(results, [("call_0", "6 * 7 = 42"), ("call_1", "1 / 4 = 0.25")]);
+    let shown: Vec<String> = desk.displays_of("answer").iter().map(|bundle| bundle.text().to_owned()).collect();
+    assert_eq!(shown, ["Let me compute. ", "42 and a quarter."]);
+}
