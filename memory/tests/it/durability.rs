@@ -19,7 +19,7 @@ fn helper_writes_until_killed() {
     let memory = Memory::open(&path, None).unwrap();
     let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
     acknowledge("conversation", conversation.as_str(), "");
-    // Large enough that some rounds end near a checkpoint (one each 16 MB of log).
+    // A checkpoint each 16 turns: DuckDB makes one when the log has 16 MB.
     let filler = "0123456789abcdef".repeat(64 * 1024);
     for number in 0.. {
         let run = NewToolRun { conversation: conversation.clone(), tool: "sql".into(), arguments: json!({"n": number}), policy: "allowed".into() };
@@ -43,19 +43,22 @@ fn kill_9_loses_nothing_acknowledged() {
     let mut safe = Acknowledged::default();
     let (mut length_before, mut checkpoints) = (0, 0);
     for round in 0..15 {
-        // Some rounds die while the file is opened and the last round's log replayed.
-        let patience = Duration::from_micros(u64::from(random() % 1_500_000));
-        safe.extend(killed_after(helper("durability::helper_writes_until_killed", &path), patience, round > 4));
+        // While the file is opened; while turns are written; about when a checkpoint is made.
+        let (turns, patience) = [(0, 200_000), (1, 500_000), (14 + random() as usize % 4, 150_000)][round % 3];
+        let patience = Duration::from_micros(u64::from(random() % patience));
+        let acknowledged = killed_after(helper("durability::helper_writes_until_killed", &path), turns, patience);
         let length = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         checkpoints += usize::from(length != length_before);
         let memory = Memory::open(&path, None).unwrap_or_else(|error| panic!("round {round}, {patience:?}: {error}"));
         assert_eq!(memory.mode(), Mode::Durable);
-        safe.check(&memory);
+        acknowledged.check(&memory);
+        safe.extend(acknowledged);
         drop(memory);
         length_before = std::fs::metadata(&path).unwrap().len();
     }
+    safe.check(&Memory::open(&path, None).unwrap());
     println!("{} turns, {} runs, {} facts; {checkpoints} rounds with a checkpoint", safe.turns.len(), safe.runs.len(), safe.facts.len());
-    assert!(safe.turns.len() > 50, "only {} turns were written: the test says nothing", safe.turns.len());
+    assert!(safe.turns.len() >= 80, "only {} turns were written: the test says nothing", safe.turns.len());
 }
 
 #[test]
@@ -65,7 +68,7 @@ fn kill_9_of_a_second_process_loses_nothing_acknowledged() {
     let mut holder = Memory::open(&path, None).unwrap();
     for _ in 0..8 {
         let patience = Duration::from_micros(u64::from(random() % 200_000));
-        let round = killed_after(helper("durability::helper_writes_until_killed", &path), patience, true);
+        let round = killed_after(helper("durability::helper_writes_until_killed", &path), 1, patience);
         assert!(!round.turns.is_empty());
         safe.extend(round);
         drop(holder);
@@ -79,7 +82,7 @@ fn kill_9_of_a_second_process_loses_nothing_acknowledged() {
 #[test]
 fn a_torn_log_loses_only_its_last_record() {
     let (_folder, path) = folder();
-    let round = killed_after(helper("durability::helper_writes_until_killed", &path), Duration::from_millis(200), true);
+    let round = killed_after(helper("durability::helper_writes_until_killed", &path), 1, Duration::from_millis(200));
     let log = path.with_extension("duckdb.wal");
     let length = std::fs::metadata(&log).unwrap().len();
     std::fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(length - 7).unwrap();
@@ -141,18 +144,17 @@ fn acknowledge(kind: &str, id: &str, detail: &str) {
     output.flush().unwrap();
 }
 
-/// Kills after `patience`, counted from the first acknowledged turn if `started`, and gives
-/// what was acknowledged until then.
-fn killed_after(mut child: Child, patience: Duration, started: bool) -> Acknowledged {
+/// Kills `patience` after so many turns were acknowledged, and gives what was acknowledged.
+fn killed_after(mut child: Child, turns: usize, patience: Duration) -> Acknowledged {
     let output = child.stdout.take().unwrap();
-    let (begun, wait) = std::sync::mpsc::channel();
+    let (turn, wait) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
         let mut lines: Vec<String> = Vec::new();
         let mut output = BufReader::new(output);
         let mut line = String::new();
         while output.read_line(&mut line).unwrap() > 0 {
             if line.starts_with("ACK turn") {
-                begun.send(()).unwrap_or_default();
+                turn.send(()).unwrap_or_default();
             }
             // A line without an end was not said.
             if line.ends_with('\n') {
@@ -161,8 +163,8 @@ fn killed_after(mut child: Child, patience: Duration, started: bool) -> Acknowle
         }
         lines
     });
-    if started {
-        wait.recv_timeout(Duration::from_secs(30)).unwrap_or_default();
+    for _ in 0..turns {
+        wait.recv_timeout(Duration::from_secs(60)).unwrap();
     }
     std::thread::sleep(patience);
     child.kill().unwrap();
