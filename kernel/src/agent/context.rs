@@ -12,8 +12,10 @@ const MOST_PATHS: usize = 80;
 pub const MOST_TURNS: usize = 12;
 /// Facts and documents asked of memory.
 const MOST_HITS: usize = 6;
-/// Hits below this are noise.
-const LEAST_SCORE: f32 = 0.25;
+/// Hits below this are noise. By words alone a good match scores low where many texts have
+/// the words; by meaning every text matches a little.
+const LEAST_SCORE_BY_WORDS: f32 = 0.08;
+const LEAST_SCORE_BY_MEANING: f32 = 0.25;
 const LONGEST_ERROR: usize = 2_000;
 
 /// Items of one kind under one heading, for the template.
@@ -156,10 +158,11 @@ impl Retrieved {
         for hit in hits {
             let text = if hit.title.is_empty() { format!("- {}", hit.text) } else { format!("- {}: {}", hit.title, hit.text) };
             self.push(hit.kind, &hit.origin, &hit.title, text, Some(hit.score));
-            if hit.score < LEAST_SCORE
+            let least = if hit.cosine.is_some() { LEAST_SCORE_BY_MEANING } else { LEAST_SCORE_BY_WORDS };
+            if hit.score < least
                 && let Some(item) = self.items.last_mut()
             {
-                item.dropped = Some(format!("matches too little (below {LEAST_SCORE})"));
+                item.dropped = Some(format!("matches too little (below {least})"));
             }
         }
     }
