@@ -60,8 +60,6 @@ function prepare(folder, name) {
   fs.mkdirSync(inside("work"));
   fs.mkdirSync(data);
   fs.copyFileSync(path.join(ROOT, "notebooks", "gallery", `${name}.ipynb`), inside("work", `${name}.ipynb`));
-  const models = path.join(os.homedir(), ".local", "share", "codriver", "models");
-  if (fs.existsSync(models)) fs.symlinkSync(models, path.join(data, "models"));
   settings(inside("settings"), "apputils-extension/notification", { fetchNews: "false", checkForUpdates: false });
   // All cells stay in the page, also those that are scrolled out of view.
   settings(inside("settings"), "notebook-extension/tracker", { windowingMode: "none" });

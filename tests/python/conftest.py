@@ -24,9 +24,6 @@ def environment(tmp_path_factory):
     data = folder / "data"
     data.mkdir()
     variables = {"CODRIVER_DATA_DIR": str(data), "JUPYTER_PATH": str(folder / "prefix" / "share" / "jupyter")}
-    models = pathlib.Path.home() / ".local" / "share" / "codriver" / "models"
-    if models.is_dir():
-        (data / "models").symlink_to(models)
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     subprocess.run([codriver_binary(), "install", "--prefix", folder / "prefix"], check=True)

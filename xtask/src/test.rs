@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{self, say};
-use crate::setup::{browser, python};
+use crate::setup::{browser, embedding, python};
 use crate::{build, paths};
 
 #[derive(clap::Args)]
@@ -85,7 +85,7 @@ fn python_tests() -> Result<()> {
     say("python -m pytest tests/python");
     let python = python::environment()?;
     process::run(
-        Command::new(python)
+        with_embedding_model(&mut Command::new(python))
             .args(["-m", "pytest", "-q", "-ra", "--durations=5", "-p", "no:cacheprovider", "tests/python"])
             .env("CODRIVER", paths::codriver())
             .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -93,14 +93,23 @@ fn python_tests() -> Result<()> {
     )
 }
 
+/// The tests' kernels have a data folder of their own, in which there are no models.
+fn with_embedding_model(command: &mut Command) -> &mut Command {
+    match embedding::model() {
+        Ok(folder) => command.env("CODRIVER_EMBEDDING_MODEL", folder),
+        Err(error) => {
+            say(&format!("{error:#}"));
+            command
+        }
+    }
+}
+
 fn browser_tests() -> Result<()> {
     say("tests/browser: JupyterLab in a headless Chromium");
     let python = python::environment()?;
     let browser = browser::browser()?;
     process::run(
-        browser
-            .node
-            .node()
+        with_embedding_model(&mut browser.node.node())
             .args(["--test", "--test-reporter=spec"])
             .arg("tests/browser/quickstart.test.cjs")
             .env("CODRIVER", paths::codriver())
