@@ -35,10 +35,11 @@ pub fn quote_path(path: &[u8]) -> String {
 }
 
 /// Whether a character moves the cursor, hides itself or turns the text around (control
-/// characters and Unicode's bidirectional overrides) instead of showing something.
+/// characters and Unicode's bidirectional overrides) instead of showing something. The
+/// joiners that emoji and some scripts need are not among them.
 pub fn is_unprintable(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(character, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// `1 file`, `2 files`.
