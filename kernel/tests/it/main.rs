@@ -1,1 +1,3 @@
+mod agent;
 mod languages;
+mod render;
