@@ -88,13 +88,18 @@ pub fn list() -> Vec<String> {
 }
 
 fn gpus() -> Vec<String> {
-    let name = |device: &Device| device.identity().map_or_else(|| format!("{device:?}"), |found| found.name);
-    let line = |kind: &str, device: &Device| format!("{kind}: {}", name(device));
-    let found = Device::enumerate(DeviceType::Wgpu).into_vec();
-    let lines = found.iter().map(|device| line("wgpu", device));
-    #[cfg(feature = "cuda")]
-    let lines = lines.chain(Device::enumerate(DeviceType::Cuda).into_vec().iter().map(|device| line("cuda", device)));
-    lines.collect()
+    let kinds = [
+        ("wgpu", DeviceType::Wgpu),
+        #[cfg(feature = "cuda")]
+        ("cuda", DeviceType::Cuda),
+    ];
+    let devices = |kind| Device::enumerate(kind).into_vec();
+    let found = kinds.into_iter().flat_map(|(name, kind)| devices(kind).into_iter().map(move |device| (name, device)));
+    let described = found.map(|(name, device)| match device.identity() {
+        Some(identity) => format!("{name}: {}", identity.name),
+        None => format!("{name}: {device:?}"),
+    });
+    described.collect()
 }
 
 /// Runs `work`; a panic in it (how GPU drivers report trouble through Burn) becomes its message.

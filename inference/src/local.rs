@@ -94,7 +94,7 @@ impl LocalModel {
             if cancellation.is_cancelled() {
                 return Err(ModelError::Cancelled);
             }
-            let token = sampler.next(&mut logits)?;
+            let token = sampler.choose(&mut logits)?;
             tokens += 1;
             let ended = self.tokenizer.end_tokens.contains(&token);
             if ended || matches!(on_token(token)?, Flow::Stop) {

@@ -27,7 +27,7 @@ impl Sampler {
     }
 
     /// The next token, by its scores (logits), which are used up.
-    pub fn next(&mut self, logits: &mut [f32]) -> Result<u32, ModelError> {
+    pub fn choose(&mut self, logits: &mut [f32]) -> Result<u32, ModelError> {
         // -inf is how a mask says "never"; NaN and +inf are how broken weights look.
         if logits.iter().any(|logit| logit.is_nan() || *logit == f32::INFINITY) {
             return Err(numeric("the model computed a score that is not a number; its weights may be corrupt"));

@@ -16,7 +16,7 @@ use crate::models::encoder::{Activation, Encoder, EncoderLayer};
 pub(crate) struct EncoderConfig {
     #[serde(default)]
     model_type: String,
-    vocab_size: usize,
+    pub(crate) vocab_size: usize,
     pub(crate) hidden_size: usize,
     num_hidden_layers: usize,
     num_attention_heads: usize,

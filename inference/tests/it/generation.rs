@@ -60,7 +60,7 @@ fn repetition_is_penalized_in_the_prompt_and_in_the_answer() {
     let mut sampler = Sampler::new(&parameters, &[0, 3]).unwrap();
     // Token 0 falls to 1.0 and 3 to -2.0; then 1 was chosen and falls to 0.75.
     let logits = [2.0, 1.5, 0.9, -1.0];
-    let chosen: Vec<u32> = (0..3).map(|_| sampler.next(&mut logits.clone()).unwrap()).collect();
+    let chosen: Vec<u32> = (0..3).map(|_| sampler.choose(&mut logits.clone()).unwrap()).collect();
     assert_eq!(chosen, [1, 0, 0]);
 }
 
@@ -68,7 +68,7 @@ fn repetition_is_penalized_in_the_prompt_and_in_the_answer() {
 fn scores_that_are_no_numbers_are_errors() {
     let parameters = SamplingParameters::default();
     for logits in [vec![1.0, f32::NAN], vec![f32::INFINITY, 0.0], vec![f32::NEG_INFINITY; 2], vec![]] {
-        let result = Sampler::new(&parameters, &[]).unwrap().next(&mut logits.clone());
+        let result = Sampler::new(&parameters, &[]).unwrap().choose(&mut logits.clone());
         assert!(matches!(result, Err(ModelError::Numeric(_))), "{logits:?}: {result:?}");
     }
 }
@@ -124,7 +124,7 @@ fn draw(parameters: &SamplingParameters, logits: &[f32]) -> HashMap<u32, u32> {
     let mut sampler = Sampler::new(parameters, &[]).unwrap();
     let mut counts = HashMap::new();
     for _ in 0..DRAWS {
-        *counts.entry(sampler.next(&mut logits.to_vec()).unwrap()).or_default() += 1;
+        *counts.entry(sampler.choose(&mut logits.to_vec()).unwrap()).or_default() += 1;
     }
     counts
 }
