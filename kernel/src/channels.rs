@@ -19,10 +19,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use jupyter_protocol::connection_info::ConnectionInfo;
+use jupyter_protocol::connection_info::{ConnectionInfo, Transport};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use zeromq::{RepSocket, RouterSocket, Socket, XPubSocket, ZmqError};
+use zeromq::{RepSocket, RouterSocket, Socket, ZmqError};
 
 use crate::session::{Interrupt, SessionOptions};
 use control::Control;
@@ -62,12 +63,15 @@ pub fn serve(connection_file: &Path, options: SessionOptions) -> Result<(), Serv
 
 fn read_connection_file(path: &Path) -> Result<ConnectionInfo, ServeError> {
     let text = fs_err::read_to_string(path)?;
-    let connection: ConnectionInfo = serde_json::from_str(&text).map_err(|error| ServeError::ConnectionFile {
+    let mut connection: ConnectionInfo = serde_json::from_str(&text).map_err(|error| ServeError::ConnectionFile {
         path: path.display().to_string(),
         reason: error.to_string(),
     })?;
     if !connection.key.is_empty() && connection.signature_scheme != "hmac-sha256" {
         return Err(ServeError::SignatureScheme(connection.signature_scheme));
+    }
+    if connection.ip == "*" {
+        connection.ip = "0.0.0.0".to_owned();
     }
     Ok(connection)
 }
@@ -79,13 +83,13 @@ async fn serve_until_stopped(connection: &ConnectionInfo, options: SessionOption
     let (stop, mut stopped) = mpsc::unbounded_channel();
 
     let heartbeat = bind::<RepSocket>(connection.hb_url()).await?;
-    let iopub_socket = bind::<XPubSocket>(connection.iopub_url()).await?;
+    let iopub_listener = listen(connection).await?;
     let stdin_socket = bind::<RouterSocket>(connection.stdin_url()).await?;
     let control_socket = bind::<RouterSocket>(connection.control_url()).await?;
     let shell_socket = bind::<RouterSocket>(connection.shell_url()).await?;
 
     tokio::spawn(heartbeat::echo(heartbeat));
-    let iopub = iopub::start(iopub_socket, Arc::clone(&wire));
+    let iopub = iopub::start(iopub_listener, Arc::clone(&wire));
 
     let stdin = Stdin::default();
     let answers = stdin.clone();
@@ -151,6 +155,17 @@ async fn bind<S: Socket>(endpoint: String) -> Result<S, ServeError> {
         Ok(_) => Ok(socket),
         Err(source) => Err(ServeError::Bind { endpoint, source }),
     }
+}
+
+/// IOPub's connections are accepted here and passed on, see [`iopub`].
+async fn listen(connection: &ConnectionInfo) -> Result<iopub::Listener, ServeError> {
+    let bound = match connection.transport {
+        Transport::TCP => {
+            TcpListener::bind((connection.ip.as_str(), connection.iopub_port)).await.map(iopub::Listener::Tcp)
+        }
+        Transport::IPC => UnixListener::bind(format!("{}-{}", connection.ip, connection.iopub_port)).map(iopub::Listener::Unix),
+    };
+    bound.map_err(|error| ServeError::Bind { endpoint: connection.iopub_url(), source: ZmqError::Network(error) })
 }
 
 /// Returns at shutdown, SIGTERM or the parent's death. SIGINT interrupts the running cell.

@@ -1,7 +1,9 @@
-//! IOPub: one actor owns the socket, everybody else holds an [`Iopub`] handle.
+//! IOPub: one actor owns the clients, everybody else holds an [`Iopub`] handle.
 //!
-//! The actor joins small pieces of one stream into one message, registers subscribers (the
-//! socket does so only while it is polled) and survives a client that has stopped reading.
+//! The actor joins small pieces of one stream into one message, and lets go of a client that
+//! has stopped reading.
+
+mod client;
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,11 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use zeromq::{SocketRecv, SocketSend, XPubSocket, ZmqMessage};
 
 use super::wire::{Request, Wire};
+use client::Client;
 
 /// Text waits this long for more of the same stream.
 const COALESCE: Duration = Duration::from_millis(25);
@@ -21,9 +24,6 @@ const COALESCE: Duration = Duration::from_millis(25);
 const STREAM_MESSAGE_BYTES: usize = 32 * 1024;
 /// Writers wait while this much is on its way.
 const BYTES_IN_FLIGHT: usize = 8 * 1024 * 1024;
-/// A client may hold up the others this long, once; afterwards [`STALLED_TIMEOUT`] until it reads.
-const SEND_TIMEOUT: Duration = Duration::from_secs(2);
-const STALLED_TIMEOUT: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamName {
@@ -122,20 +122,40 @@ impl Flow {
     }
 }
 
+/// Where clients connect.
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Connection {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    async fn accept(&self) -> std::io::Result<Connection> {
+        match self {
+            Self::Tcp(listener) => Ok(Connection::Tcp(listener.accept().await?.0)),
+            Self::Unix(listener) => Ok(Connection::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
 /// Starts the actor. It ends, everything sent, when all handles are gone.
-pub fn start(socket: XPubSocket, wire: Arc<Wire>) -> Iopub {
+pub fn start(listener: Listener, wire: Arc<Wire>) -> Iopub {
     let (queue, items) = mpsc::unbounded_channel();
     let flow = Arc::new(Flow::default());
-    let actor = Actor { socket, wire: Arc::clone(&wire), pending: None, stalled: false };
+    let actor = Actor { listener, wire: Arc::clone(&wire), clients: Vec::new(), pending: None };
     tokio::spawn(actor.run(items, Arc::clone(&flow)));
     Iopub { queue, wire, flow }
 }
 
 struct Actor {
-    socket: XPubSocket,
+    listener: Listener,
     wire: Arc<Wire>,
+    clients: Vec<Client>,
     pending: Option<Pending>,
-    stalled: bool,
 }
 
 /// Stream text that waits for more.
@@ -152,9 +172,11 @@ impl Actor {
             let deadline = self.pending.as_ref().map(|pending| pending.deadline);
             tokio::select! {
                 biased;
-                subscription = self.socket.recv() => match subscription {
-                    Ok(message) => self.welcome(&message).await,
-                    Err(error) => tracing::debug!("IOPub peer left: {error}"),
+                connection = self.listener.accept() => {
+                    if let Err(error) = self.welcome(connection).await {
+                        tracing::warn!("IOPub: a client could not connect: {error}");
+                        tokio::time::sleep(COALESCE).await;
+                    }
                 },
                 item = items.recv() => {
                     let Some(item) = item else { break };
@@ -168,14 +190,17 @@ impl Actor {
         self.flush().await;
     }
 
-    /// JEP 65: a new subscriber learns that it is subscribed.
-    async fn welcome(&mut self, message: &ZmqMessage) {
-        let Some([1, topic @ ..]) = message.get(0).map(|frame| &frame[..]) else { return };
-        let content = json!({ "subscription": String::from_utf8_lossy(topic) });
-        match self.wire.encode(&[Bytes::copy_from_slice(topic)], "iopub_welcome", None, &content) {
-            Ok(frames) => self.send(frames).await,
-            Err(error) => tracing::error!("cannot encode iopub_welcome: {error}"),
-        }
+    async fn welcome(&mut self, connection: std::io::Result<Connection>) -> std::io::Result<()> {
+        let wire = Arc::clone(&self.wire);
+        let client = match connection? {
+            Connection::Tcp(stream) => {
+                stream.set_nodelay(true)?;
+                Client::start(stream, wire).await?
+            }
+            Connection::Unix(stream) => Client::start(stream, wire).await?,
+        };
+        self.clients.push(client);
+        Ok(())
     }
 
     async fn take(&mut self, item: Item) {
@@ -186,6 +211,9 @@ impl Actor {
             }
             Item::Barrier(done) => {
                 self.flush().await;
+                for client in &self.clients {
+                    client.drained().await;
+                }
                 if done.send(()).is_err() {
                     tracing::debug!("nobody waits for IOPub");
                 }
@@ -218,18 +246,15 @@ impl Actor {
     }
 
     async fn send(&mut self, frames: Vec<Bytes>) {
-        let Ok(message) = ZmqMessage::try_from(frames) else { return };
-        let patience = if self.stalled { STALLED_TIMEOUT } else { SEND_TIMEOUT };
-        match tokio::time::timeout(patience, self.socket.send(message)).await {
-            Ok(Ok(())) => self.stalled = false,
-            Ok(Err(error)) => tracing::warn!("IOPub: {error}"),
-            Err(_) => {
-                if !self.stalled {
-                    tracing::warn!("an IOPub client has stopped reading; it will miss messages");
-                }
-                self.stalled = true;
+        let mut connected = Vec::with_capacity(self.clients.len());
+        for client in self.clients.drain(..) {
+            if client.send(&frames).await {
+                connected.push(client);
+            } else {
+                tracing::info!("an IOPub client is gone, or has stopped reading");
             }
         }
+        self.clients = connected;
     }
 }
 

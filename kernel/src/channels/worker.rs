@@ -47,7 +47,7 @@ pub struct Worker {
 impl Worker {
     /// Answers until it is told to stop.
     pub fn run(self) {
-        let mut state = State { session: None, execution_count: 0, queue: VecDeque::new() };
+        let mut state = State { session: None, execution_count: 0, queue: VecDeque::new(), aborted: Vec::new() };
         let mut pause = WARM_UP_AFTER;
         while let Some(work) = self.next(&mut state, pause) {
             if self.stopping.load(Ordering::SeqCst) {
@@ -109,6 +109,7 @@ impl Worker {
             other => tracing::warn!("shell: {other} is not supported"),
         }
         self.iopub.status(&request, "idle");
+        self.abort_queued_cells(state);
     }
 
     fn with_session(
@@ -144,4 +145,6 @@ struct State {
     execution_count: u32,
     /// Taken from the channel before its turn.
     queue: VecDeque<Work>,
+    /// Cells that wait behind one that failed.
+    aborted: Vec<Request>,
 }

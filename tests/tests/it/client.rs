@@ -65,7 +65,7 @@ impl Client {
         });
         let key = connection["key"].as_str().unwrap().to_owned();
         let mut client = Self { runtime, key, session, shell, control, stdin, iopub, heartbeat };
-        let welcome = client.recv(Channel::Iopub);
+        let welcome = client.recv_any(Channel::Iopub, PATIENCE).expect("no welcome");
         assert_eq!((welcome.kind.as_str(), &welcome.content["subscription"]), ("iopub_welcome", &json!("")));
         client
     }
@@ -117,8 +117,18 @@ impl Client {
         self.recv_within(channel, PATIENCE).unwrap_or_else(|| panic!("nothing came on {channel:?}"))
     }
 
-    /// The next message, checked to be signed rightly, if one comes in time.
+    /// The next message, checked to be signed rightly, if one comes in time. Welcomes that
+    /// another client's subscription caused are not for us.
     pub fn recv_within(&mut self, channel: Channel, patience: Duration) -> Option<Message> {
+        loop {
+            let message = self.recv_any(channel, patience)?;
+            if message.kind != "iopub_welcome" {
+                return Some(message);
+            }
+        }
+    }
+
+    fn recv_any(&mut self, channel: Channel, patience: Duration) -> Option<Message> {
         let frames = self.runtime.block_on(async {
             let next: std::pin::Pin<Box<dyn Future<Output = _> + Send>> = match channel {
                 Channel::Shell => self.shell.recv(),

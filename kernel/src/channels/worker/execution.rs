@@ -51,13 +51,11 @@ impl Worker {
                 Err(error) => self.iopub.publish("error", request, &messages::error(error)),
             }
         }
-        let aborted =
-            if result.is_err() && request.flag("stop_on_error", true) { self.queued(state) } else { Vec::new() };
+        if result.is_err() && request.flag("stop_on_error", true) {
+            self.take_queued_cells(state);
+        }
         let content = self.execute_reply(request, state, &result, count);
         self.replies.send("execute_reply", request, &content);
-        for request in aborted {
-            self.abort(&request, count);
-        }
     }
 
     fn run_cell(&self, request: &Arc<Request>, session: &mut Session, silent: bool, count: u32) -> CellResult {
@@ -124,20 +122,25 @@ impl Worker {
     }
 
     /// Takes the execute requests that are waiting out of the queue; others keep their turn.
-    fn queued(&self, state: &mut State) -> Vec<Arc<Request>> {
+    fn take_queued_cells(&self, state: &mut State) {
         std::thread::sleep(IN_FLIGHT);
         state.queue.extend(self.work.try_iter());
-        let mut aborted = Vec::new();
         for work in std::mem::take(&mut state.queue) {
             match work {
-                Work::Answer(request) if request.kind == "execute_request" => aborted.push(Arc::new(request)),
+                Work::Answer(request) if request.kind == "execute_request" => state.aborted.push(request),
                 work => state.queue.push_back(work),
             }
         }
-        aborted
     }
 
-    fn abort(&self, request: &Arc<Request>, count: u32) {
+    /// Answers the cells that an error before them has stopped.
+    pub(super) fn abort_queued_cells(&self, state: &mut State) {
+        for request in std::mem::take(&mut state.aborted) {
+            self.abort(&request, state.execution_count);
+        }
+    }
+
+    fn abort(&self, request: &Request, count: u32) {
         self.iopub.status(request, "busy");
         let content = json!({
             "status": "aborted", "execution_count": count, "payload": [], "user_expressions": {},
