@@ -79,6 +79,7 @@ fn render_output(output: &Output) -> String {
             };
             format!("<pre class=\"stream {class}\">{}</pre>", ansi::to_html(text))
         }
+        Output::Display { bundle } | Output::Result { bundle, .. } if bundle.is_empty() => String::new(),
         Output::Display { bundle } => format!("<div class=\"display\">{}</div>", render_bundle(bundle)),
         Output::Result { bundle, .. } => format!("<div class=\"display result\">{}</div>", render_bundle(bundle)),
         Output::Error { name, value, traceback } => {

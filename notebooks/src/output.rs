@@ -17,6 +17,11 @@ impl Bundle {
             _ => None,
         }
     }
+
+    /// Whether there is nothing to see: how a display that was shown is taken back.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.data.values().all(|value| matches!(value, Value::String(_) | Value::Array(_)) && join_lines(value).is_empty())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

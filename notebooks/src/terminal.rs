@@ -14,6 +14,9 @@ pub fn to_terminal(output: &Output) -> String {
 }
 
 fn bundle_text(bundle: &Bundle) -> String {
+    if bundle.is_empty() {
+        return String::new();
+    }
     for mime in ["text/plain", "text/markdown", "text/latex"] {
         if let Some(text) = bundle.text(mime).filter(|text| !text.trim().is_empty()) {
             return strip_controls(&settle_lines(&text), true);

@@ -36,6 +36,7 @@ fn the_plainest_rich_type_is_shown() {
     assert_eq!(display(json!({"text/markdown": ["# a\n", "b"]})), "# a\nb\n");
     assert_eq!(display(json!({"image/png": "AAAA", "text/html": "<img>"})), "[image/png, text/html]\n");
     assert_eq!(display(json!({})), "");
+    assert_eq!(display(json!({"text/html": "", "text/plain": []})), "", "a display that was taken back");
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use evcxr::{CommandContext, CompilationError, Error, EvalCallbacks, EvalContext};
 
@@ -18,6 +19,9 @@ use super::protocol::{Diagnostic, DiagnosticSpan, Executed, Request, Response, S
 const SETUP: &str = include_str!("setup.rs.txt");
 /// Takes the place of the display trait in [`SETUP`] when it would be in the way.
 const PLAIN_DISPLAY: &str = "trait CodriverDisplay {}";
+
+/// A session that is quiet for this long is warmed up further.
+const IDLE: Duration = Duration::from_millis(200);
 
 type ChildHandle = Arc<Mutex<std::process::Child>>;
 
@@ -68,14 +72,29 @@ fn run(folder: &Path) -> std::io::Result<()> {
             end(&folder, 0);
         }
     });
-    let mut kernel = Kernel { stream, requests };
+    let kernel = Kernel { stream, requests };
     let mut evaluator = match Evaluator::start(folder) {
         Ok(evaluator) => evaluator,
         Err(message) => return kernel.send(&Response::Unavailable { message }),
     };
     *child.lock().unwrap_or_else(PoisonError::into_inner) = Some(evaluator.context.process_handle());
     kernel.send(&Response::Ready)?;
-    while let Ok(request) = kernel.requests.recv() {
+    let mut warm_up = Some(Evaluator::warm_inference);
+    loop {
+        let request = match kernel.requests.recv_timeout(IDLE) {
+            Ok(request) => request,
+            Err(RecvTimeoutError::Timeout) => match warm_up.take() {
+                Some(step) => {
+                    step(&mut evaluator);
+                    continue;
+                }
+                None => match kernel.requests.recv() {
+                    Ok(request) => request,
+                    Err(_) => return Ok(()),
+                },
+            },
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
         let answer = match request {
             Request::Execute { code } => {
                 let outcome = evaluator.execute(&code, &kernel);
@@ -88,7 +107,6 @@ fn run(folder: &Path) -> std::io::Result<()> {
         kernel.send(&answer)?;
         evaluator.repair();
     }
-    Ok(())
 }
 
 fn read_requests(stream: UnixStream, sender: &Sender<Request>) {
@@ -165,6 +183,10 @@ impl Evaluator {
         Ok(evaluator)
     }
 
+    fn cell_dependency(&self) -> String {
+        format!(":dep cell = {{ path = {:?} }}\n", self.folder.join("cell"))
+    }
+
     /// Prepares a new user process, while nobody waits.
     fn repair(&mut self) {
         if !std::mem::take(&mut self.needs_setup) {
@@ -174,7 +196,15 @@ impl Evaluator {
             Some((_, rest)) if !self.fast_display => format!("{PLAIN_DISPLAY}\ndrop({{{rest}"),
             _ => SETUP.to_owned(),
         };
+        // Before any user code: a later dependency makes every type of the user's another
+        // one, and the variables of those types are lost.
+        if !self.has_cell && self.context.execute(&format!("{}{setup}", self.cell_dependency())).is_ok() {
+            self.has_cell = true;
+            return;
+        }
         if let Err(error) = self.context.execute(&setup) {
+            // Another chance after the next cell.
+            self.needs_setup = matches!(error, Error::SubprocessTerminated(_));
             tracing::error!(%error, "the user process could not be prepared");
         }
     }
@@ -186,11 +216,7 @@ impl Evaluator {
                 tracing::warn!(%error, "the display trait stays");
             }
         }
-        let prefix = if !self.has_cell && mentions_cell(code) {
-            format!(":dep cell = {{ path = {:?} }}\n", self.folder.join("cell"))
-        } else {
-            String::new()
-        };
+        let prefix = if !self.has_cell && mentions_cell(code) { self.cell_dependency() } else { String::new() };
         let lines_before = prefix.lines().count();
         let mut callbacks = EvalCallbacks { input_reader: &|request| kernel.input(request.prompt, request.is_password) };
         let full = format!("{prefix}{code}");
@@ -198,7 +224,7 @@ impl Evaluator {
         self.needs_setup = restarts(code);
         match result {
             Ok(Ok(outputs)) => {
-                self.has_cell |= lines_before > 0;
+                self.has_cell = (self.has_cell || lines_before > 0) && !commands(code).any(|command| command == ":clear");
                 Executed::Done { content: outputs.content_by_mime_type.into_iter().collect() }
             }
             Ok(Err(Error::CompilationErrors(errors))) => {
@@ -211,6 +237,12 @@ impl Evaluator {
             Ok(Err(error)) => Executed::Failed { message: error.to_string() },
             Err(panic) => Executed::Failed { message: format!("evcxr failed: {}", panic_message(panic.as_ref())) },
         }
+    }
+
+    /// The first inference reads much of the standard library.
+    fn warm_inference(&mut self) {
+        let code = "let warm = vec![1].iter().map(|number| number.to_string()).collect::<Vec<_>>(); warm.le";
+        self.complete(code, code.len());
     }
 
     fn variables(&self) -> Vec<String> {
