@@ -36,6 +36,13 @@ fn whole(text: &str) -> Answer {
     Answer::json(200, json!({ "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }] }).to_string())
 }
 
+/// 429, with the pause the server asks for.
+fn busy(retry_after: &str) -> Answer {
+    let mut answer = Answer::json(429, r#"{"error":{"message":"slow down"}}"#);
+    answer.headers.push(("retry-after".to_owned(), retry_after.to_owned()));
+    answer
+}
+
 #[test]
 fn the_key_travels_in_the_header_and_nowhere_else() {
     let server = Server::start([whole("fine"), Answer::json(401, json!({ "error": { "message": format!("Incorrect API key provided: {KEY}") } }).to_string())]);
@@ -55,8 +62,7 @@ fn the_key_travels_in_the_header_and_nowhere_else() {
 
 #[test]
 fn a_busy_server_is_asked_again_when_it_says_so() {
-    let busy = Answer::json(429, r#"{"error":{"message":"slow down"}}"#).header("retry-after", "0.2");
-    let server = Server::start([busy, Answer::json(503, "loading"), whole("ready")]);
+    let server = Server::start([busy("0.2"), Answer::json(503, "loading"), whole("ready")]);
     let started = Instant::now();
     let (answer, _) = ask(&server);
     assert_eq!(answer.unwrap().message.content, "ready");
@@ -71,7 +77,7 @@ fn patience_ends() {
     assert!(matches!(answer, Err(ModelError::Provider { status: 429, .. })), "{answer:?}");
     assert_eq!(server.seen().len(), 4);
 
-    let server = Server::start([Answer::json(429, "no").header("retry-after", "3600")]);
+    let server = Server::start([busy("3600")]);
     let (answer, _) = ask(&server);
     assert!(matches!(answer, Err(ModelError::Provider { status: 429, .. })), "an hour is not waited for: {answer:?}");
 }

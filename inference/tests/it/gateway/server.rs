@@ -47,11 +47,6 @@ impl Answer {
         body.push_str("data: [DONE]\n\n");
         Self::new(200, "text/event-stream", body)
     }
-
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
-        self
-    }
 }
 
 /// What the server was sent.

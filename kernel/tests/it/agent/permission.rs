@@ -1,5 +1,7 @@
 //! What changes something is asked about, and denied where nobody can be asked.
 
+use codriver::languages::rust::RustOptions;
+use codriver::session::LazyRust;
 use serde_json::json;
 
 use super::helpers::{Desk, calls, last_message, says};
@@ -79,4 +81,27 @@ fn files_outside_the_workspace_and_files_in_sql_stay_out_of_reach() {
     let everything = format!("{:?}", server.seen().last().unwrap().body);
     assert!(!everything.contains("root:"), "a file outside was read");
     assert!(!desk.workspace.path().join("out.csv").exists());
+}
+
+#[test]
+fn rust_that_was_allowed_runs_in_the_session() {
+    let server = Server::start([
+        calls("run_rust", json!({ "code": "let answer = 6 * 7; println!(\"it is {answer}\");" })),
+        calls("run_rust", json!({ "code": "let x: i32 = \"no number\";" })),
+        says("Both tried."),
+    ]);
+    let mut desk = Desk::attended(&["y", "y"]);
+    desk.session.rust = LazyRust::new(RustOptions {
+        runtime: Some(env!("CARGO_BIN_EXE_codriver").into()),
+        workspace: Some(desk.workspace.path().to_owned()),
+        ..RustOptions::default()
+    });
+    let report = desk.ask(&server, "Try it").unwrap();
+    let told = |number: usize| last_message(&server, number)["content"].as_str().unwrap().to_owned();
+    assert_eq!(told(1), "it is 42");
+    assert!(told(2).starts_with("error: ") && told(2).contains("E0308"), "{}", told(2));
+    let statuses: Vec<&str> = report.tool_runs.iter().map(|run| run.status).collect();
+    assert_eq!(statuses, ["ok", "failed"]);
+    let variables = desk.session.rust.variables();
+    assert!(variables.iter().any(|variable| variable.starts_with("answer:")), "{variables:?}");
 }

@@ -27,6 +27,7 @@ fn a_tool_is_called_and_its_result_becomes_the_answer() {
     assert_eq!(report.tool_runs[0].status, "ok");
 
     // The model was told of the table, given the tools, and then the rows.
+    assert_eq!(server.seen()[0].path, "/v1/chat/completions");
     let first = &server.seen()[0].body;
     let system = first["messages"][0]["content"].as_str().unwrap();
     assert!(system.contains("sales(region VARCHAR ['north', 'south'], amount INTEGER"), "{system}");
