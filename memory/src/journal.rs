@@ -1,5 +1,5 @@
 //! Where a process writes while another one holds the database: a file of its own, one JSON
-//! line a change, synced before it is acknowledged, merged by the next holder.
+//! line a change, synced before it is acknowledged, merged by the holder or the next one.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
@@ -21,8 +21,6 @@ const FORMAT: u32 = 1;
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,
-    /// Of whole lines.
-    length: u64,
 }
 
 #[derive(Serialize)]
@@ -61,31 +59,19 @@ impl Journal {
             };
             let created: std::io::Result<Option<File>> = attempt();
             if let Some(file) = created.map_err(|error| failure(&path, &error))? {
-                return Ok(Self { file, path, length: 0 });
+                return Ok(Self { file, path });
             }
         }
     }
 
-    /// Durable when it returns.
+    /// Durable when it returns. After a failure this journal has ended, whatever is in its last
+    /// line: a merger may have read it already, so nothing may be taken back or written over.
     pub fn append(&mut self, entry: &Entry) -> Result<(), MemoryError> {
         let line = WrittenLine { format: FORMAT, at: entry.at, change: &entry.event };
         let mut bytes = serde_json::to_vec(&line).map_err(|error| failure(&self.path, &error.into()))?;
         bytes.push(b'\n');
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            self.discard_partial_line();
-            return Err(failure(&self.path, &error));
-        }
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// What was not acknowledged must not run into the next line.
-    fn discard_partial_line(&mut self) {
-        let position = SeekFrom::Start(self.length);
-        if let Err(error) = self.file.set_len(self.length).and_then(|()| self.file.seek(position)) {
-            tracing::warn!(%error, "a partial line stays in the memory journal");
-        }
+        written.map_err(|error| failure(&self.path, &error))
     }
 }
 
@@ -105,6 +91,12 @@ pub(crate) fn merge_all(database: &Path, store: &mut Store) -> Result<usize, Mem
         }
     }
     Ok(pending)
+}
+
+/// Of all journals beside `database`.
+pub(crate) fn total_bytes(database: &Path) -> Result<u64, MemoryError> {
+    let length = |path: &PathBuf| fs_err::metadata(path).map_or(0, |metadata| metadata.len());
+    Ok(find(database)?.iter().map(length).sum())
 }
 
 enum Remains {

@@ -34,12 +34,14 @@ impl Memory {
         }
         let id = {
             let mut state = self.state();
+            state.refresh();
             if let Some(known) = state.store_of(scope)?.fact_by_fingerprint(&fingerprint(text))? {
                 return Ok(known);
             }
             let id = FactId::random();
             let event = Event::FactRemembered { id: id.clone(), text: text.to_owned(), source: source.to_owned() };
             state.record_in(scope, Entry::now(event))?;
+            state.seen.fact_remembered(text);
             if let Some(index) = &mut state.index {
                 index.insert(fact_document(scope, id.as_str(), source, text));
             }
@@ -53,11 +55,15 @@ impl Memory {
     /// What was said about it in conversations stays on record.
     pub fn forget(&self, fact: &FactId) -> Result<bool, MemoryError> {
         let mut state = self.state();
+        state.refresh();
         let Some(fact) = find_fact(state.facts(None)?, fact.as_str())? else { return Ok(false) };
         let mut entry = Entry::now(Event::FactForgotten { fingerprint: fingerprint(&fact.text) });
         // Even if the clock was set back since.
         entry.at = entry.at.max(fact.created_at.timestamp_micros());
         state.record_in(fact.scope, entry)?;
+        if fact.scope == Scope::Global {
+            state.seen.fact_forgotten(&fact.text);
+        }
         let index = state.index_for(self.embedder().as_deref())?;
         index.remove(|document| document.kind == "fact" && document.scope == fact.scope && document.id == fact.id.as_str());
         state.drop_unused_vectors(vec![digest(&fact.text)])?;
@@ -66,7 +72,9 @@ impl Memory {
 
     /// Oldest first, the session's last.
     pub fn facts(&self, scope: Option<Scope>) -> Result<Vec<Fact>, MemoryError> {
-        self.state().facts(scope)
+        let mut state = self.state();
+        state.refresh();
+        state.facts(scope)
     }
 
     /// Keeps a document in pieces, in place of what was kept of the same `origin`. Gives how
@@ -103,6 +111,7 @@ impl Memory {
         if query.trim().is_empty() || k == 0 {
             return Ok(Vec::new());
         }
+        self.state().refresh();
         let embedder = self.embedder();
         let vector = embedder.as_deref().and_then(|embedder| {
             let vectors = self.embed_missing(CATCH_UP).and_then(|()| embed(embedder, &[query]));

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::SystemTime;
 
 use fs_err::OpenOptions;
 use fs_err::os::unix::fs::OpenOptionsExt;
@@ -40,6 +41,11 @@ pub(crate) fn write(database: &Path, facts: &[Fact]) {
         tracing::warn!(%error, "other notebooks will not see the newest facts");
         fs_err::remove_file(new).unwrap_or_else(|error| tracing::debug!(%error));
     }
+}
+
+/// When the file was last replaced.
+pub(crate) fn written(database: &Path) -> Option<SystemTime> {
+    fs_err::metadata(beside(database, "facts.jsonl")).and_then(|metadata| metadata.modified()).ok()
 }
 
 /// The facts as changes to an empty database; nothing where there is no such file.

@@ -2,7 +2,7 @@
 //!
 //! One DuckDB file a user holds conversations, turns, tool runs, facts and documents; a second,
 //! in-memory database holds what belongs to one notebook's run. A second process on the same
-//! file writes to a journal instead, which the next holder merges. Search is exact cosine and
+//! file writes to a journal instead, which the holder of the file merges. Search is exact cosine and
 //! BM25 over an index that is a cache of the databases and nothing more.
 
 mod embedder;
@@ -14,6 +14,7 @@ mod knowledge;
 mod known_facts;
 mod memory;
 pub mod records;
+mod sharing;
 mod store;
 
 pub use embedder::Embedder;

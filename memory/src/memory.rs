@@ -8,12 +8,13 @@ use crate::embedder::Embedder;
 use crate::error::MemoryError;
 use crate::event::{Entry, Event};
 use crate::index::{Document, Index};
-use crate::journal::{self, Journal};
+use crate::journal::Journal;
 use crate::known_facts;
 use crate::records::{
     ConversationId, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation, StoredMessage,
     StoredToolRun, StoredTurn, ToolRunId, TurnId,
 };
+use crate::sharing::Seen;
 use crate::store::lock::{self, Attempt, FileLock};
 use crate::store::{OpenFailure, Store};
 
@@ -32,11 +33,12 @@ pub(crate) struct State {
     /// What belongs to this run only; made when first needed.
     pub session: Option<Store>,
     pub index: Option<Index>,
-    journal: Option<Journal>,
-    pending_journals: usize,
+    pub pending_journals: usize,
     /// Where the database is, or would be; `None` in memory.
-    database: Option<PathBuf>,
-    mode: Mode,
+    pub database: Option<PathBuf>,
+    pub mode: Mode,
+    pub seen: Seen,
+    journal: Option<Journal>,
     _lock: Option<FileLock>,
 }
 
@@ -181,20 +183,22 @@ impl Memory {
 
 impl State {
     fn new(store: Store, mode: Mode, database: Option<PathBuf>, lock: Option<FileLock>) -> Self {
-        Self { store, session: None, index: None, journal: None, pending_journals: 0, database, mode, _lock: lock }
+        let seen = Seen::default();
+        Self { store, session: None, index: None, pending_journals: 0, database, mode, seen, journal: None, _lock: lock }
     }
 
     fn durable(path: PathBuf, mut store: Store, lock: FileLock) -> Result<Self, MemoryError> {
         store.close_lost_tool_runs()?;
-        let pending_journals = journal::merge_all(&path, &mut store)?;
-        known_facts::write(&path, &store.facts(Scope::Global)?);
-        Ok(Self { pending_journals, ..Self::new(store, Mode::Durable, Some(path), Some(lock)) })
+        let mut state = Self::new(store, Mode::Durable, Some(path), Some(lock));
+        state.refresh();
+        state.publish_facts()?;
+        Ok(state)
     }
 
     fn shared(path: PathBuf, holder: String) -> Result<Self, MemoryError> {
-        let mut store = Store::in_memory()?;
-        store.commit(&known_facts::read(&path))?;
-        Ok(Self::new(store, Mode::Shared { holder }, Some(path), None))
+        let mut state = Self::new(Store::in_memory()?, Mode::Shared { holder }, Some(path), None);
+        state.refresh();
+        Ok(state)
     }
 
     /// Makes a change that outlives the process, as far as the mode allows.
@@ -208,7 +212,10 @@ impl State {
                 Some(journal) => journal,
                 None => self.journal.insert(Journal::create(database)?),
             };
-            journal.append(&entry)?;
+            if let Err(error) = journal.append(&entry) {
+                self.journal = None;
+                return Err(error);
+            }
         }
         self.store.commit(std::slice::from_ref(&entry))
     }

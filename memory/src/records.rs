@@ -37,9 +37,9 @@ impl fmt::Display for Scope {
 pub enum Mode {
     /// This process holds the file: everything it writes is in the database at once.
     Durable,
-    /// Another process holds the file. What this one writes goes to a journal beside it and
-    /// is merged by the next process that gets the file; what it reads is its own work and
-    /// the facts the holder knew when this process started.
+    /// Another process holds the file. What this one writes goes to a journal beside it, which
+    /// the holder, or the next one, merges. What it reads is its own work and the facts the
+    /// holder knows.
     Shared {
         /// Who holds the file, in words.
         holder: String,

@@ -118,14 +118,15 @@ impl Store {
     }
 
     /// DuckDB reads blocks when they are needed, so a file that was cut short would open.
+    /// Free blocks at its end need not be there.
     fn require_whole_file(&self, file: &Path) -> Result<(), MemoryError> {
-        let sql = "SELECT (total_blocks * block_size)::BIGINT FROM pragma_database_size()";
+        let sql = "SELECT (used_blocks * block_size)::BIGINT FROM pragma_database_size()";
         let expected: i64 = self.connection.query_row(sql, [], |row| row.get(0)).map_err(|error| self.explain(&error))?;
         let found = fs_err::metadata(file).map_or(0, |metadata| metadata.len());
         if found >= u64::try_from(expected).unwrap_or(0) {
             return Ok(());
         }
-        let reason = format!("it was cut short (it should have {expected} bytes and has {found})");
+        let reason = format!("it was cut short (it has {found} bytes of at least {expected})");
         Err(MemoryError::Unreadable { path: self.name.clone(), reason })
     }
 

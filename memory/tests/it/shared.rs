@@ -62,6 +62,40 @@ fn a_second_opening_works_beside_and_is_merged_later() {
     assert_eq!((journals(&path).len(), last.statistics().unwrap().pending_journals), (0, 0));
 }
 
+#[test]
+fn notebooks_side_by_side_share_what_they_remember() {
+    let (_folder, path) = folder();
+    let holder = Memory::open(&path, None).unwrap();
+    let other = Memory::open(&path, None).unwrap();
+    let knows = |memory: &Memory, word: &str| !memory.search(word, 5).unwrap().is_empty();
+    assert!(!knows(&holder, "euro") && !knows(&other, "april"));
+    let euro = other.remember("Amounts are in euro", Scope::Global, "user").unwrap();
+    holder.remember("The year starts in April", Scope::Global, "user").unwrap();
+    assert!(knows(&holder, "euro") && knows(&holder, "april"));
+    assert!(knows(&other, "euro") && knows(&other, "april"));
+    assert_eq!(other.remember("the year starts in april", Scope::Global, "user").unwrap(), holder.facts(None).unwrap()[1].id);
+
+    // Forgotten on one side is forgotten on both, whoever remembered it.
+    assert!(holder.forget(&euro).unwrap());
+    assert!(!knows(&other, "euro"));
+    let april = other.facts(None).unwrap().remove(0).id;
+    assert!(other.forget(&april).unwrap());
+    assert!(!knows(&other, "april") && !knows(&holder, "april"));
+    assert_eq!((holder.facts(None).unwrap(), other.facts(None).unwrap()), (vec![], vec![]));
+
+    // A journal that is read as it grows is still merged once.
+    let conversation = other.start_conversation("codriver", "b.ipynb").unwrap();
+    for number in 0..5 {
+        other.append_turn(&turn(&conversation, &format!("request {number}"), "zebra")).unwrap();
+        assert!(knows(&holder, "zebra"));
+    }
+    drop(other);
+    drop(holder);
+    let memory = Memory::open(&path, None).unwrap();
+    assert_eq!((memory.turns(&conversation, 99).unwrap().len(), memory.facts(None).unwrap().len()), (5, 0));
+    assert_eq!(journals(&path).len(), 0);
+}
+
 /// The crash between the merge and the removal of the journal, whichever way it is looked at:
 /// by the journal's name, or, were that lost, by the entries' own identifiers.
 #[test]
