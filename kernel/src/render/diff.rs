@@ -44,7 +44,9 @@ pub fn plain(patch: &str) -> String {
             rest += 1;
             continue;
         }
-        let line = visible(line);
+        // As git does, a CR shows where it was added.
+        let unchanged = matches!(sign, Sign::Context | Sign::Removed);
+        let line = visible(line.strip_suffix('\r').filter(|_| unchanged).unwrap_or(line));
         match sign {
             Sign::Header => shown.push_str(&format!("\x1b[1m{line}\x1b[0m\n")),
             Sign::Added => shown.push_str(&format!("\x1b[32m{line}\x1b[0m\n")),
@@ -174,15 +176,15 @@ fn append_number(column: &mut String, number: &mut usize) {
     }
 }
 
-/// Text in which nothing is hidden: control characters show as their pictures (a line's CR
-/// as `␍`), characters that turn the text around as their code.
+/// Text in which nothing is hidden: control characters show as terminals name them (`^M`,
+/// `^[`), characters that turn the text around as their code.
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
             '\n' | '\t' => shown.push(character),
-            '\u{7f}' => shown.push('␡'),
-            '\0'..='\u{1f}' => shown.push(char::from_u32(0x2400 + character as u32).unwrap_or('\u{fffd}')),
+            '\u{7f}' => shown.push_str("^?"),
+            '\0'..='\u{1f}' => shown.extend(['^', char::from(character as u8 + b'@')]),
             hidden if codriver_tools::text::is_unprintable(hidden) => shown.push_str(&format!("‹U+{:04X}›", hidden as u32)),
             other => shown.push(other),
         }

@@ -123,10 +123,19 @@ fn hostile_contents_are_shown_not_obeyed() {
     let bundle = diff::unified(&patch);
     is_safe(&bundle);
     let html = html(&bundle);
-    assert!(html.contains("&lt;script&gt;") && html.contains("‹U+202E›") && html.contains("␛[31m") && html.contains('␍'), "{html}");
+    assert!(html.contains("&lt;script&gt;") && html.contains("‹U+202E›") && html.contains("^[[31m") && html.contains("^M"), "{html}");
     assert!(html.contains(">+2</span>") && html.contains(">−1</span>"), "counts of the hunk decide, not looks: {html}");
     assert!(html.contains(">-- a removed line<") && html.contains(">++ an added line\n"), "{html}");
     assert_eq!(html.matches("<details").count(), 1, "{html}");
+}
+
+#[test]
+fn line_ends_are_said_once_or_shown_where_they_differ() {
+    let all = diff::unified("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n one\r\n-two\r\n+2\r\n");
+    assert!(html(&all).contains("· CRLF line ends") && !html(&all).contains("^M"), "{}", html(&all));
+    assert!(plain(&all).ends_with(" one\n-two\n+2^M"), "{}", plain(&all));
+    let some = diff::unified("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n one\n-two\n+two\r\n");
+    assert!(!html(&some).contains("CRLF") && html(&some).contains(">two^M</td>"), "{}", html(&some));
 }
 
 #[test]

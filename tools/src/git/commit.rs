@@ -1,5 +1,7 @@
 //! Making a commit.
 
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -70,7 +72,10 @@ pub fn commit(folder: &Path, options: &CommitOptions) -> Result<Committed, GitEr
     }
     if options.all {
         refuse_filters(&opened)?;
-        index.update_all(["*"], None)?;
+        let left_out = opened.left_out()?;
+        // 1 tells libgit2 to leave a file as it is.
+        let mut choose = |path: &Path, _: &[u8]| i32::from(left_out.contains(path.as_os_str().as_bytes()));
+        index.update_all(["*"], Some(&mut choose))?;
     }
 
     let merged = merge_heads(&mut opened.repository)?;
@@ -100,7 +105,7 @@ pub fn commit(folder: &Path, options: &CommitOptions) -> Result<Committed, GitEr
     Ok(Committed {
         commit: Commit::of(&made, &Labels::of(&opened)),
         head: Head::of(&opened)?,
-        diff: opened.describe(diff, &diff_options)?,
+        diff: opened.describe(diff, &diff_options, &HashSet::new())?,
         notes: notes(&opened.repository, options),
     })
 }
@@ -134,12 +139,15 @@ fn refuse_filters(opened: &Opened) -> Result<(), GitError> {
         let Some(path) = delta.new_file().path() else {
             continue;
         };
-        let attribute = repository.get_attr_bytes(path, "filter", AttrCheckFlags::FILE_THEN_INDEX)?;
-        if let AttrValue::Bytes(_) | AttrValue::String(_) = AttrValue::from_bytes(attribute)
-            && delta.status() != git2::Delta::Deleted
-        {
-            let filter = String::from_utf8_lossy(attribute.unwrap_or_default()).into_owned();
-            return Err(GitError::Filter { path: opened.shown(delta.new_file().path_bytes().unwrap_or_default()), filter });
+        for name in ["filter", "working-tree-encoding"] {
+            let attribute = repository.get_attr_bytes(path, name, AttrCheckFlags::FILE_THEN_INDEX)?;
+            if let AttrValue::Bytes(_) | AttrValue::String(_) = AttrValue::from_bytes(attribute)
+                && delta.status() != git2::Delta::Deleted
+            {
+                let filter = String::from_utf8_lossy(attribute.unwrap_or_default()).into_owned();
+                let path = opened.shown(delta.new_file().path_bytes().unwrap_or_default());
+                return Err(GitError::Filter { path, filter });
+            }
         }
     }
     Ok(())

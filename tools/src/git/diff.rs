@@ -1,5 +1,7 @@
 //! What is different between two states.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -138,6 +140,7 @@ pub fn diff(folder: &Path, options: &DiffOptions) -> Result<Diff, GitError> {
 
     let (from, to) = ends(&opened, options)?;
     let git_options = Some(&mut git_options);
+    let mut left_out = HashSet::new();
     let diff = match (from, to) {
         (from, Some(to)) => {
             let from = match from {
@@ -156,14 +159,16 @@ pub fn diff(folder: &Path, options: &DiffOptions) -> Result<Diff, GitError> {
         }
         (Some(from), None) => {
             opened.tree("compare")?;
+            left_out = opened.left_out()?;
             repository.diff_tree_to_workdir_with_index(Some(&from), git_options)?
         }
         (None, None) => {
             opened.tree("compare")?;
+            left_out = opened.left_out()?;
             repository.diff_index_to_workdir(None, git_options)?
         }
     };
-    let diff = opened.describe(diff, options)?;
+    let diff = opened.describe(diff, options, &left_out)?;
     if diff.is_empty() {
         for path in &paths {
             opened.must_exist(path)?;
@@ -196,7 +201,13 @@ fn ends<'r>(opened: &'r Opened, options: &DiffOptions) -> Result<(Option<git2::T
 }
 
 impl Opened {
-    pub(super) fn describe(&self, mut diff: git2::Diff<'_>, options: &DiffOptions) -> Result<Diff, GitError> {
+    /// Puts what libgit2 found into words. Files in `left_out` do not count as deleted.
+    pub(super) fn describe(
+        &self,
+        mut diff: git2::Diff<'_>,
+        options: &DiffOptions,
+        left_out: &HashSet<Vec<u8>>,
+    ) -> Result<Diff, GitError> {
         diff.find_similar(Some(git2::DiffFindOptions::new().renames(true)))?;
         let mut described = Diff::default();
         for index in 0..diff.deltas().len() {
@@ -205,11 +216,14 @@ impl Opened {
             };
             let (old, new) = (delta.old_file().path_bytes(), delta.new_file().path_bytes());
             let stored = new.or(old).unwrap_or_default();
+            if delta.status() == Delta::Deleted && left_out.contains(stored) {
+                continue;
+            }
             let outside = |path: &[u8]| !self.is_inside(path);
             if options.confined && (old.is_some_and(outside) || new.is_some_and(outside)) {
                 continue;
             }
-            let secret = |path: &[u8]| looks_secret(Path::new(std::ffi::OsStr::from_bytes(path)));
+            let secret = |path: &[u8]| looks_secret(Path::new(OsStr::from_bytes(path)));
             let withheld = options.confined && (old.is_some_and(secret) || new.is_some_and(secret));
             let mut file = FileChange {
                 path: self.shown(stored),

@@ -1,10 +1,11 @@
 //! A repository as seen from a folder in it.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use git2::{ErrorCode, Object, Repository};
+use git2::{ErrorCode, IndexEntryExtendedFlag, Object, Repository};
 
 use super::GitError;
 use crate::nearest;
@@ -92,6 +93,14 @@ impl Opened {
     pub(super) fn is_inside(&self, stored: &[u8]) -> bool {
         let path = Path::new(OsStr::from_bytes(stored));
         path.starts_with(&self.prefix) || (stored.ends_with(b"/") && self.prefix.starts_with(path))
+    }
+
+    /// Tracked files that a sparse checkout leaves out of the working tree, as git stores
+    /// their paths. libgit2 takes them for deleted.
+    pub(super) fn left_out(&self) -> Result<HashSet<Vec<u8>>, GitError> {
+        let skipped = IndexEntryExtendedFlag::SKIP_WORKTREE.bits();
+        let index = self.repository.index()?;
+        Ok(index.iter().filter(|entry| entry.flags_extended & skipped != 0).map(|entry| entry.path).collect())
     }
 
     /// What a branch, tag, hash or expression (`HEAD~2`, `main:README.md`) names.

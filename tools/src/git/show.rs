@@ -1,5 +1,6 @@
 //! One commit with what it changed, or one file as it once was.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use git2::ObjectType;
@@ -58,7 +59,7 @@ pub fn show(folder: &Path, revision: &str, options: &DiffOptions) -> Result<Show
                 Some(&commit.tree()?),
                 Some(&mut git_options(options)),
             )?;
-            let diff = opened.describe(diff, options)?;
+            let diff = opened.describe(diff, options, &HashSet::new())?;
             Ok(Shown::Commit { commit: Box::new(Commit::of(&commit, &Labels::of(&opened))), tag_message, diff })
         }
     }

@@ -64,7 +64,9 @@ pub fn status(folder: &Path) -> Result<Status, GitError> {
     let mut options = StatusOptions::new();
     options.include_untracked(true).renames_head_to_index(true).update_index(false);
     let statuses = opened.repository.statuses(Some(&mut options))?;
-    let mut entries: Vec<StatusEntry> = statuses.iter().filter_map(|entry| describe(&opened, &entry)).collect();
+    let left_out = opened.left_out()?;
+    let mut entries: Vec<StatusEntry> =
+        statuses.iter().filter_map(|entry| describe(&opened, &entry, left_out.contains(entry.path_bytes()))).collect();
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Status { head, in_progress: in_progress(opened.repository.state()), entries })
 }
@@ -81,8 +83,9 @@ pub(super) fn in_progress(state: RepositoryState) -> Option<&'static str> {
     }
 }
 
-fn describe(opened: &Opened, entry: &git2::StatusEntry<'_>) -> Option<StatusEntry> {
-    let flags = entry.status();
+fn describe(opened: &Opened, entry: &git2::StatusEntry<'_>, is_left_out: bool) -> Option<StatusEntry> {
+    let mut flags = entry.status();
+    flags.set(Flags::WT_DELETED, flags.is_wt_deleted() && !is_left_out);
     if flags.is_ignored() || flags == Flags::CURRENT {
         return None;
     }

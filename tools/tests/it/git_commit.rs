@@ -215,3 +215,40 @@ fn a_detached_head_moves() {
     assert_eq!(made.head, Head::Detached { commit: made.commit.short_id.clone() });
     assert_eq!(repo.git.find_branch("main", git2::BranchType::Local).unwrap().get().target(), Some(head));
 }
+
+/// Files that a sparse checkout leaves out are not deleted ones.
+#[test]
+fn files_left_out_of_a_sparse_checkout_are_kept() {
+    let repo = Repo::new();
+    repo.identify();
+    let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(repo.path()).status().unwrap();
+    assert!(git(&["sparse-checkout", "set", "--no-cone", "/README.md"]).success());
+    assert!(!repo.path().join("src/lib.rs").exists(), "control: it is left out");
+    assert!(status(repo.path()).unwrap().is_clean());
+    for from in [None, Some("HEAD".to_owned())] {
+        assert!(diff(repo.path(), &DiffOptions { from, ..DiffOptions::default() }).unwrap().is_empty());
+    }
+    repo.write("README.md", "changed\n");
+    let kept = commit(repo.path(), &all("Sparse")).map(|made| made.diff.files.into_iter().map(|file| file.path).collect::<Vec<_>>());
+    assert_eq!(kept, Ok(vec!["README.md".to_owned()]));
+    assert!(status(repo.path()).unwrap().is_clean());
+}
+
+#[test]
+fn a_submodule_is_committed_as_what_is_checked_out() {
+    let inner = Repo::new();
+    let repo = Repo::new();
+    repo.identify();
+    let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(repo.path()).output().unwrap();
+    let added = git(&["-c", "protocol.file.allow=always", "submodule", "add", "-q", inner.path().to_str().unwrap(), "inner"]);
+    assert!(added.status.success(), "{added:?}");
+    make(&repo, &options("Add a submodule")).unwrap();
+    inner.write("README.md", "newer\n");
+    let newer = inner.commit_all("Newer");
+    let pulled = git(&["-C", "inner", "-c", "protocol.file.allow=always", "pull", "-q"]);
+    assert!(pulled.status.success(), "{pulled:?}");
+    let made = make(&repo, &all("Move on")).unwrap();
+    assert_eq!(made.diff.files.len(), 1);
+    let tree = repo.git.head().unwrap().peel_to_tree().unwrap();
+    assert_eq!(tree.get_name("inner").unwrap().id(), newer);
+}

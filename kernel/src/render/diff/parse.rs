@@ -67,6 +67,9 @@ pub fn parse(patch: &str) -> Vec<FileDiff<'_>> {
             }
         }
     }
+    for file in &mut files {
+        file.fold_line_ends();
+    }
     files
 }
 
@@ -112,6 +115,18 @@ fn starts_file(files: &[FileDiff<'_>], line: &str) -> bool {
 }
 
 impl FileDiff<'_> {
+    /// Says once, not on each line, that all lines end in CR LF.
+    fn fold_line_ends(&mut self) {
+        let lines = || self.hunks.iter().flat_map(|hunk| &hunk.lines).filter(|line| line.sign != Sign::Note);
+        if lines().next().is_none() || !lines().all(|line| line.text.ends_with('\r')) {
+            return;
+        }
+        self.notes.push("CRLF line ends".to_owned());
+        for line in self.hunks.iter_mut().flat_map(|hunk| &mut hunk.lines) {
+            line.text = line.text.strip_suffix('\r').unwrap_or(line.text);
+        }
+    }
+
     fn header(&mut self, line: &str) {
         let name = |line: &str| line.split('\t').next().unwrap_or(line).to_owned();
         if let Some(to) = line.strip_prefix("+++ ") {

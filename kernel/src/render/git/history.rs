@@ -111,7 +111,7 @@ fn run_html(run: &[BlameLine]) -> String {
     let origin = match &first.origin {
         None => format!("<td style=\"{CELL}{rule}color:{MUTED}\" colspan=\"3\">not committed yet</td>"),
         Some(origin) => format!(
-            "<td style=\"{CELL}{rule}{CODE}color:{AMBER}\" title=\"{}\">{}</td><td style=\"{CELL}{rule}\">{}</td>\
+            "<td style=\"{CELL}{rule}{CODE}color:{AMBER}\" title=\"{}\">{}</td><td style=\"{CELL}{rule}white-space:nowrap\">{}</td>\
              <td style=\"{CELL}{rule}color:{MUTED};white-space:nowrap\">{}</td>",
             escape(&visible(&origin.subject)),
             escape(&origin.short_id),
