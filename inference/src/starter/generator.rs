@@ -1,0 +1,181 @@
+//! Writes dialogues: a request about a made-up session, and the call that answers it.
+
+mod answers;
+mod queries;
+mod requests;
+
+use rand::Rng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use super::linking::{Linked, Numbering, Period, Piece, Referent, link};
+use super::notation::{Keyword, Token};
+use super::phrases::Phrases;
+use super::worlds::{World, Worlds};
+
+/// A prompt and the tokens that should follow it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    pub prompt: Vec<Piece>,
+    pub target: Vec<Piece>,
+    /// The request as typed, for people who look at samples.
+    pub request: String,
+}
+
+/// One element of a call, by name; resolved to a reference once the request is linked.
+#[derive(Debug, Clone, PartialEq)]
+enum Want {
+    Keyword(Keyword),
+    Table(String),
+    Column { table: String, name: String },
+    Value(String),
+    Constant(String),
+    Literal(String),
+    Period(Period),
+    File(String),
+    Folder(String),
+    Glob(String),
+    Branch(String),
+    /// The word that starts, and the one that ends, at a byte of the request.
+    SpanStart(usize),
+    SpanEnd(usize),
+    Expression(String),
+    Code,
+}
+
+/// A request in words and its call.
+struct Request {
+    text: String,
+    call: Vec<Want>,
+}
+
+/// An endless, seeded source of examples.
+pub struct Generator {
+    phrases: Phrases,
+    worlds: Worlds,
+    random: ChaCha8Rng,
+}
+
+impl Generator {
+    pub fn new(seed: u64) -> Self {
+        Self { phrases: Phrases::shipped(), worlds: Worlds::shipped(), random: ChaCha8Rng::seed_from_u64(seed) }
+    }
+
+    /// The next example; four in five are calls, the others answers from results.
+    pub fn next_example(&mut self) -> Example {
+        loop {
+            let example = if self.random.random_bool(0.14) { Some(answers::example(&self.phrases, &mut self.random)) } else { self.call_example() };
+            if let Some(example) = example {
+                return example;
+            }
+        }
+    }
+
+    /// `None` where linking did not find what the call needs, or the request is too long.
+    pub fn call_example(&mut self) -> Option<Example> {
+        let world = self.worlds.sample(&self.phrases, &mut self.random);
+        let request = self.request(&world)?;
+        if request.text.len() > 260 {
+            return None;
+        }
+        let random = &mut self.random;
+        let mut numbering = Numbering::with(|pool| pool.shuffle(random));
+        let linked = link(&request.text, &world.environment, &mut numbering);
+        let target = request.call.iter().map(|want| resolve(want, &linked).map(Piece::Token)).collect::<Option<Vec<_>>>()?;
+        Some(Example { prompt: linked.prompt, target, request: request.text })
+    }
+
+    fn request(&mut self, world: &World) -> Option<Request> {
+        let query = !world.tables.is_empty() && self.random.random_bool(0.5);
+        let mut request = if query { queries::request(world, &self.phrases, &mut self.random)? } else { requests::request(world, &self.phrases, &mut self.random)? };
+        self.dress(&mut request);
+        request.call.push(Want::Keyword(Keyword::End));
+        Some(request)
+    }
+
+    /// Politeness, capitals and full stops, as people happen to write them.
+    fn dress(&mut self, request: &mut Request) {
+        let declined = request.call.first() == Some(&Want::Keyword(Keyword::Decline));
+        let mut lead = String::new();
+        if self.random.random_bool(if declined { 0.1 } else { 0.15 }) {
+            lead = format!("{} ", self.phrases.pick("polite", &mut self.random));
+        }
+        // Spans are byte offsets: what goes in front moves them.
+        for want in &mut request.call {
+            if let Want::SpanStart(offset) | Want::SpanEnd(offset) = want {
+                *offset += lead.len();
+            }
+        }
+        request.text.insert_str(0, &lead);
+        let spanned = request.call.iter().any(|want| matches!(want, Want::SpanEnd(_) | Want::Code));
+        if !spanned && self.random.random_bool(0.1) {
+            request.text.push(' ');
+            request.text.push_str(&self.phrases.pick("tail", &mut self.random));
+        }
+        if self.random.random_bool(0.3)
+            && let Some(first) = request.text.get(..1)
+        {
+            let upper = first.to_uppercase();
+            request.text.replace_range(..1, &upper);
+        }
+        let asks = ["what", "which", "how", "who", "where", "when", "is ", "are ", "do ", "does ", "why", "can", "could"].iter().any(|word| request.text.to_lowercase().starts_with(word));
+        if asks && self.random.random_bool(0.7) {
+            request.text.push('?');
+        } else if self.random.random_bool(0.2) {
+            request.text.push('.');
+        }
+        if !spanned && self.random.random_bool(0.06) {
+            slip(&mut request.text, &mut self.random);
+        }
+    }
+}
+
+/// Swaps or drops a letter, as fingers do.
+fn slip(text: &mut String, random: &mut impl Rng) {
+    let letters: Vec<usize> = text.char_indices().filter(|(position, c)| c.is_ascii_lowercase() && text[position + 1..].starts_with(|next: char| next.is_ascii_lowercase())).map(|(position, _)| position).collect();
+    if let Some(position) = letters.choose(random).copied() {
+        if random.random_bool(0.5) {
+            text.remove(position);
+        } else {
+            let letter = text.remove(position);
+            text.insert(position + 1, letter);
+        }
+    }
+}
+
+fn resolve(want: &Want, linked: &Linked) -> Option<Token> {
+    let find = |wanted: &dyn Fn(&Referent) -> bool| linked.references.iter().find(|(_, referent)| wanted(referent)).map(|(token, _)| *token);
+    match want {
+        Want::Keyword(keyword) => Some(keyword.token()),
+        Want::Table(name) => find(&|referent| matches!(referent, Referent::Table(table) if table == name)),
+        Want::Column { table, name } => find(&|referent| matches!(referent, Referent::Column { table_name, name: column, .. } if table_name == table && column == name)),
+        Want::Value(text) => find(&|referent| matches!(referent, Referent::Value { text: value, .. } if value == text)),
+        Want::Constant(text) => find(&|referent| matches!(referent, Referent::Constant(value) if value == text)),
+        Want::Literal(text) => find(&|referent| matches!(referent, Referent::Literal(value) if value == text)),
+        Want::Period(period) => find(&|referent| matches!(referent, Referent::Period(value) if value == period)),
+        Want::File(path) => find(&|referent| matches!(referent, Referent::File(value) if value == path)),
+        Want::Folder(path) => find(&|referent| matches!(referent, Referent::Folder(value) if value == path)),
+        Want::Glob(glob) => find(&|referent| matches!(referent, Referent::Glob(value) if value == glob)),
+        Want::Branch(name) => find(&|referent| matches!(referent, Referent::Branch(value) if value == name)),
+        Want::Expression(text) => find(&|referent| matches!(referent, Referent::Expression(value) if value == text)),
+        Want::Code => find(&|referent| matches!(referent, Referent::Code(_))),
+        Want::SpanStart(offset) => find(&|referent| matches!(referent, Referent::Word { start, .. } if start == offset)),
+        Want::SpanEnd(offset) => find(&|referent| matches!(referent, Referent::Word { end, .. } if end == offset)),
+    }
+}
+
+fn plural(word: &str) -> String {
+    match word {
+        _ if word.ends_with('s') => word.to_owned(),
+        _ if word.ends_with(|c: char| c.is_ascii_digit()) => word.to_owned(),
+        _ => match word.strip_suffix('y').filter(|base| !base.ends_with(['a', 'e', 'o', 'u'])) {
+            Some(base) => format!("{base}ies"),
+            None => format!("{word}s"),
+        },
+    }
+}
+
+fn singular(word: &str) -> String {
+    super::words::stem(word)
+}

@@ -1,0 +1,97 @@
+//! Splitting and comparing words, the same for requests and for names.
+
+/// A word of a text with its byte range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    pub start: usize,
+    pub end: usize,
+    /// As typed.
+    pub text: String,
+    /// Lower case.
+    pub lower: String,
+    /// Lower case, singular.
+    pub stem: String,
+}
+
+/// Splits at white space, then peels punctuation off both ends; punctuation inside a word
+/// (`src/main.rs`, `order_items`, `2024-03-01`, `1,200.50`) stays.
+pub fn split(text: &str) -> Vec<Word> {
+    let mut words = Vec::new();
+    let mut position = 0;
+    for chunk in text.split_whitespace() {
+        let start = position + text[position..].find(chunk).unwrap_or(0);
+        position = start + chunk.len();
+        let keep = |c: char| c.is_alphanumeric() || matches!(c, '_' | '*' | '%' | '.' | '/' | '-' | '+' | '^' | '=' | '<' | '>' | '#' | '&' | '$' | '€' | '£');
+        let left = chunk.len() - chunk.trim_start_matches(|c: char| !keep(c)).len();
+        let core = chunk[left..].trim_end_matches(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '*' | '%' | '/' | '+')));
+        let core = core.strip_suffix("'s").or_else(|| core.strip_suffix("’s")).unwrap_or(core);
+        if core.is_empty() {
+            continue;
+        }
+        let lower = core.to_lowercase();
+        words.push(Word { start: start + left, end: start + left + core.len(), text: core.to_owned(), stem: stem(&lower), lower });
+    }
+    words
+}
+
+/// The words of a name: `order_items` and `orderItems` are `order items`.
+pub fn name_words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut previous_lower = false;
+    for c in name.chars() {
+        if !c.is_alphanumeric() {
+            words.push(String::new());
+            previous_lower = false;
+            continue;
+        }
+        if c.is_uppercase() && previous_lower {
+            words.push(String::new());
+        }
+        previous_lower = c.is_lowercase() || c.is_numeric();
+        if let Some(last) = words.last_mut() {
+            last.extend(c.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// The singular of an English noun, roughly; the same rough rule on both sides of a comparison.
+pub fn stem(word: &str) -> String {
+    let length = word.len();
+    if !word.is_ascii() || length < 4 {
+        return word.to_owned();
+    }
+    if let Some(base) = word.strip_suffix("ies") {
+        return format!("{base}y");
+    }
+    for ending in ["sses", "shes", "ches", "xes", "zes"] {
+        if word.ends_with(ending) {
+            return word[..length - 2].to_owned();
+        }
+    }
+    if word.ends_with('s') && !word.ends_with("ss") && !word.ends_with("us") && !word.ends_with("is") {
+        return word[..length - 1].to_owned();
+    }
+    word.to_owned()
+}
+
+/// Whether two stems are the same word, allowing one slip of the fingers in a long one.
+pub fn alike(left: &str, right: &str) -> bool {
+    left == right || (left.len() >= 5 && right.len() >= 5 && left.as_bytes()[0] == right.as_bytes()[0] && slip(left, right))
+}
+
+/// One insertion, deletion, substitution or swap of neighbours apart.
+fn slip(left: &str, right: &str) -> bool {
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let prefix = left.iter().zip(&right).take_while(|(a, b)| a == b).count();
+    let suffix = left[prefix..].iter().rev().zip(right[prefix..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let (a, b) = (&left[prefix..left.len() - suffix], &right[prefix..right.len() - suffix]);
+    match (a.len(), b.len()) {
+        (0, 1) | (1, 0) => true,
+        // A digit is never a slip: `q1` is not `q2`.
+        (1, 1) => a[0].is_alphabetic() && b[0].is_alphabetic(),
+        (2, 2) => a[0] == b[1] && a[1] == b[0],
+        _ => false,
+    }
+}
