@@ -28,7 +28,9 @@ impl FromStr for DeviceChoice {
             "cpu" => Ok(Self::Cpu),
             "wgpu" | "gpu" | "vulkan" | "metal" => Ok(Self::Wgpu),
             "cuda" => Ok(Self::Cuda),
-            _ => Err(ModelError::Unsupported(format!("device `{name}`; the devices are cpu, wgpu and cuda"))),
+            _ => Err(ModelError::Unsupported(format!(
+                "device `{name}`; the devices are cpu, wgpu and cuda"
+            ))),
         }
     }
 }
@@ -51,7 +53,11 @@ pub fn resolve(choice: DeviceChoice) -> Result<Device, ModelError> {
         DeviceChoice::Wgpu => Device::wgpu(DeviceKind::DefaultDevice),
         DeviceChoice::Cuda => cuda()?,
     };
-    let probe = caught(|| Tensor::<1>::ones([2], &device).sum().try_into_scalar::<f32>());
+    let probe = caught(|| {
+        Tensor::<1>::ones([2], &device)
+            .sum()
+            .try_into_scalar::<f32>()
+    });
     let failure = match probe {
         Ok(Ok(2.0)) => return Ok(device),
         Ok(Ok(wrong)) => format!("1 + 1 gave {wrong}"),
@@ -71,7 +77,8 @@ fn cuda() -> Result<Device, ModelError> {
 #[cfg(not(feature = "cuda"))]
 fn cuda() -> Result<Device, ModelError> {
     Err(ModelError::Unsupported(
-        "device cuda: this build has no CUDA; build with `--features cuda`, or use --device wgpu".to_string(),
+        "device cuda: this build has no CUDA; build with `--features cuda`, or use --device wgpu"
+            .to_string(),
     ))
 }
 
@@ -94,7 +101,9 @@ fn gpus() -> Vec<String> {
         ("cuda", DeviceType::Cuda),
     ];
     let devices = |kind| Device::enumerate(kind).into_vec();
-    let found = kinds.into_iter().flat_map(|(name, kind)| devices(kind).into_iter().map(move |device| (name, device)));
+    let found = kinds
+        .into_iter()
+        .flat_map(|(name, kind)| devices(kind).into_iter().map(move |device| (name, device)));
     let described = found.map(|(name, device)| match device.identity() {
         Some(identity) => format!("{name}: {}", identity.name),
         None => format!("{name}: {device:?}"),
@@ -108,6 +117,9 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("the backend panicked").to_string()
 }

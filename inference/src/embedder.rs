@@ -40,7 +40,10 @@ impl TextEmbedder {
     /// sentence-transformers writes them, `1_Pooling/config.json` and `modules.json`.
     pub fn open(folder: &Path, device: DeviceChoice) -> Result<Self, ModelError> {
         if !folder.is_dir() {
-            return Err(file_error(folder, "no such folder; an embedding model is a folder with config.json in it"));
+            return Err(file_error(
+                folder,
+                "no such folder; an embedding model is a folder with config.json in it",
+            ));
         }
         let device = device::resolve(device)?;
         let (config, encoder) = loader::encoder::load(folder, &device)?;
@@ -85,7 +88,10 @@ impl TextEmbedder {
         order.sort_by_key(|index| tokens[*index].len());
         let mut vectors = vec![Vec::new(); texts.len()];
         for batch in order.chunks(BATCH) {
-            let rows: Vec<&[u32]> = batch.iter().map(|index| tokens[*index].as_slice()).collect();
+            let rows: Vec<&[u32]> = batch
+                .iter()
+                .map(|index| tokens[*index].as_slice())
+                .collect();
             let computed = self.embed_batch(&rows)?;
             for (index, vector) in batch.iter().zip(computed) {
                 vectors[*index] = vector;
@@ -96,9 +102,15 @@ impl TextEmbedder {
 
     fn check(&self, tokens: &[Vec<u32>]) -> Result<(), ModelError> {
         if tokens.iter().any(Vec::is_empty) {
-            return Err(ModelError::Tokenizer("a text has no tokens, not even special ones".to_string()));
+            return Err(ModelError::Tokenizer(
+                "a text has no tokens, not even special ones".to_string(),
+            ));
         }
-        match tokens.iter().flatten().find(|token| **token as usize >= self.vocabulary) {
+        match tokens
+            .iter()
+            .flatten()
+            .find(|token| **token as usize >= self.vocabulary)
+        {
             Some(token) => Err(ModelError::Tokenizer(format!(
                 "token {token} is not in the model's vocabulary of {}; tokenizer.json is not this model's",
                 self.vocabulary
@@ -110,9 +122,19 @@ impl TextEmbedder {
     fn embed_batch(&self, rows: &[&[u32]]) -> Result<Vec<Vec<f32>>, ModelError> {
         let longest = rows.iter().map(|row| row.len()).max().unwrap_or(0);
         let shape = [rows.len(), longest];
-        let padded = |row: &&[u32]| row.iter().map(|id| *id as i32).chain(std::iter::repeat(0)).take(longest).collect::<Vec<_>>();
+        let padded = |row: &&[u32]| {
+            row.iter()
+                .map(|id| *id as i32)
+                .chain(std::iter::repeat(0))
+                .take(longest)
+                .collect::<Vec<_>>()
+        };
         let ids: Vec<i32> = rows.iter().flat_map(padded).collect();
-        let real = |row: &&[u32]| (0..longest).map(|column| f32::from(column < row.len())).collect::<Vec<_>>();
+        let real = |row: &&[u32]| {
+            (0..longest)
+                .map(|column| f32::from(column < row.len()))
+                .collect::<Vec<_>>()
+        };
         let mask: Vec<f32> = rows.iter().flat_map(real).collect();
         let encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
         let computed = caught(|| {
@@ -124,12 +146,20 @@ impl TextEmbedder {
         });
         drop(encoder);
         let failed = |reason: String| ModelError::Numeric(format!("the device failed: {reason}"));
-        let values = computed.map_err(failed)?.map_err(|error| failed(error.to_string()))?;
+        let values = computed
+            .map_err(failed)?
+            .map_err(|error| failed(error.to_string()))?;
         if values.iter().any(|value| !value.is_finite()) {
-            let reason = format!("{} computed a vector that is not finite; its weights may be corrupt", self.name);
+            let reason = format!(
+                "{} computed a vector that is not finite; its weights may be corrupt",
+                self.name
+            );
             return Err(ModelError::Numeric(reason));
         }
-        Ok(values.chunks(self.dimensions).map(<[f32]>::to_vec).collect())
+        Ok(values
+            .chunks(self.dimensions)
+            .map(<[f32]>::to_vec)
+            .collect())
     }
 
     fn pool(&self, hidden: Tensor<3>, mask: Tensor<2>) -> Tensor<2> {
@@ -143,7 +173,12 @@ impl TextEmbedder {
         if !self.normalize {
             return pooled;
         }
-        let norm = pooled.clone().square().sum_dim(1).sqrt().clamp_min(SMALLEST_NORM);
+        let norm = pooled
+            .clone()
+            .square()
+            .sum_dim(1)
+            .sqrt()
+            .clamp_min(SMALLEST_NORM);
         pooled / norm
     }
 }
@@ -152,7 +187,9 @@ const SMALLEST_NORM: f32 = 1e-12;
 
 /// Mean, where the folder does not say.
 fn pooling(folder: &Path, config: Option<&Value>) -> Result<Pooling, ModelError> {
-    let Some(config) = config else { return Ok(Pooling::Mean) };
+    let Some(config) = config else {
+        return Ok(Pooling::Mean);
+    };
     let modes = config.as_object().into_iter().flatten();
     let chosen = modes.filter_map(|(key, value)| match value {
         Value::Bool(true) => key.strip_prefix("pooling_mode_"),
@@ -173,14 +210,22 @@ fn pooling(folder: &Path, config: Option<&Value>) -> Result<Pooling, ModelError>
 
 /// Whether the vectors get length 1: as `modules.json` says, and where there is none, yes.
 fn normalizes(folder: &Path, modules: Option<&Value>) -> Result<bool, ModelError> {
-    let Some(modules) = modules.and_then(Value::as_array) else { return Ok(true) };
+    let Some(modules) = modules.and_then(Value::as_array) else {
+        return Ok(true);
+    };
     let kinds: Vec<&str> = modules
         .iter()
         .filter_map(|module| module["type"].as_str())
         .map(|kind| kind.rsplit('.').next().unwrap_or(kind))
         .collect();
-    if let Some(other) = kinds.iter().find(|kind| !["Transformer", "Pooling", "Normalize"].contains(kind)) {
-        let reason = format!("{}: the module {other} of its modules.json", folder.display());
+    if let Some(other) = kinds
+        .iter()
+        .find(|kind| !["Transformer", "Pooling", "Normalize"].contains(kind))
+    {
+        let reason = format!(
+            "{}: the module {other} of its modules.json",
+            folder.display()
+        );
         return Err(ModelError::Unsupported(reason));
     }
     Ok(kinds.contains(&"Normalize"))

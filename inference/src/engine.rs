@@ -22,7 +22,12 @@ const PREFILL_TOKENS: usize = 256;
 impl Engine {
     pub(crate) fn new(decoder: Decoder, device: Device) -> Self {
         let cache = KvCache::new(&decoder.config, 1, &device);
-        Self { decoder, device, cache, read: Vec::new() }
+        Self {
+            decoder,
+            device,
+            cache,
+            read: Vec::new(),
+        }
     }
 
     /// Reads a prompt, of which there is at least one token, and returns the scores of the token
@@ -33,7 +38,12 @@ impl Engine {
         capacity: usize,
         cancellation: &Cancellation,
     ) -> Result<Vec<f32>, ModelError> {
-        let shared = self.read.iter().zip(prompt).take_while(|(read, token)| read == token).count();
+        let shared = self
+            .read
+            .iter()
+            .zip(prompt)
+            .take_while(|(read, token)| read == token)
+            .count();
         // The last token is always read again: its scores are what is asked for.
         let shared = shared.min(prompt.len().saturating_sub(1));
         self.read.truncate(shared);
@@ -59,7 +69,10 @@ impl Engine {
         let input = self.input(tokens)?;
         let scores = caught(|| self.decoder.forward(input).try_into_vec_as::<f32>());
         let scores = flatten(scores)?;
-        Ok(scores.chunks(self.decoder.config.vocab_size).map(<[f32]>::to_vec).collect())
+        Ok(scores
+            .chunks(self.decoder.config.vocab_size)
+            .map(<[f32]>::to_vec)
+            .collect())
     }
 
     fn read(&mut self, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
@@ -92,7 +105,10 @@ impl Engine {
         }
         let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
         let length = ids.len();
-        Ok(Tensor::from_data(TensorData::new(ids, [1, length]), &self.device))
+        Ok(Tensor::from_data(
+            TensorData::new(ids, [1, length]),
+            &self.device,
+        ))
     }
 }
 

@@ -12,8 +12,8 @@ use crate::loader::{self, file_error};
 use crate::sampling::Sampler;
 use crate::streaming::{Detokenizer, StopStrings};
 use crate::{
-    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, FinishReason, Message, ModelError,
-    SamplingParameters, ToolChoice, ToolDefinition, Usage,
+    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, FinishReason, Message,
+    ModelError, SamplingParameters, ToolChoice, ToolDefinition, Usage,
 };
 
 /// A decoder with its tokenizer and chat template.
@@ -30,7 +30,10 @@ impl LocalModel {
     /// Loads the model in a folder: `config.json`, safetensors, `tokenizer.json`, chat template.
     pub fn open(folder: &Path, device: DeviceChoice) -> Result<Self, ModelError> {
         if !folder.is_dir() {
-            return Err(file_error(folder, "no such folder; a local model is a folder with config.json in it"));
+            return Err(file_error(
+                folder,
+                "no such folder; a local model is a folder with config.json in it",
+            ));
         }
         let device = device::resolve(device)?;
         let tokenizer = TokenizerFiles::open(folder)?;
@@ -98,17 +101,26 @@ impl LocalModel {
             tokens += 1;
             let ended = self.tokenizer.end_tokens.contains(&token);
             if ended || matches!(on_token(token)?, Flow::Stop) {
-                return Ok(Completion { reason: FinishReason::Stop, tokens });
+                return Ok(Completion {
+                    reason: FinishReason::Stop,
+                    tokens,
+                });
             }
             if tokens < limit {
                 logits = engine.step(token)?;
             }
         }
-        Ok(Completion { reason: FinishReason::Length, tokens })
+        Ok(Completion {
+            reason: FinishReason::Length,
+            tokens,
+        })
     }
 
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, ModelError> {
-        let encoding = self.tokenizer.tokenizer.encode_fast(text, add_special_tokens);
+        let encoding = self
+            .tokenizer
+            .tokenizer
+            .encode_fast(text, add_special_tokens);
         let encoding = encoding.map_err(|error| ModelError::Tokenizer(error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -116,9 +128,10 @@ impl LocalModel {
     fn check_length(&self, length: usize) -> Result<(), ModelError> {
         match length {
             0 => Err(ModelError::Tokenizer("the prompt is empty".to_string())),
-            length if length > self.window => {
-                Err(ModelError::ContextOverflow { prompt: length, window: self.window })
-            }
+            length if length > self.window => Err(ModelError::ContextOverflow {
+                prompt: length,
+                window: self.window,
+            }),
             _ => Ok(()),
         }
     }
@@ -173,13 +186,24 @@ impl LocalModel {
                 self.name
             ))
         })?;
-        let style = if template.uses_tool_call_spans() { CallStyle::Spans } else { CallStyle::Json };
+        let style = if template.uses_tool_call_spans() {
+            CallStyle::Spans
+        } else {
+            CallStyle::Json
+        };
         let tools = offered_tools(request);
-        let mut prompt = template.render(&request.messages, &tools, &self.tokenizer.special_names)?;
+        let mut prompt =
+            template.render(&request.messages, &tools, &self.tokenizer.special_names)?;
         let forced = forced_opening(&request.tool_choice, &tools, style);
         let reasoning = forced.is_empty() && prompt.trim_end().ends_with("<think>");
         prompt.push_str(&forced);
-        Ok(Rendered { prompt, forced, reasoning, style, tool_names: tools.into_iter().map(|tool| tool.name).collect() })
+        Ok(Rendered {
+            prompt,
+            forced,
+            reasoning,
+            style,
+            tool_names: tools.into_iter().map(|tool| tool.name).collect(),
+        })
     }
 }
 
@@ -239,7 +263,8 @@ impl ChatModel for LocalModel {
     }
 
     fn count_tokens(&self, text: &str) -> usize {
-        self.encode(text, false).map_or(text.len().div_ceil(4), |tokens| tokens.len())
+        self.encode(text, false)
+            .map_or(text.len().div_ceil(4), |tokens| tokens.len())
     }
 
     fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError> {
@@ -255,18 +280,34 @@ impl ChatModel for LocalModel {
         let rendered = self.render(request)?;
         // The template wrote the special tokens already.
         let prompt = self.encode(&rendered.prompt, false)?;
-        let calls_before = request.messages.iter().map(|message| message.tool_calls.len()).sum();
-        let mut parser =
-            AnswerParser::new(rendered.style, rendered.tool_names, calls_before, rendered.reasoning);
+        let calls_before = request
+            .messages
+            .iter()
+            .map(|message| message.tool_calls.len())
+            .sum();
+        let mut parser = AnswerParser::new(
+            rendered.style,
+            rendered.tool_names,
+            calls_before,
+            rendered.reasoning,
+        );
         parser.push(&rendered.forced, on_event);
-        let completion =
-            self.answer(&prompt, &request.sampling, cancellation, &mut |text| parser.push(text, on_event))?;
+        let completion = self.answer(&prompt, &request.sampling, cancellation, &mut |text| {
+            parser.push(text, on_event)
+        })?;
         let (content, calls) = parser.finish(on_event);
-        let finish_reason = if calls.is_empty() { completion.reason } else { FinishReason::ToolCalls };
+        let finish_reason = if calls.is_empty() {
+            completion.reason
+        } else {
+            FinishReason::ToolCalls
+        };
         Ok(ChatResponse {
             message: Message::assistant(content, calls),
             finish_reason,
-            usage: Usage { prompt_tokens: prompt.len(), completion_tokens: completion.tokens },
+            usage: Usage {
+                prompt_tokens: prompt.len(),
+                completion_tokens: completion.tokens,
+            },
         })
     }
 }

@@ -29,12 +29,20 @@ impl Sampler {
     /// The next token, by its scores (logits), which are used up.
     pub fn choose(&mut self, logits: &mut [f32]) -> Result<u32, ModelError> {
         // -inf is how a mask says "never"; NaN and +inf are how broken weights look.
-        if logits.iter().any(|logit| logit.is_nan() || *logit == f32::INFINITY) {
-            return Err(numeric("the model computed a score that is not a number; its weights may be corrupt"));
+        if logits
+            .iter()
+            .any(|logit| logit.is_nan() || *logit == f32::INFINITY)
+        {
+            return Err(numeric(
+                "the model computed a score that is not a number; its weights may be corrupt",
+            ));
         }
         self.penalize_repetition(logits);
-        let token =
-            if self.parameters.temperature == 0.0 { greedy(logits) } else { self.draw(logits) };
+        let token = if self.parameters.temperature == 0.0 {
+            greedy(logits)
+        } else {
+            self.draw(logits)
+        };
         let token = token.ok_or_else(|| numeric("no token has a score"))?;
         self.seen.insert(token);
         Ok(token)
@@ -47,7 +55,11 @@ impl Sampler {
         }
         for token in &self.seen {
             if let Some(logit) = logits.get_mut(*token as usize) {
-                *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+                *logit = if *logit < 0.0 {
+                    *logit * penalty
+                } else {
+                    *logit / penalty
+                };
             }
         }
     }
@@ -68,8 +80,10 @@ impl Sampler {
         candidates.sort_unstable_by(by_score);
         let best = candidates.first()?.1;
         let weigh = |logit: f32| f64::from((logit - best) / parameters.temperature).exp();
-        let mut weighted: Vec<(u32, f64)> =
-            candidates.into_iter().map(|(token, logit)| (token, weigh(logit))).collect();
+        let mut weighted: Vec<(u32, f64)> = candidates
+            .into_iter()
+            .map(|(token, logit)| (token, weigh(logit)))
+            .collect();
         keep_nucleus(&mut weighted, f64::from(parameters.top_p));
         // The best token's weight is 1, so min-p is a bound on the weights themselves.
         weighted.retain(|(_, weight)| *weight >= f64::from(parameters.min_p));
@@ -103,8 +117,12 @@ fn keep_nucleus(weighted: &mut Vec<(u32, f64)>, top_p: f64) {
 
 /// The best token; of equals the first.
 fn greedy(logits: &[f32]) -> Option<u32> {
-    let scored = (0u32..).zip(logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY);
-    scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(token, _)| token)
+    let scored = (0u32..)
+        .zip(logits)
+        .filter(|(_, logit)| **logit > f32::NEG_INFINITY);
+    scored
+        .reduce(|best, next| if next.1 > best.1 { next } else { best })
+        .map(|(token, _)| token)
 }
 
 fn check(parameters: &SamplingParameters) -> Result<(), ModelError> {
@@ -112,12 +130,18 @@ fn check(parameters: &SamplingParameters) -> Result<(), ModelError> {
         ("temperature", parameters.temperature, 0.0..=100.0),
         ("top_p", parameters.top_p, 0.0..=1.0),
         ("min_p", parameters.min_p, 0.0..=1.0),
-        ("repetition_penalty", parameters.repetition_penalty, 0.01..=100.0),
+        (
+            "repetition_penalty",
+            parameters.repetition_penalty,
+            0.01..=100.0,
+        ),
     ];
     for (name, value, range) in ranges {
         if !range.contains(&value) {
             let (low, high) = range.into_inner();
-            return Err(numeric(&format!("{name} is {value}; it must be from {low} to {high}")));
+            return Err(numeric(&format!(
+                "{name} is {value}; it must be from {low} to {high}"
+            )));
         }
     }
     Ok(())

@@ -19,7 +19,12 @@ const LONGEST_PARTIAL: usize = 3;
 
 impl<'a> Detokenizer<'a> {
     pub(crate) fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self { tokenizer, tokens: Vec::new(), context: 0, shown: 0 }
+        Self {
+            tokenizer,
+            tokens: Vec::new(),
+            context: 0,
+            shown: 0,
+        }
     }
 
     /// The text that `token` completes; empty where it ends within a character.
@@ -61,7 +66,9 @@ impl<'a> Detokenizer<'a> {
 
     fn decode(&self, start: usize, end: usize) -> Result<String, ModelError> {
         let tokens = self.tokens.get(start..end).unwrap_or_default();
-        self.tokenizer.decode(tokens, false).map_err(|error| ModelError::Tokenizer(error.to_string()))
+        self.tokenizer
+            .decode(tokens, false)
+            .map_err(|error| ModelError::Tokenizer(error.to_string()))
     }
 }
 
@@ -73,7 +80,14 @@ pub(crate) struct StopStrings {
 
 impl StopStrings {
     pub(crate) fn new(stops: &[String]) -> Self {
-        Self { stops: stops.iter().filter(|stop| !stop.is_empty()).cloned().collect(), held: String::new() }
+        Self {
+            stops: stops
+                .iter()
+                .filter(|stop| !stop.is_empty())
+                .cloned()
+                .collect(),
+            held: String::new(),
+        }
     }
 
     /// The text that can be shown by now, and whether a stop string has come.
@@ -95,8 +109,13 @@ impl StopStrings {
 }
 
 /// The first of the markers in a text, and where.
-pub(crate) fn find_first<'m>(text: &str, markers: impl Iterator<Item = &'m str>) -> Option<(usize, &'m str)> {
-    markers.filter_map(|marker| Some((text.find(marker)?, marker))).min_by_key(|(position, _)| *position)
+pub(crate) fn find_first<'m>(
+    text: &str,
+    markers: impl Iterator<Item = &'m str>,
+) -> Option<(usize, &'m str)> {
+    markers
+        .filter_map(|marker| Some((text.find(marker)?, marker)))
+        .min_by_key(|(position, _)| *position)
 }
 
 /// How many of the last bytes of a text may be the beginning of a marker.

@@ -31,10 +31,15 @@ impl ChatTemplate {
     pub(crate) fn open(folder: &Path, settings: &Value) -> Result<Option<Self>, ModelError> {
         let file = folder.join("chat_template.jinja");
         if file.exists() {
-            let source =
-                fs_err::read_to_string(&file).map_err(|error| ModelError::Template(error.to_string()))?;
-            let tools = folder.join("additional_chat_templates").join("tool_use.jinja");
-            let tools = tools.exists().then(|| fs_err::read_to_string(&tools)).transpose();
+            let source = fs_err::read_to_string(&file)
+                .map_err(|error| ModelError::Template(error.to_string()))?;
+            let tools = folder
+                .join("additional_chat_templates")
+                .join("tool_use.jinja");
+            let tools = tools
+                .exists()
+                .then(|| fs_err::read_to_string(&tools))
+                .transpose();
             let tools = tools.map_err(|error| ModelError::Template(error.to_string()))?;
             return Self::new(&source, tools.as_deref()).map(Some);
         }
@@ -45,7 +50,9 @@ impl ChatTemplate {
                     let entry = named.iter().find(|entry| entry["name"] == name)?;
                     entry["template"].as_str()
                 };
-                find(DEFAULT).map(|source| Self::new(source, find(FOR_TOOLS))).transpose()
+                find(DEFAULT)
+                    .map(|source| Self::new(source, find(FOR_TOOLS)))
+                    .transpose()
             }
             _ => Ok(None),
         }
@@ -58,16 +65,26 @@ impl ChatTemplate {
         environment.set_lstrip_blocks(true);
         environment.set_fuel(Some(FUEL));
         environment.set_formatter(print_as_python);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_filter("tojson", tojson);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
         for (name, source) in [(DEFAULT, Some(source)), (FOR_TOOLS, for_tools)] {
             let Some(source) = source else { continue };
-            environment.add_template_owned(name, without_generation_blocks(source)?).map_err(template_error)?;
+            environment
+                .add_template_owned(name, without_generation_blocks(source)?)
+                .map_err(template_error)?;
         }
-        let tool_call_spans = [Some(source), for_tools].iter().flatten().any(|text| text.contains("<tool_call>"));
-        Ok(Self { environment, for_tools: for_tools.is_some(), tool_call_spans })
+        let tool_call_spans = [Some(source), for_tools]
+            .iter()
+            .flatten()
+            .any(|text| text.contains("<tool_call>"));
+        Ok(Self {
+            environment,
+            for_tools: for_tools.is_some(),
+            tool_call_spans,
+        })
     }
 
     pub(crate) fn uses_tool_call_spans(&self) -> bool {
@@ -97,14 +114,33 @@ impl ChatTemplate {
         special_names: &Map<String, Value>,
     ) -> Result<String, ModelError> {
         let mut context = special_names.clone();
-        context.insert("messages".to_string(), messages.iter().map(message_json).collect());
+        context.insert(
+            "messages".to_string(),
+            messages.iter().map(message_json).collect(),
+        );
         context.insert("add_generation_prompt".to_string(), Value::Bool(true));
         let tools_json: Value = tools.iter().map(tool_json).collect();
-        context.insert("tools".to_string(), if tools.is_empty() { Value::Null } else { tools_json });
+        context.insert(
+            "tools".to_string(),
+            if tools.is_empty() {
+                Value::Null
+            } else {
+                tools_json
+            },
+        );
         context.insert("documents".to_string(), Value::Null);
-        let name = if self.for_tools && !tools.is_empty() { FOR_TOOLS } else { DEFAULT };
-        let template = self.environment.get_template(name).map_err(template_error)?;
-        template.render(JinjaValue::from_serialize(&context)).map_err(template_error)
+        let name = if self.for_tools && !tools.is_empty() {
+            FOR_TOOLS
+        } else {
+            DEFAULT
+        };
+        let template = self
+            .environment
+            .get_template(name)
+            .map_err(template_error)?;
+        template
+            .render(JinjaValue::from_serialize(&context))
+            .map_err(template_error)
     }
 }
 
@@ -155,7 +191,9 @@ fn without_generation_blocks(source: &str) -> Result<String, ModelError> {
         Regex::new(&pattern).map_err(|error| ModelError::Template(error.to_string()))
     };
     let opened = block("generation")?.replace_all(source, "{%$1 if true $2%}");
-    Ok(block("endgeneration")?.replace_all(&opened, "{%$1 endif $2%}").into_owned())
+    Ok(block("endgeneration")?
+        .replace_all(&opened, "{%$1 endif $2%}")
+        .into_owned())
 }
 
 fn print_as_python(output: &mut Output, state: &State, value: &JinjaValue) -> Result<(), Error> {
@@ -170,14 +208,19 @@ fn print_as_python(output: &mut Output, state: &State, value: &JinjaValue) -> Re
 
 fn tojson(value: &JinjaValue, options: Kwargs) -> Result<JinjaValue, Error> {
     if value.is_undefined() {
-        return Err(Error::new(ErrorKind::UndefinedError, "tojson of an undefined value"));
+        return Err(Error::new(
+            ErrorKind::UndefinedError,
+            "tojson of an undefined value",
+        ));
     }
     let value = serde_json::to_value(value).map_err(|error| {
         Error::new(ErrorKind::BadSerialization, "cannot be written as JSON").with_source(error)
     })?;
     let mut style = Style {
         indent: options.get::<Option<usize>>("indent")?,
-        ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
+        ascii: options
+            .get::<Option<bool>>("ensure_ascii")?
+            .unwrap_or(false),
         sorted: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
         ..Style::default()
     };
@@ -200,11 +243,24 @@ fn raise_exception(message: String) -> Result<String, Error> {
 fn strftime_now(format: String) -> Result<String, Error> {
     let mut text = String::new();
     let written = write!(text, "{}", chrono::Local::now().format(&format));
-    written.map_err(|_| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: bad format {format:?}")))?;
+    written.map_err(|_| {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            format!("strftime_now: bad format {format:?}"),
+        )
+    })?;
     Ok(text)
 }
 
 fn template_error(error: Error) -> ModelError {
-    let place = error.line().map(|line| format!(" (line {line})")).unwrap_or_default();
-    ModelError::Template(format!("{}{place}", error.detail().map_or_else(|| error.to_string(), str::to_string)))
+    let place = error
+        .line()
+        .map(|line| format!(" (line {line})"))
+        .unwrap_or_default();
+    ModelError::Template(format!(
+        "{}{place}",
+        error
+            .detail()
+            .map_or_else(|| error.to_string(), str::to_string)
+    ))
 }

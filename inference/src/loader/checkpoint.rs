@@ -53,7 +53,11 @@ impl Checkpoint {
                  (.bin, .gguf) are not read: get the model's safetensors files",
             ));
         };
-        let mut checkpoint = Self { shards: Vec::new(), holder: HashMap::new(), device: device.clone() };
+        let mut checkpoint = Self {
+            shards: Vec::new(),
+            holder: HashMap::new(),
+            device: device.clone(),
+        };
         for path in paths {
             checkpoint.add(Shard::open(path)?);
         }
@@ -61,15 +65,29 @@ impl Checkpoint {
     }
 
     /// A checkpoint that is part of the program; `name` is for its errors.
-    pub(crate) fn embedded(name: &str, bytes: &'static [u8], device: &Device) -> Result<Self, ModelError> {
-        let mut checkpoint = Self { shards: Vec::new(), holder: HashMap::new(), device: device.clone() };
+    pub(crate) fn embedded(
+        name: &str,
+        bytes: &'static [u8],
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let mut checkpoint = Self {
+            shards: Vec::new(),
+            holder: HashMap::new(),
+            device: device.clone(),
+        };
         checkpoint.add(Shard::read(PathBuf::from(name), Box::new(bytes))?);
         Ok(checkpoint)
     }
 
     fn add(&mut self, shard: Shard) {
         let position = self.shards.len();
-        self.holder.extend(shard.metadata.offset_keys().into_iter().map(|name| (name, position)));
+        self.holder.extend(
+            shard
+                .metadata
+                .offset_keys()
+                .into_iter()
+                .map(|name| (name, position)),
+        );
         self.shards.push(shard);
     }
 
@@ -80,14 +98,34 @@ impl Checkpoint {
     /// A linear layer from `NAME.weight` (and `NAME.bias`), which checkpoints hold as
     /// `[output, input]`. The transposed weights stay a view: the CPU's matrix-vector product
     /// is fastest along rows.
-    pub(crate) fn linear(&self, name: &str, input: usize, output: usize, bias: bool) -> Result<Linear, ModelError> {
-        let weight = self.tensor::<2>(&format!("{name}.weight"), [output, input])?.transpose();
-        let bias = bias.then(|| self.parameter(&format!("{name}.bias"), [output])).transpose()?;
-        Ok(Linear { weight: Param::from_tensor(weight), bias })
+    pub(crate) fn linear(
+        &self,
+        name: &str,
+        input: usize,
+        output: usize,
+        bias: bool,
+    ) -> Result<Linear, ModelError> {
+        let weight = self
+            .tensor::<2>(&format!("{name}.weight"), [output, input])?
+            .transpose();
+        let bias = bias
+            .then(|| self.parameter(&format!("{name}.bias"), [output]))
+            .transpose()?;
+        Ok(Linear {
+            weight: Param::from_tensor(weight),
+            bias,
+        })
     }
 
-    pub(crate) fn embedding(&self, name: &str, rows: usize, size: usize) -> Result<Embedding, ModelError> {
-        Ok(Embedding { weight: self.parameter(&format!("{name}.weight"), [rows, size])? })
+    pub(crate) fn embedding(
+        &self,
+        name: &str,
+        rows: usize,
+        size: usize,
+    ) -> Result<Embedding, ModelError> {
+        Ok(Embedding {
+            weight: self.parameter(&format!("{name}.weight"), [rows, size])?,
+        })
     }
 
     pub(crate) fn parameter<const D: usize>(
@@ -99,28 +137,56 @@ impl Checkpoint {
     }
 
     /// A tensor as 32-bit floats, which it must have the given shape.
-    fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, ModelError> {
+    fn tensor<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, ModelError> {
         let (shard, info) = self.find(name)?;
         if info.shape != shape {
-            let reason = format!("tensor {name} has shape {:?}, but config.json says {shape:?}", info.shape);
+            let reason = format!(
+                "tensor {name} has shape {:?}, but config.json says {shape:?}",
+                info.shape
+            );
             return Err(file_error(&shard.path, reason));
         }
         let (from, to) = info.data_offsets;
-        let bytes = shard.bytes.as_ref().as_ref().get(shard.start + from..shard.start + to);
-        let bytes = bytes.ok_or_else(|| file_error(&shard.path, format!("tensor {name} reaches past the end")))?;
+        let bytes = shard
+            .bytes
+            .as_ref()
+            .as_ref()
+            .get(shard.start + from..shard.start + to);
+        let bytes = bytes.ok_or_else(|| {
+            file_error(&shard.path, format!("tensor {name} reaches past the end"))
+        })?;
         let values = floats(bytes, info.dtype).ok_or_else(|| {
-            let reason = format!("tensor {name} is {:?}; the types read are F32, F16, BF16 and F64", info.dtype);
+            let reason = format!(
+                "tensor {name} is {:?}; the types read are F32, F16, BF16 and F64",
+                info.dtype
+            );
             file_error(&shard.path, reason)
         })?;
-        Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
+        Ok(Tensor::from_data(
+            TensorData::new(values, shape),
+            &self.device,
+        ))
     }
 
     fn find(&self, name: &str) -> Result<(&Shard, &TensorInfo), ModelError> {
-        let shard = self.holder.get(name).and_then(|position| self.shards.get(*position));
+        let shard = self
+            .holder
+            .get(name)
+            .and_then(|position| self.shards.get(*position));
         let found = shard.and_then(|shard| Some((shard, shard.metadata.info(name)?)));
         found.ok_or_else(|| {
-            let path = self.shards.first().map_or(Path::new("model.safetensors"), |shard| &shard.path);
-            file_error(path, format!("tensor {name} is missing; the download may be incomplete"))
+            let path = self
+                .shards
+                .first()
+                .map_or(Path::new("model.safetensors"), |shard| &shard.path);
+            file_error(
+                path,
+                format!("tensor {name} is missing; the download may be incomplete"),
+            )
         })
     }
 }
@@ -138,7 +204,12 @@ impl Shard {
     fn read(path: PathBuf, bytes: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self, ModelError> {
         let (header, metadata) = SafeTensors::read_metadata(bytes.as_ref().as_ref())
             .map_err(|error| file_error(&path, explain(&error)))?;
-        Ok(Self { path, bytes, metadata, start: size_of::<u64>() + header })
+        Ok(Self {
+            path,
+            bytes,
+            metadata,
+            start: size_of::<u64>() + header,
+        })
     }
 }
 
@@ -161,9 +232,16 @@ fn shard_paths(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, ModelEr
     if names.is_empty() {
         return Err(file_error(index_path, "names no shards"));
     }
-    let inside = |name: &String| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    let inside = |name: &String| {
+        Path::new(name)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+    };
     if let Some(outside) = names.iter().find(|name| !inside(name)) {
-        return Err(file_error(index_path, format!("names a shard outside of its folder: {outside}")));
+        return Err(file_error(
+            index_path,
+            format!("names a shard outside of its folder: {outside}"),
+        ));
     }
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
@@ -180,5 +258,10 @@ fn floats(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
 }
 
 fn numbers<const SIZE: usize, T>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> T) -> Vec<T> {
-    bytes.as_chunks().0.iter().map(|chunk| number(*chunk)).collect()
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|chunk| number(*chunk))
+        .collect()
 }

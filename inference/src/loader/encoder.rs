@@ -48,23 +48,49 @@ pub(crate) fn load(folder: &Path, device: &Device) -> Result<(EncoderConfig, Enc
     let path = folder.join("config.json");
     let config: EncoderConfig = read_json(&path)?;
     let activation = check(&path, &config)?;
-    let encoder = build(&config, activation, &Checkpoint::open(folder, device)?, device)?;
+    let encoder = build(
+        &config,
+        activation,
+        &Checkpoint::open(folder, device)?,
+        device,
+    )?;
     Ok((config, encoder))
 }
 
 fn check(path: &Path, config: &EncoderConfig) -> Result<Activation, ModelError> {
-    let unsupported = |what: String| Err(ModelError::Unsupported(format!("{}: {what}", path.display())));
+    let unsupported = |what: String| {
+        Err(ModelError::Unsupported(format!(
+            "{}: {what}",
+            path.display()
+        )))
+    };
     if config.model_type != "bert" {
-        return unsupported(format!("model_type `{}`; embedding models must be of type bert", config.model_type));
+        return unsupported(format!(
+            "model_type `{}`; embedding models must be of type bert",
+            config.model_type
+        ));
     }
     if config.position_embedding_type != "absolute" {
-        return unsupported(format!("positions of type `{}`", config.position_embedding_type));
+        return unsupported(format!(
+            "positions of type `{}`",
+            config.position_embedding_type
+        ));
     }
-    if config.num_attention_heads == 0 || !config.hidden_size.is_multiple_of(config.num_attention_heads) {
-        return Err(file_error(path, "hidden_size is not a multiple of num_attention_heads"));
+    if config.num_attention_heads == 0
+        || !config
+            .hidden_size
+            .is_multiple_of(config.num_attention_heads)
+    {
+        return Err(file_error(
+            path,
+            "hidden_size is not a multiple of num_attention_heads",
+        ));
     }
     if !(config.layer_norm_eps.is_finite() && config.layer_norm_eps > 0.0) {
-        return Err(file_error(path, "layer_norm_eps must be a small positive number"));
+        return Err(file_error(
+            path,
+            "layer_norm_eps must be a small positive number",
+        ));
     }
     match config.hidden_act.as_str() {
         "gelu" => Ok(Activation::Gelu),
@@ -79,13 +105,20 @@ fn build(
     checkpoint: &Checkpoint,
     device: &Device,
 ) -> Result<Encoder, ModelError> {
-    let prefix = if checkpoint.contains("bert.embeddings.word_embeddings.weight") { "bert." } else { "" };
+    let prefix = if checkpoint.contains("bert.embeddings.word_embeddings.weight") {
+        "bert."
+    } else {
+        ""
+    };
     let hidden = config.hidden_size;
     let norm = |name: String| norm(checkpoint, &name, hidden, config.layer_norm_eps, device);
-    let embedding = |part: &str, rows| checkpoint.embedding(&format!("{prefix}embeddings.{part}"), rows, hidden);
+    let embedding = |part: &str, rows| {
+        checkpoint.embedding(&format!("{prefix}embeddings.{part}"), rows, hidden)
+    };
     let layer = |index: usize| -> Result<EncoderLayer, ModelError> {
         let name = |part: &str| format!("{prefix}encoder.layer.{index}.{part}");
-        let linear = |part: &str, input, output| checkpoint.linear(&name(part), input, output, true);
+        let linear =
+            |part: &str, input, output| checkpoint.linear(&name(part), input, output, true);
         Ok(EncoderLayer {
             query: linear("attention.self.query", hidden, hidden)?,
             key: linear("attention.self.key", hidden, hidden)?,
@@ -104,7 +137,9 @@ fn build(
         position_embeddings: embedding("position_embeddings", config.max_position_embeddings)?,
         token_type_embeddings: embedding("token_type_embeddings", config.type_vocab_size)?,
         embeddings_norm: norm(format!("{prefix}embeddings.LayerNorm"))?,
-        layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_, _>>()?,
+        layers: (0..config.num_hidden_layers)
+            .map(layer)
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -119,7 +154,9 @@ fn norm(
         checkpoint.parameter(&format!("{name}.weight"), [size])?,
         checkpoint.parameter(&format!("{name}.bias"), [size])?,
     );
-    let mut norm = LayerNormConfig::new(size).with_epsilon(epsilon).init(device);
+    let mut norm = LayerNormConfig::new(size)
+        .with_epsilon(epsilon)
+        .init(device);
     norm.gamma = gamma;
     norm.beta = Some(beta);
     Ok(norm)

@@ -10,8 +10,14 @@ use super::{file_error, read_optional_json};
 use crate::ModelError;
 
 /// Special tokens that are part of what a model says, not of how it is framed.
-const SPOKEN: [&str; 6] =
-    ["<tool_call>", "</tool_call>", "<think>", "</think>", "<tool_response>", "<|python_tag|>"];
+const SPOKEN: [&str; 6] = [
+    "<tool_call>",
+    "</tool_call>",
+    "<think>",
+    "</think>",
+    "<tool_response>",
+    "<|python_tag|>",
+];
 
 /// A model's tokenizer with its special tokens.
 pub(crate) struct TokenizerFiles {
@@ -29,8 +35,10 @@ pub(crate) struct TokenizerFiles {
 impl TokenizerFiles {
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
         let tokenizer = open(folder, None)?;
-        let settings = read_optional_json(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
-        let map = read_optional_json(&folder.join("special_tokens_map.json"))?.unwrap_or(Value::Null);
+        let settings =
+            read_optional_json(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
+        let map =
+            read_optional_json(&folder.join("special_tokens_map.json"))?.unwrap_or(Value::Null);
         let special_names = special_names(&[&map, &settings]);
         let silent_tokens = tokenizer
             .get_added_tokens_decoder()
@@ -46,7 +54,13 @@ impl TokenizerFiles {
         if let Some(token) = special_names.get("eos_token").and_then(Value::as_str) {
             end_tokens.extend(tokenizer.token_to_id(token));
         }
-        Ok(Self { tokenizer, end_tokens, silent_tokens, special_names, settings })
+        Ok(Self {
+            tokenizer,
+            end_tokens,
+            silent_tokens,
+            special_names,
+            settings,
+        })
     }
 }
 
@@ -54,10 +68,15 @@ impl TokenizerFiles {
 pub(crate) fn open(folder: &Path, longest: Option<usize>) -> Result<Tokenizer, ModelError> {
     let path = folder.join("tokenizer.json");
     let bytes = fs_err::read(&path).map_err(|error| file_error(&path, error.kind()))?;
-    let mut tokenizer =
-        Tokenizer::from_bytes(bytes).map_err(|error| file_error(&path, format!("not a tokenizer: {error}")))?;
-    let truncation = longest.map(|max_length| TruncationParams { max_length, ..TruncationParams::default() });
-    tokenizer.with_truncation(truncation).map_err(|error| file_error(&path, error))?;
+    let mut tokenizer = Tokenizer::from_bytes(bytes)
+        .map_err(|error| file_error(&path, format!("not a tokenizer: {error}")))?;
+    let truncation = longest.map(|max_length| TruncationParams {
+        max_length,
+        ..TruncationParams::default()
+    });
+    tokenizer
+        .with_truncation(truncation)
+        .map_err(|error| file_error(&path, error))?;
     tokenizer.with_padding(None);
     Ok(tokenizer)
 }
@@ -77,7 +96,9 @@ fn special_names(files: &[&Value]) -> Map<String, Value> {
     let named = entries.filter(|(name, _)| name.ends_with("_token"));
     named
         .filter_map(|(name, value)| {
-            let text = value.as_str().or_else(|| value.get("content").and_then(Value::as_str))?;
+            let text = value
+                .as_str()
+                .or_else(|| value.get("content").and_then(Value::as_str))?;
             Some((name.clone(), Value::from(text)))
         })
         .collect()

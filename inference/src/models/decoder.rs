@@ -71,10 +71,19 @@ impl DecoderConfig {
             .with_initializer(normal(INITIAL_DEVIATION));
         Decoder {
             embed_tokens: embedding.init(device),
-            layers: (0..self.num_hidden_layers).map(|_| self.init_layer(device)).collect(),
+            layers: (0..self.num_hidden_layers)
+                .map(|_| self.init_layer(device))
+                .collect(),
             norm: self.init_norm(self.hidden_size, device),
-            lm_head: (!self.tie_word_embeddings)
-                .then(|| linear(self.hidden_size, self.vocab_size, false, INITIAL_DEVIATION, device)),
+            lm_head: (!self.tie_word_embeddings).then(|| {
+                linear(
+                    self.hidden_size,
+                    self.vocab_size,
+                    false,
+                    INITIAL_DEVIATION,
+                    device,
+                )
+            }),
             config: self.clone(),
         }
     }
@@ -82,9 +91,11 @@ impl DecoderConfig {
     fn init_layer(&self, device: &Device) -> DecoderLayer {
         let query_size = self.num_attention_heads * self.head_dim;
         let key_value_size = self.num_key_value_heads * self.head_dim;
-        let projection = |input, output, bias| linear(input, output, bias, INITIAL_DEVIATION, device);
+        let projection =
+            |input, output, bias| linear(input, output, bias, INITIAL_DEVIATION, device);
         let residual_deviation = INITIAL_DEVIATION / (2.0 * self.num_hidden_layers as f64).sqrt();
-        let residual = |input, bias| linear(input, self.hidden_size, bias, residual_deviation, device);
+        let residual =
+            |input, bias| linear(input, self.hidden_size, bias, residual_deviation, device);
         let head_norm = || self.qk_norm.then(|| self.init_norm(self.head_dim, device));
         DecoderLayer {
             input_layernorm: self.init_norm(self.hidden_size, device),
@@ -106,19 +117,26 @@ impl DecoderConfig {
     }
 
     fn init_norm(&self, size: usize, device: &Device) -> RmsNorm {
-        RmsNormConfig::new(size).with_epsilon(self.rms_norm_eps).init(device)
+        RmsNormConfig::new(size)
+            .with_epsilon(self.rms_norm_eps)
+            .init(device)
     }
 }
 
 const INITIAL_DEVIATION: f64 = 0.02;
 
 fn normal(deviation: f64) -> Initializer {
-    Initializer::Normal { mean: 0.0, std: deviation }
+    Initializer::Normal {
+        mean: 0.0,
+        std: deviation,
+    }
 }
 
 fn linear(input: usize, output: usize, bias: bool, deviation: f64, device: &Device) -> Linear {
-    let mut linear =
-        LinearConfig::new(input, output).with_bias(false).with_initializer(normal(deviation)).init(device);
+    let mut linear = LinearConfig::new(input, output)
+        .with_bias(false)
+        .with_initializer(normal(deviation))
+        .init(device);
     linear.bias = bias.then(|| Initializer::Zeros.init([output], device));
     linear
 }
@@ -155,13 +173,20 @@ impl Decoder {
         }
         let mut hidden = embedded;
         let device = hidden.device();
-        let frequencies = frequencies(self.config.head_dim, self.config.rope_theta, self.config.rope_scaling);
+        let frequencies = frequencies(
+            self.config.head_dim,
+            self.config.rope_theta,
+            self.config.rope_scaling,
+        );
         let rotation = Rotation::new(&frequencies, past, length, &device);
         // A single query sees every position: no mask.
-        let mask = (length > 1)
-            .then(|| Tensor::<2, Bool>::tril_mask([length, past + length], past as i64, &device).unsqueeze());
+        let mask = (length > 1).then(|| {
+            Tensor::<2, Bool>::tril_mask([length, past + length], past as i64, &device).unsqueeze()
+        });
         for (index, layer) in self.layers.iter().enumerate() {
-            let slot = cache.as_deref_mut().map(|cache| (past, &mut cache.layers[index]));
+            let slot = cache
+                .as_deref_mut()
+                .map(|cache| (past, &mut cache.layers[index]));
             hidden = layer.forward(hidden, &rotation, mask.as_ref(), slot, &self.config);
         }
         if let Some(cache) = cache {
@@ -204,10 +229,23 @@ impl KvCache {
     /// An empty cache with room for `capacity` positions.
     pub fn new(config: &DecoderConfig, capacity: usize, device: &Device) -> Self {
         let capacity = capacity.max(1);
-        let empty = || Tensor::zeros([1, config.num_key_value_heads, capacity, config.head_dim], device);
-        let layers =
-            (0..config.num_hidden_layers).map(|_| LayerCache { keys: empty(), values: empty() }).collect();
-        Self { layers, length: 0, capacity }
+        let empty = || {
+            Tensor::zeros(
+                [1, config.num_key_value_heads, capacity, config.head_dim],
+                device,
+            )
+        };
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| LayerCache {
+                keys: empty(),
+                values: empty(),
+            })
+            .collect();
+        Self {
+            layers,
+            length: 0,
+            capacity,
+        }
     }
 
     /// Positions held.
@@ -234,7 +272,9 @@ impl KvCache {
             for tensor in [&mut layer.keys, &mut layer.values] {
                 let [batch, heads, held, head_dim] = tensor.dims();
                 let room = Tensor::zeros([batch, heads, self.capacity, head_dim], &tensor.device());
-                tensor.inplace(|old| room.slice_assign([0..batch, 0..heads, 0..held, 0..head_dim], old));
+                tensor.inplace(|old| {
+                    room.slice_assign([0..batch, 0..heads, 0..held, 0..head_dim], old)
+                });
             }
         }
     }
@@ -242,7 +282,12 @@ impl KvCache {
 
 impl LayerCache {
     /// Writes keys and values at `past`, and returns all there are by now.
-    fn extend(&mut self, past: usize, keys: Tensor<4>, values: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    fn extend(
+        &mut self,
+        past: usize,
+        keys: Tensor<4>,
+        values: Tensor<4>,
+    ) -> (Tensor<4>, Tensor<4>) {
         let extend = |held: &mut Tensor<4>, new: Tensor<4>| {
             let [batch, heads, length, head_dim] = new.dims();
             held.inplace(|held| {
@@ -250,7 +295,10 @@ impl LayerCache {
             });
             held.clone().narrow(2, 0, past + length)
         };
-        (extend(&mut self.keys, keys), extend(&mut self.values, values))
+        (
+            extend(&mut self.keys, keys),
+            extend(&mut self.values, values),
+        )
     }
 }
 
@@ -272,7 +320,10 @@ impl DecoderLayer {
         config: &DecoderConfig,
     ) -> Tensor<3> {
         let normed = self.input_layernorm.forward(hidden.clone());
-        let hidden = hidden + self.self_attn.forward(normed, rotation, mask, cache, config);
+        let hidden = hidden
+            + self
+                .self_attn
+                .forward(normed, rotation, mask, cache, config);
         let normed = self.post_attention_layernorm.forward(hidden.clone());
         hidden + self.mlp.forward(normed)
     }
@@ -308,8 +359,16 @@ impl Attention {
             };
             normed.swap_dims(1, 2)
         };
-        let queries = split(project(&self.q_proj, hidden.clone()), heads, self.q_norm.as_ref());
-        let keys = split(project(&self.k_proj, hidden.clone()), key_value_heads, self.k_norm.as_ref());
+        let queries = split(
+            project(&self.q_proj, hidden.clone()),
+            heads,
+            self.q_norm.as_ref(),
+        );
+        let keys = split(
+            project(&self.k_proj, hidden.clone()),
+            key_value_heads,
+            self.k_norm.as_ref(),
+        );
         let values = split(project(&self.v_proj, hidden), key_value_heads, None);
 
         let queries = rotation.apply(queries);
@@ -334,8 +393,15 @@ impl Attention {
             None => scores,
         };
         let weights = softmax(scores, 3).reshape([batch, key_value_heads, rows, seen]);
-        let mixed = weights.matmul(values).reshape([batch, heads, length, head_dim]);
-        project(&self.o_proj, mixed.swap_dims(1, 2).reshape([batch, length, heads * head_dim]))
+        let mixed = weights
+            .matmul(values)
+            .reshape([batch, heads, length, head_dim]);
+        project(
+            &self.o_proj,
+            mixed
+                .swap_dims(1, 2)
+                .reshape([batch, length, heads * head_dim]),
+        )
     }
 }
 

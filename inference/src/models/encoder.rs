@@ -31,7 +31,9 @@ impl Encoder {
         // Added to the scores: nothing at real tokens, so much at padding that softmax gives 0.
         let bias = ((mask - 1.0) * PADDING_PENALTY).reshape([batch, 1, 1, length]);
         let hidden = self.embeddings_norm.forward(embedded);
-        self.layers.iter().fold(hidden, |hidden, layer| layer.forward(hidden, &bias))
+        self.layers
+            .iter()
+            .fold(hidden, |hidden, layer| layer.forward(hidden, &bias))
     }
 }
 
@@ -68,19 +70,26 @@ impl EncoderLayer {
             Activation::Gelu => gelu(wide),
             Activation::Relu => relu(wide),
         };
-        self.output_norm.forward(hidden + project(&self.output, wide))
+        self.output_norm
+            .forward(hidden + project(&self.output, wide))
     }
 
     fn attend(&self, hidden: Tensor<3>, bias: &Tensor<4>) -> Tensor<3> {
         let [batch, length, size] = hidden.dims();
         let head_dim = size / self.heads;
-        let split =
-            |projected: Tensor<3>| projected.reshape([batch, length, self.heads, head_dim]).swap_dims(1, 2);
+        let split = |projected: Tensor<3>| {
+            projected
+                .reshape([batch, length, self.heads, head_dim])
+                .swap_dims(1, 2)
+        };
         let queries = split(project(&self.query, hidden.clone()));
         let keys = split(project(&self.key, hidden.clone()));
         let values = split(project(&self.value, hidden));
         let scores = queries.matmul(keys.swap_dims(2, 3)) * (head_dim as f64).powf(-0.5);
         let weights = softmax(scores + bias.clone(), 3);
-        weights.matmul(values).swap_dims(1, 2).reshape([batch, length, size])
+        weights
+            .matmul(values)
+            .swap_dims(1, 2)
+            .reshape([batch, length, size])
     }
 }

@@ -13,7 +13,12 @@ fn minilm_embeds_as_the_reference_does() {
     serde_json::to_writer(&file, &texts).unwrap();
     let reference = run("embeddings.py", &[file.path().to_str().unwrap()]);
     let folder = Path::new(reference["folder"].as_str().unwrap());
-    let theirs: Vec<Vec<f32>> = reference["vectors"].as_array().unwrap().iter().map(floats).collect();
+    let theirs: Vec<Vec<f32>> = reference["vectors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(floats)
+        .collect();
 
     let embedder = TextEmbedder::open(folder, DeviceChoice::Cpu).unwrap();
     assert_eq!(embedder.dimensions(), 384);
@@ -52,9 +57,17 @@ fn texts() -> Vec<String> {
     .map(str::to_string)
     .into();
     texts.push("Every word of a long text counts until the window is full. ".repeat(60));
-    let sources = [include_str!("../../src/chat.rs"), include_str!("../../src/models/decoder.rs")];
+    let sources = [
+        include_str!("../../src/chat.rs"),
+        include_str!("../../src/models/decoder.rs"),
+    ];
     let paragraphs = sources.iter().flat_map(|source| source.split("\n\n"));
-    texts.extend(paragraphs.map(str::trim).filter(|text| !text.is_empty()).map(str::to_string));
+    texts.extend(
+        paragraphs
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_string),
+    );
     assert!(texts.len() > 40);
     texts
 }

@@ -15,7 +15,8 @@ pub const GO: &str = "<|go|>";
 pub const END: &str = "<|end|>";
 
 /// A chat template that shows messages and nothing else.
-pub const TEMPLATE: &str = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}<|go|>";
+pub const TEMPLATE: &str =
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}<|go|>";
 
 /// A model that says `pieces`, each a token, whatever the prompt before [`GO`] says.
 ///
@@ -37,9 +38,13 @@ impl Script<'_> {
     }
 
     fn write(&self, folder: &Path) {
-        let bytes = |piece: &&&str| piece.len() == 1 || (!piece.is_ascii() && piece.chars().count() == 1);
+        let bytes =
+            |piece: &&&str| piece.len() == 1 || (!piece.is_ascii() && piece.chars().count() == 1);
         let written = std::iter::once(&self.start).chain(self.pieces);
-        let added: Vec<&str> = written.filter(|piece| !bytes(piece) && **piece != GO).copied().collect();
+        let added: Vec<&str> = written
+            .filter(|piece| !bytes(piece) && **piece != GO)
+            .copied()
+            .collect();
         let tokenizer = Tokens::new(&added);
         // A single character that is not an added token is its bytes, a token each.
         let chain: Vec<u32> = std::iter::once(&self.start)
@@ -73,9 +78,21 @@ pub fn write_random_model(folder: &Path, seed: u64) {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let config = config(tokenizer.size(), 32, 2);
     let mut weights = Weights::default();
-    let mut values = |count: usize| (0..count).map(|_| random.random_range(-0.3..0.3)).collect::<Vec<f32>>();
-    weights.add("model.embed_tokens.weight", &[tokenizer.size(), 32], values(tokenizer.size() * 32));
-    weights.add("lm_head.weight", &[tokenizer.size(), 32], values(tokenizer.size() * 32));
+    let mut values = |count: usize| {
+        (0..count)
+            .map(|_| random.random_range(-0.3..0.3))
+            .collect::<Vec<f32>>()
+    };
+    weights.add(
+        "model.embed_tokens.weight",
+        &[tokenizer.size(), 32],
+        values(tokenizer.size() * 32),
+    );
+    weights.add(
+        "lm_head.weight",
+        &[tokenizer.size(), 32],
+        values(tokenizer.size() * 32),
+    );
     let mut random = ChaCha8Rng::seed_from_u64(seed + 1);
     weights.add_layers(&config, |_| random.random_range(-0.3..0.3));
     weights.write(folder);
@@ -111,7 +128,10 @@ pub struct Weights(BTreeMap<String, (Vec<usize>, Vec<u8>)>);
 
 impl Weights {
     pub fn add(&mut self, name: &str, shape: &[usize], values: Vec<f32>) {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         self.0.insert(name.to_string(), (shape.to_vec(), bytes));
     }
 
@@ -132,17 +152,28 @@ impl Weights {
                 ("mlp.down_proj", hidden, wide),
             ] {
                 let values = (0..rows * columns).map(&mut value).collect();
-                self.add(&format!("model.layers.{layer}.{name}.weight"), &[rows, columns], values);
+                self.add(
+                    &format!("model.layers.{layer}.{name}.weight"),
+                    &[rows, columns],
+                    values,
+                );
             }
             for name in ["input_layernorm", "post_attention_layernorm"] {
-                self.add(&format!("model.layers.{layer}.{name}.weight"), &[hidden], vec![1.0; hidden]);
+                self.add(
+                    &format!("model.layers.{layer}.{name}.weight"),
+                    &[hidden],
+                    vec![1.0; hidden],
+                );
             }
         }
     }
 
     pub fn write(&self, folder: &Path) {
         let views = self.0.iter().map(|(name, (shape, bytes))| {
-            (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+            (
+                name.clone(),
+                TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
+            )
         });
         safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
     }
@@ -155,7 +186,11 @@ struct Tokens {
 
 impl Tokens {
     fn new(added: &[&str]) -> Self {
-        let added = [GO, END].iter().chain(added).map(ToString::to_string).collect();
+        let added = [GO, END]
+            .iter()
+            .chain(added)
+            .map(ToString::to_string)
+            .collect();
         Self { added }
     }
 
@@ -171,8 +206,9 @@ impl Tokens {
     }
 
     fn write(&self, folder: &Path, template: &str) {
-        let vocabulary: serde_json::Map<String, Value> =
-            (0..=255_u8).map(|byte| (letter(byte).to_string(), json!(byte))).collect();
+        let vocabulary: serde_json::Map<String, Value> = (0..=255_u8)
+            .map(|byte| (letter(byte).to_string(), json!(byte)))
+            .collect();
         let added: Vec<Value> = (256..)
             .zip(&self.added)
             .map(|(id, content): (u32, _)| {
@@ -190,7 +226,11 @@ impl Tokens {
                        "vocab": vocabulary, "merges": [] },
         });
         write_json(folder, "tokenizer.json", &tokenizer);
-        write_json(folder, "tokenizer_config.json", &json!({ "chat_template": template, "eos_token": END }));
+        write_json(
+            folder,
+            "tokenizer_config.json",
+            &json!({ "chat_template": template, "eos_token": END }),
+        );
     }
 }
 

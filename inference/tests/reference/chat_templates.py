@@ -3,12 +3,13 @@
     python chat_templates.py CASES.json
 
 CASES.json is a list of {template, conversation: {messages, tools}, special}; prints a list of
-{rendered} or {error}.
+{rendered} or {error, raised}: `raised` if the template itself refused.
 """
 
 import json
 import sys
 
+import jinja2
 from transformers.utils.chat_template_utils import render_jinja_template
 
 
@@ -29,7 +30,7 @@ def render(case):
             **case["special"],
         )
     except Exception as error:
-        return {"error": str(error)}
+        return {"error": str(error), "raised": type(error) is jinja2.TemplateError}
     return {"rendered": rendered[0]}
 
 

@@ -134,7 +134,10 @@ def random_model(model_class, config, seed, dtype):
                 parameter.add_(torch.randn_like(parameter) * 0.2)
             elif name.endswith("bias"):
                 parameter.normal_(std=0.2)
-    return model.to(dtype).to(torch.float32)
+            # What the file will hold. Not `model.to(dtype)`: that would round the rotary frequencies,
+            # which are computed, not stored.
+            parameter.copy_(parameter.to(dtype))
+    return model
 
 
 def greedy(model, tokens):
