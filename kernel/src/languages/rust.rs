@@ -58,7 +58,17 @@ impl RustEngine {
 
     /// [`RustEngine::start`] with frames, a workspace or another runtime binary.
     pub fn start_with(options: RustOptions) -> Self {
-        let session = Mutex::new(Session::start(&options));
+        let session = Session::start(&options);
+        Self::with_session(options, session)
+    }
+
+    /// Starts nothing until a cell needs it, for runs that may have no Rust in them.
+    pub fn on_demand(options: RustOptions) -> Self {
+        Self::with_session(options, Session::asleep())
+    }
+
+    fn with_session(options: RustOptions, session: Session) -> Self {
+        let session = Mutex::new(session);
         Self { options, session, variables: Mutex::default(), last_error: Mutex::default() }
     }
 
@@ -90,7 +100,7 @@ impl RustEngine {
     fn ready_session(&self, context: &CellContext) -> Result<MutexGuard<'_, Session>, CellError> {
         let mut session = lock(&self.session);
         // What was missing then (a toolchain) may be there now.
-        if session.is_unavailable() {
+        if session.needs_start() {
             *session = Session::start(&self.options);
         }
         session.wait_until_ready(context)?;

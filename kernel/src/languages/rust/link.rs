@@ -56,8 +56,6 @@ pub struct Link {
     children: Mutex<HashMap<u32, Arc<Child>>>,
     /// The process that is running user code right now, else 0.
     running: AtomicI32,
-    /// The newest user process.
-    newest: AtomicI32,
 }
 
 /// One user process.
@@ -71,7 +69,7 @@ struct Child {
 
 impl Link {
     pub fn new(events: SyncSender<Event>, frames: Option<SqlEngine>) -> Arc<Self> {
-        Arc::new(Self { events, frames, children: Mutex::default(), running: AtomicI32::new(0), newest: AtomicI32::new(0) })
+        Arc::new(Self { events, frames, children: Mutex::default(), running: AtomicI32::new(0) })
     }
 
     /// Accepts connections for as long as the process lives.
@@ -95,10 +93,6 @@ impl Link {
 
     pub fn running(&self) -> Option<i32> {
         Some(self.running.load(Ordering::SeqCst)).filter(|id| *id != 0)
-    }
-
-    pub fn newest_child(&self) -> i32 {
-        self.newest.load(Ordering::SeqCst)
     }
 
     fn accept(self: &Arc<Self>, mut stream: UnixStream) -> std::io::Result<()> {
@@ -143,7 +137,6 @@ impl Link {
             flusher: Mutex::default(),
             stderr_synced: (Mutex::new(sender), Mutex::new(receiver)),
         };
-        self.newest.store(id.cast_signed(), Ordering::SeqCst);
         lock(&self.children).insert(id, Arc::new(child));
     }
 

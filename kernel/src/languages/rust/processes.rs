@@ -1,6 +1,7 @@
 //! Finds and ends the compilers that the evaluator started.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,15 +12,19 @@ pub fn end(id: i32) {
     }
 }
 
-/// Ends everything that `ancestor` started, directly or not, but `spared`.
-pub fn end_descendants(ancestor: i32, spared: i32) {
+/// Ends everything that `ancestor` started, directly or not, but what runs the same
+/// program as itself, and what that started.
+pub fn end_descendants(ancestor: i32) {
     let parents = parents();
+    let program = program(ancestor);
     let descends = |id: i32| {
         let mut current = id;
         // A loop in a table read while it changed must not hang us.
         for _ in 0..64 {
+            if program.is_some() && self::program(current) == program {
+                return false;
+            }
             match parents.get(&current) {
-                _ if current == spared => return false,
                 Some(parent) if *parent == ancestor => return true,
                 Some(parent) => current = *parent,
                 None => return false,
@@ -28,6 +33,10 @@ pub fn end_descendants(ancestor: i32, spared: i32) {
         false
     };
     parents.keys().copied().filter(|id| descends(*id)).for_each(end);
+}
+
+fn program(id: i32) -> Option<PathBuf> {
+    fs_err::read_link(format!("/proc/{id}/exe")).ok()
 }
 
 /// Each process' parent, from /proc.

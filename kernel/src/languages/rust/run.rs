@@ -26,7 +26,7 @@ pub struct Run<'cell> {
     code: &'cell str,
     context: &'cell CellContext,
     variables: Vec<String>,
-    _stopper: Stopper,
+    stopper: Stopper,
     /// Blocks that may still get company.
     blocks: Vec<(String, String)>,
     result: Option<MimeBundle>,
@@ -50,7 +50,7 @@ impl<'cell> Run<'cell> {
             code,
             context,
             variables,
-            _stopper: Stopper::new(context, session),
+            stopper: Stopper::new(context, session),
             blocks: Vec::new(),
             result: None,
             panicked: false,
@@ -73,6 +73,8 @@ impl<'cell> Run<'cell> {
             let patience = if self.blocks.is_empty() { Duration::from_secs(3600) } else { BLOCKS_APART };
             match session.receive(patience) {
                 Ok(Event::Worker(Response::Executed { outcome, variables })) => {
+                    // What is built from now on prepares the next cell.
+                    self.stopper.over();
                     if matches!(outcome, Executed::Terminated { .. }) {
                         self.last_words(session);
                     }
@@ -283,9 +285,15 @@ impl Stopper {
     }
 }
 
+impl Stopper {
+    fn over(&self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+}
+
 impl Drop for Stopper {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.over();
     }
 }
 
@@ -293,11 +301,16 @@ impl Drop for Stopper {
 /// evcxr may start another build after the first was stopped.
 fn stop(link: &Link, worker: i32, over: &AtomicBool) {
     let started = Instant::now();
+    let mut ended_child = false;
     while !over.load(Ordering::SeqCst) {
         match link.running() {
-            Some(child) => processes::end(child),
-            None if started.elapsed() > STOP_AT_LAST => processes::end(worker),
-            None => processes::end_descendants(worker, link.newest_child()),
+            _ if started.elapsed() > STOP_AT_LAST => processes::end(worker),
+            Some(child) => {
+                processes::end(child);
+                ended_child = true;
+            }
+            None if ended_child => {}
+            None => processes::end_descendants(worker),
         }
         std::thread::sleep(Duration::from_millis(50));
     }

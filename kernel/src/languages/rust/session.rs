@@ -35,17 +35,28 @@ pub struct Session {
 }
 
 enum State {
+    /// Nothing asked for Rust yet.
+    Asleep,
     Starting,
     Ready,
     Unavailable(String),
 }
 
 impl Session {
-    /// Starts the evaluator and returns before it is ready.
-    pub fn start(options: &RustOptions) -> Self {
+    /// A session that starts when it is first used.
+    pub fn asleep() -> Self {
+        Self::new(State::Asleep, &RustOptions::default())
+    }
+
+    fn new(state: State, options: &RustOptions) -> Self {
         let (sender, events) = sync_channel(256);
         let link = Link::new(sender, options.frames.clone());
-        let mut session = Self { state: State::Starting, events, link, worker: None, process: None, folder: None, held: Vec::new() };
+        Self { state, events, link, worker: None, process: None, folder: None, held: Vec::new() }
+    }
+
+    /// Starts the evaluator and returns before it is ready.
+    pub fn start(options: &RustOptions) -> Self {
+        let mut session = Self::new(State::Starting, options);
         if let Err(error) = session.spawn(options) {
             session.state = State::Unavailable(error.to_string());
         }
@@ -90,8 +101,9 @@ impl Session {
         Ok(())
     }
 
-    pub fn is_unavailable(&self) -> bool {
-        matches!(self.state, State::Unavailable(_))
+    /// Whether only a new start can help.
+    pub fn needs_start(&self) -> bool {
+        matches!(self.state, State::Asleep | State::Unavailable(_))
     }
 
     pub fn wait_until_ready(&mut self, context: &CellContext) -> Result<(), CellError> {
@@ -103,7 +115,7 @@ impl Session {
         }
         match &self.state {
             State::Unavailable(reason) => Err(unavailable(reason)),
-            State::Starting | State::Ready => Ok(()),
+            State::Asleep | State::Starting | State::Ready => Ok(()),
         }
     }
 
@@ -168,7 +180,7 @@ impl Session {
             Event::Worker(Response::Unavailable { message }) => self.state = State::Unavailable(message),
             Event::Worker(response) => return Some(Some(response)),
             Event::WorkerGone => {
-                if !self.is_unavailable() {
+                if !self.needs_start() {
                     self.state = State::Unavailable("the Rust evaluator ended unexpectedly".to_owned());
                 }
             }

@@ -204,7 +204,7 @@ impl Evaluator {
         }
         if let Err(error) = self.context.execute(&setup) {
             // Another chance after the next cell.
-            self.needs_setup = matches!(error, Error::SubprocessTerminated(_));
+            self.needs_setup = true;
             tracing::error!(%error, "the user process could not be prepared");
         }
     }

@@ -57,6 +57,10 @@ pub fn is_complete(code: &str, parse_error: impl Fn(&str) -> Option<String>) -> 
     if !last.terminated && open_parentheses(code, &tokens) > 0 {
         return Completeness::Incomplete { indent: "  ".to_owned() };
     }
+    // DuckDB itself takes a comma before the end.
+    if !last.terminated && code[..last.end].ends_with(',') {
+        return incomplete;
+    }
     for statement in &found {
         let text = &code[statement.start..statement.end];
         let Some(message) = parse_error(text) else { continue };

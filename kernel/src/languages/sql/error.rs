@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn long_lines_are_found_by_their_excerpt() {
         let cell = format!("select {} wrong from t", "a, ".repeat(60));
-        let message = "Binder Error: no\n\nLINE 1: ...a, a,  wrong from t\n                   ^";
+        let message = "Binder Error: no\n\nLINE 1: ...a, a,  wrong from t\n                  ^";
         let error = from_message(message, &cell, 0);
         let column = cell.find("wrong").unwrap() + 1;
         assert!(error.traceback[1].contains(&format!("line 1, column {column}")), "{:?}", error.traceback);

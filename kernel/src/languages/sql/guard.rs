@@ -42,7 +42,7 @@ pub fn read_only(connection: &Connection, sql: &str, tables: &BTreeSet<String>) 
 /// DuckDB's syntax tree of a query. A statement that is not a query has none.
 fn parse(connection: &Connection, sql: &str) -> Result<Value, CellError> {
     let text: String = connection
-        .query_row("SELECT json_serialize_sql(?)::VARCHAR", [sql], |row| row.get(0))
+        .query_row("SELECT json_serialize_sql(?::VARCHAR)::VARCHAR", [sql], |row| row.get(0))
         .map_err(|error| super::error::cell_error(&error, sql, 0))?;
     let tree: Value = serde_json::from_str(&text).map_err(|error| refused(&format!("DuckDB's parse is unreadable ({error})")))?;
     if tree["error"] == Value::Bool(true) {

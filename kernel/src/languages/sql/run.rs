@@ -8,7 +8,7 @@ use super::lexer::Statement;
 use super::{Frame, FrameColumn};
 use crate::languages::CellError;
 
-/// Lines put before the user's text in [`fetch`] and [`keep`].
+/// Lines put before the user's text by [`as_query`].
 const WRAPPED: usize = 1;
 
 /// Whether a statement's first word promises rows.
@@ -33,7 +33,7 @@ pub fn fetch(connection: &Connection, cell: &str, statement: &Statement, limit: 
     if !is_query(statement) {
         return fetch_as_is(connection, cell, statement, limit);
     }
-    let sql = statement.padded(cell);
+    let sql = as_query(cell, statement);
     let columns = match describe(connection, &sql) {
         Ok(columns) => columns,
         // `WITH ... INSERT`, and whatever else cannot be described.
@@ -41,7 +41,7 @@ pub fn fetch(connection: &Connection, cell: &str, statement: &Statement, limit: 
         Err(error) => return Err(cell_error(&error, cell, WRAPPED)),
     };
     let counted = format!(
-        "WITH __codriver_result AS MATERIALIZED (\n{sql}\n) \
+        "WITH __codriver_result AS MATERIALIZED ({sql}) \
          SELECT (SELECT count(*) FROM __codriver_result), COLUMNS(*)::VARCHAR FROM __codriver_result LIMIT {}",
         limit.max(1)
     );
@@ -53,9 +53,9 @@ pub fn keep(connection: &Connection, cell: &str, statement: &Statement, name: &s
     if !is_query(statement) {
         return Err(CellError::new("SqlError", "-o keeps the result of a query, but the cell's last statement is not one"));
     }
-    let sql = statement.padded(cell);
+    let sql = as_query(cell, statement);
     connection
-        .execute_batch(&format!("CREATE OR REPLACE TABLE {} AS (\n{sql}\n)", quote(name)))
+        .execute_batch(&format!("CREATE OR REPLACE TABLE {} AS ({sql})", quote(name)))
         .map_err(|error| cell_error(&error, cell, WRAPPED))?;
     table(connection, name, limit)
 }
@@ -71,8 +71,17 @@ pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// The statement's text on lines of its own, as something that can stand where a query does.
+fn as_query(cell: &str, statement: &Statement) -> String {
+    let sql = statement.padded(cell);
+    match statement.keyword.as_str() {
+        "describe" | "desc" | "show" | "summarize" => format!("FROM (\n{sql}\n)"),
+        _ => format!("\n{sql}\n"),
+    }
+}
+
 fn describe(connection: &Connection, sql: &str) -> duckdb::Result<Vec<FrameColumn>> {
-    let mut statement = connection.prepare(&format!("DESCRIBE\n{sql}"))?;
+    let mut statement = connection.prepare(&format!("DESCRIBE {sql}"))?;
     let columns = statement.query_map([], |row| Ok(FrameColumn { name: row.get(0)?, data_type: row.get(1)? }))?;
     columns.collect()
 }

@@ -213,17 +213,19 @@ fn a_crash_is_an_error_and_the_next_cell_works() {
 
 #[test]
 fn completion_and_inspection_know_the_session() {
-    value("let completable: Vec<u8> = Vec::new();");
+    // A busy session does not complete, so this one is nobody else's.
+    let engine = start();
+    run_in(&engine, "let completable: Vec<u8> = Vec::new();").0.unwrap();
     let code = "complet";
-    let completions = SHARED.complete(code, code.len());
+    let completions = engine.complete(code, code.len());
     assert!(completions.matches.iter().any(|completion| completion.text == "completable"), "{completions:?}");
     let code = "completable.is_emp";
-    let completions = SHARED.complete(code, code.len());
+    let completions = engine.complete(code, code.len());
     assert!(completions.matches.iter().any(|completion| completion.text.starts_with("is_empty")), "{completions:?}");
     assert_eq!((completions.start, completions.end), (12, 18));
-    let inspected = SHARED.inspect("completable", 3).unwrap();
+    let inspected = engine.inspect("completable", 3).unwrap();
     assert!(inspected.text().contains("Vec<u8>"), "{}", inspected.text());
-    assert_eq!(SHARED.is_complete("let x = ("), Completeness::Incomplete { indent: "    ".to_owned() });
+    assert_eq!(engine.is_complete("let x = ("), Completeness::Incomplete { indent: "    ".to_owned() });
 }
 
 #[test]
