@@ -18,6 +18,8 @@ use crate::session::MimeBundle;
 const MOST_BAD_CALLS: usize = 3;
 /// How often the same call may be made while nothing changes.
 const MOST_REPEATS: usize = 3;
+/// Calls of one turn: a model can ask for any number in one message.
+const MOST_CALLS: usize = 50;
 /// The longest result a model reads, where its window is large.
 const LONGEST_RESULT: usize = 16_000;
 
@@ -38,6 +40,9 @@ impl Turn<'_> {
     pub(super) fn run_call(&mut self, call: &ToolCall, calls: &mut Calls) -> Outcome {
         if self.context.interrupt.is_set() {
             return Outcome::End(Ending::Interrupted);
+        }
+        if self.tool_runs.len() >= MOST_CALLS {
+            return Outcome::End(Ending::failed(format!("the model made {MOST_CALLS} calls without an answer; ask for less at once")));
         }
         if let Err(error) = self.check(call) {
             return self.bad_call(call, &error, calls);

@@ -34,6 +34,10 @@ impl Terminal {
     /// Prints what is new of a text that grows.
     fn grow(&self, id: &str, text: &str) {
         let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !printed.is_empty() && !printed.contains_key(id) {
+            // What was said before a tool ran is a paragraph of its own.
+            print("\n\n");
+        }
         let before = printed.entry(id.to_owned()).or_default();
         let news = text.strip_prefix(before.as_str()).map_or_else(|| format!("\n{text}"), str::to_owned);
         text.clone_into(before);

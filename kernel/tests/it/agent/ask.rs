@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::helpers::{calls, model, says};
-use super::server::Server;
+use super::server::{Answer, Server};
 
 fn ask(folder: &TempDir, arguments: &[&str], input: &str) -> Output {
     let mut child = command(folder, arguments).spawn().unwrap();
@@ -125,4 +125,37 @@ fn control_c_stops_a_request() {
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(started.elapsed() < Duration::from_secs(2));
     assert!(!stdout(&output).contains("end"));
+}
+
+#[test]
+fn agents_and_prompts_of_the_user_go_before_the_built_in_ones() {
+    let server = Server::start([says("Aye."), says("Well.")]);
+    let folder = folder();
+    let config = folder.path().join("config");
+    fs_err::create_dir_all(config.join("prompts")).unwrap();
+    fs_err::write(config.join("prompts/pirate.j2"), "Talk like a pirate.{% include \"context.j2\" %}").unwrap();
+    fs_err::write(config.join("prompts/rules.j2"), "\n- Never use the letter e.").unwrap();
+    let pirate = json!([{ "name": "pirate", "description": "a pirate", "template": "pirate.j2", "tools": ["calculate"],
+                          "max_turns": 2, "max_tokens": 50 }]);
+    fs_err::write(config.join("agents.json"), pirate.to_string()).unwrap();
+    let model = model(&server);
+    let output = ask(&folder, &["--setup", "setup.sql", "--agent", "pirate", "--model", &model, "where to?"], "");
+    assert_eq!(stdout(&output), "Aye.\n", "{}", String::from_utf8_lossy(&output.stderr));
+    let system = server.seen()[0].body["messages"][0]["content"].as_str().unwrap().to_owned();
+    assert!(system.starts_with("Talk like a pirate.") && system.contains("sales("), "{system}");
+    ask(&folder, &["--model", &model, "where to?"], "");
+    let system = server.seen()[1].body["messages"][0]["content"].as_str().unwrap().to_owned();
+    assert!(system.contains("Never use the letter e.") && system.starts_with("You are Codriver"), "{system}");
+}
+
+#[test]
+fn what_is_said_before_a_tool_runs_is_a_paragraph_of_its_own() {
+    let call = json!({ "index": 0, "id": "c", "function": { "name": "calculate", "arguments": "{\"expression\":\"1+1\"}" } });
+    let both = Answer::stream(&[
+        json!({ "choices": [{ "index": 0, "delta": { "content": "Let me see.", "tool_calls": [call] } }] }),
+        json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "tool_calls" }] }),
+    ]);
+    let server = Server::start([both, says("Two.")]);
+    let output = ask(&folder(), &["--model", &model(&server), "1+1?"], "");
+    assert_eq!(stdout(&output), "Let me see.\n\nTwo.\n");
 }
