@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    evcxr::runtime_hook();
+    codriver::languages::rust::runtime_hook();
     codriver::cli::main()
 }

@@ -65,7 +65,7 @@ impl Display {
 /// they stay in order with the text around them.
 fn send(kind: &str, id: &str, bundle: &Bundle) {
     let mut stdout = std::io::stdout().lock();
-    let message = if std::env::var_os(crate::SOCKET).is_some() {
+    let message = if std::env::var_os(super::SOCKET).is_some() {
         let mut payload = Vec::new();
         put(&mut payload, id);
         for (mime, content) in &bundle.parts {

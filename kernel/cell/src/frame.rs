@@ -33,7 +33,7 @@ impl std::error::Error for FrameError {}
 
 /// The frame (or table or view) called `name`.
 pub fn frame(name: &str) -> Result<Frame, FrameError> {
-    let path = std::env::var_os(crate::SOCKET)
+    let path = std::env::var_os(super::SOCKET)
         .ok_or_else(|| FrameError("frames exist only in a notebook's Rust cells".to_owned()))?;
     let broken = |error: std::io::Error| FrameError(format!("the kernel did not answer: {error}"));
     let mut stream = UnixStream::connect(path).map_err(broken)?;

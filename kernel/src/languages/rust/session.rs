@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::RustOptions;
-use super::cell_crate;
 use super::link::{Event, Link};
 use super::protocol::{Request, Response, SOCKET, WORKER, WORKSPACE};
 use crate::languages::{CellContext, CellError};
@@ -65,7 +64,6 @@ impl Session {
 
     fn spawn(&mut self, options: &RustOptions) -> std::io::Result<()> {
         let folder = tempfile::Builder::new().prefix("codriver-rust-").tempdir()?;
-        cell_crate::write(folder.path())?;
         let socket = folder.path().join("socket");
         self.link.listen(UnixListener::bind(&socket)?);
         let runtime = match &options.runtime {

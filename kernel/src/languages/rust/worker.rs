@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use evcxr::{CommandContext, CompilationError, Error, EvalCallbacks, EvalContext};
 
-use super::child;
+use super::{cell_crate, child};
 use super::protocol::{Diagnostic, DiagnosticSpan, Executed, Request, Response, SOCKET, WORKER, WORKSPACE};
 
 /// Evaluated first in every user process.
@@ -73,7 +73,7 @@ fn run(folder: &Path) -> std::io::Result<()> {
         }
     });
     let kernel = Kernel { stream, requests };
-    let mut evaluator = match Evaluator::start(folder) {
+    let mut evaluator = match Evaluator::start() {
         Ok(evaluator) => evaluator,
         Err(message) => return kernel.send(&Response::Unavailable { message }),
     };
@@ -149,8 +149,7 @@ impl Kernel {
 
 struct Evaluator {
     context: CommandContext,
-    folder: PathBuf,
-    /// Set once `cell` was added to the dependencies.
+    /// Set once the session has the `cell` module.
     has_cell: bool,
     /// Whether the display trait of [`SETUP`] is in place.
     fast_display: bool,
@@ -159,7 +158,7 @@ struct Evaluator {
 }
 
 impl Evaluator {
-    fn start(folder: &Path) -> Result<Self, String> {
+    fn start() -> Result<Self, String> {
         let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
         if let Some(workspace) = std::env::var_os(WORKSPACE) {
             command.current_dir(workspace);
@@ -174,17 +173,12 @@ impl Evaluator {
         }
         let mut evaluator = Self {
             context: CommandContext::with_eval_context(context),
-            folder: folder.to_owned(),
             has_cell: false,
             fast_display: true,
             needs_setup: true,
         };
         evaluator.repair();
         Ok(evaluator)
-    }
-
-    fn cell_dependency(&self) -> String {
-        format!(":dep cell = {{ path = {:?} }}\n", self.folder.join("cell"))
     }
 
     /// Prepares a new user process, while nobody waits.
@@ -196,12 +190,6 @@ impl Evaluator {
             Some((_, rest)) if !self.fast_display => format!("{PLAIN_DISPLAY}\ndrop({{{rest}"),
             _ => SETUP.to_owned(),
         };
-        // Before any user code: a later dependency makes every type of the user's another
-        // one, and the variables of those types are lost.
-        if !self.has_cell && self.context.execute(&format!("{}{setup}", self.cell_dependency())).is_ok() {
-            self.has_cell = true;
-            return;
-        }
         if let Err(error) = self.context.execute(&setup) {
             // Another chance after the next cell.
             self.needs_setup = true;
@@ -216,19 +204,15 @@ impl Evaluator {
                 tracing::warn!(%error, "the display trait stays");
             }
         }
-        let prefix = if !self.has_cell && mentions_cell(code) { self.cell_dependency() } else { String::new() };
-        let lines_before = prefix.lines().count();
+        self.provide_cell(code);
         let mut callbacks = EvalCallbacks { input_reader: &|request| kernel.input(request.prompt, request.is_password) };
-        let full = format!("{prefix}{code}");
-        let result = catch_unwind(AssertUnwindSafe(|| self.context.execute_with_callbacks(&full, &mut callbacks)));
+        let result = catch_unwind(AssertUnwindSafe(|| self.context.execute_with_callbacks(code, &mut callbacks)));
         self.needs_setup = restarts(code);
+        self.has_cell &= !clears(code);
         match result {
-            Ok(Ok(outputs)) => {
-                self.has_cell = (self.has_cell || lines_before > 0) && !commands(code).any(|command| command == ":clear");
-                Executed::Done { content: outputs.content_by_mime_type.into_iter().collect() }
-            }
+            Ok(Ok(outputs)) => Executed::Done { content: outputs.content_by_mime_type.into_iter().collect() },
             Ok(Err(Error::CompilationErrors(errors))) => {
-                Executed::Rejected { diagnostics: errors.iter().map(|error| diagnostic(error, lines_before)).collect() }
+                Executed::Rejected { diagnostics: errors.iter().map(diagnostic).collect() }
             }
             Ok(Err(Error::SubprocessTerminated(message))) => {
                 self.needs_setup = true;
@@ -236,6 +220,17 @@ impl Evaluator {
             }
             Ok(Err(error)) => Executed::Failed { message: error.to_string() },
             Err(panic) => Executed::Failed { message: format!("evcxr failed: {}", panic_message(panic.as_ref())) },
+        }
+    }
+
+    /// Gives the session the `cell` module when code first names it.
+    fn provide_cell(&mut self, code: &str) {
+        if self.has_cell || !cell_crate::is_mentioned(code) {
+            return;
+        }
+        match self.context.execute(&cell_crate::module()) {
+            Ok(_) => self.has_cell = true,
+            Err(error) => tracing::warn!(%error, "there is no cell module"),
         }
     }
 
@@ -253,6 +248,7 @@ impl Evaluator {
     }
 
     fn complete(&mut self, code: &str, cursor: usize) -> Response {
+        self.provide_cell(code);
         let found = catch_unwind(AssertUnwindSafe(|| self.context.completions(code, cursor)));
         match found {
             Ok(Ok(completions)) => Response::Completions {
@@ -284,18 +280,16 @@ fn wants_plain_display(code: &str) -> bool {
 }
 
 fn restarts(code: &str) -> bool {
-    commands(code).any(|command| command == ":clear" || command == ":restart")
+    clears(code) || commands(code).any(|command| command == ":restart")
+}
+
+fn clears(code: &str) -> bool {
+    commands(code).any(|command| command == ":clear")
 }
 
 /// The evcxr commands a cell begins with.
 fn commands(code: &str) -> impl Iterator<Item = &str> {
     code.lines().filter_map(|line| line.trim_start().strip_prefix(':').map(|_| line.split_whitespace().next().unwrap_or_default()))
-}
-
-fn mentions_cell(code: &str) -> bool {
-    let boundary = |text: &str| !text.ends_with(|character: char| character.is_alphanumeric() || character == '_' || character == ':');
-    let path = code.match_indices("cell::").any(|(offset, _)| boundary(&code[..offset]));
-    path || code.contains("use cell;") || code.contains("extern crate cell")
 }
 
 fn end_of_word(code: &str, cursor: usize) -> usize {
@@ -307,14 +301,14 @@ fn end_of_word(code: &str, cursor: usize) -> usize {
     cursor + rest.find(|character: char| !character.is_alphanumeric() && character != '_').unwrap_or(rest.len())
 }
 
-fn diagnostic(error: &CompilationError, lines_before: usize) -> Diagnostic {
+fn diagnostic(error: &CompilationError) -> Diagnostic {
     let spans = (error.spanned_messages().iter())
         .filter_map(|spanned| {
             let span = spanned.span.as_ref()?;
             Some(DiagnosticSpan {
-                start_line: span.start_line.checked_sub(lines_before)?.max(1),
+                start_line: span.start_line,
                 start_column: span.start_column,
-                end_line: span.end_line.saturating_sub(lines_before).max(1),
+                end_line: span.end_line,
                 end_column: span.end_column,
                 label: spanned.label.clone(),
                 primary: spanned.is_primary,
