@@ -49,7 +49,7 @@ test("tool and context cards are folded and open by a click", async () => {
   const titles = await cards.locator("summary").allInnerTexts();
   assert.ok(titles.some((title) => title.includes("sql")), `a card of the sql tool among ${titles}`);
   assert.ok(titles.some((title) => /context/i.test(title)), `a context card among ${titles}`);
-  const tool = cards.filter({ hasText: "sql" }).first();
+  const tool = cards.filter({ has: page.locator("summary b", { hasText: /^sql$/ }) }).first();
   assert.equal(await tool.evaluate((card) => card.open), false);
   await tool.locator("summary").first().click();
   assert.equal(await tool.evaluate((card) => card.open), true);
@@ -96,9 +96,8 @@ function watchOutputs() {
   return page.evaluate(() => {
     window.outputStates = {};
     for (const node of document.querySelectorAll(".jp-CodeCell")) {
-      const source = node.querySelector(".jp-InputArea").innerText;
-      const request = source.split("\n").filter((line) => !line.startsWith("%%")).join(" ").trim();
-      if (!source.includes("%%agent")) continue;
+      const [magic, request] = [...node.querySelectorAll(".cm-line")].map((line) => line.innerText.trim());
+      if (magic !== "%%agent") continue;
       const states = (window.outputStates[request] = []);
       new MutationObserver(() => {
         const text = node.querySelector(".jp-OutputArea")?.innerText ?? "";

@@ -7,6 +7,8 @@ mod parse;
 
 use std::fmt::Write as _;
 
+use codriver_tools::text::{thousands, visible};
+
 use crate::render::table::escape;
 use crate::session::MimeBundle;
 
@@ -22,7 +24,7 @@ const MUTED: &str = "var(--jp-content-font-color2,#808080)";
 const ADDED: &str = "var(--jp-success-color1,#2e9f4b)";
 const REMOVED: &str = "var(--jp-error-color1,#d9534f)";
 const BORDER: &str = "var(--jp-border-color2,rgba(127,127,127,.35))";
-const BAR: &str = "var(--jp-layout-color2,rgba(127,127,127,.12))";
+const BAR: &str = "rgba(127,127,127,.12)";
 
 /// A diff in the format of `git diff`: HTML by file, and coloured text as git's own.
 pub fn unified(patch: &str) -> MimeBundle {
@@ -60,7 +62,7 @@ pub fn plain(patch: &str) -> String {
         }
     }
     if rest > 0 {
-        shown.push_str(&format!("… {} more lines\n", codriver_tools::text::thousands(rest)));
+        shown.push_str(&format!("… {} more lines\n", thousands(rest)));
     }
     shown.truncate(shown.trim_end_matches('\n').len());
     shown
@@ -109,7 +111,7 @@ fn file_html(html: &mut String, file: &FileDiff<'_>, open: bool, room: &mut usiz
         let lines: usize = file.hunks.iter().map(|hunk| hunk.lines.len()).sum();
         let left_out = lines.saturating_sub(before - *room);
         if left_out > 0 {
-            let left_out = codriver_tools::text::thousands(left_out as u64);
+            let left_out = thousands(left_out as u64);
             html.push_str(&format!("<div style=\"color:{MUTED};padding:4px 8px\">… {left_out} more lines</div>"));
         }
     }
@@ -174,20 +176,4 @@ fn append_number(column: &mut String, number: &mut usize) {
     if write!(column, "{number}").is_ok() {
         *number += 1;
     }
-}
-
-/// Text in which nothing is hidden: control characters show as terminals name them (`^M`,
-/// `^[`), characters that turn the text around as their code.
-pub fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' | '\t' => shown.push(character),
-            '\u{7f}' => shown.push_str("^?"),
-            '\0'..='\u{1f}' => shown.extend(['^', char::from(character as u8 + b'@')]),
-            hidden if codriver_tools::text::is_unprintable(hidden) => shown.push_str(&format!("‹U+{:04X}›", hidden as u32)),
-            other => shown.push(other),
-        }
-    }
-    shown
 }
