@@ -6,6 +6,7 @@ mod demo;
 mod paths;
 mod process;
 mod setup;
+mod starter;
 mod test;
 
 use std::process::ExitCode;
@@ -32,6 +33,10 @@ enum Command {
     Build,
     /// Measure, beside others
     Bench(bench::Options),
+    /// Train the starter model on what its generator writes
+    TrainStarter(starter::Training),
+    /// Measure the starter's first calls on its development set
+    EvalStarter(starter::Evaluation),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +46,8 @@ fn main() -> ExitCode {
         Command::Setup(options) => setup::run(&options),
         Command::Build => build::run(),
         Command::Bench(options) => bench::run(&options),
+        Command::TrainStarter(options) => starter::train(&options),
+        Command::EvalStarter(options) => starter::evaluate(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,8 @@
+"""The model that ships answers the development set's requests, whose words it was not trained on."""
+
+from conftest import ROOT
+from eval_starter import score
+
+
+def test_first_calls():
+    assert score(ROOT / "inference" / "assets" / "starter-eval") >= 0.7

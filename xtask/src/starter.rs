@@ -1,0 +1,71 @@
+//! `cargo xtask train-starter` and `cargo xtask eval-starter`: the model that ships with Codriver.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process::{self, say};
+use crate::setup::{embedding, python};
+use crate::{build, paths};
+
+/// The set of requests whose words the generator does not use.
+const SET: &str = "inference/assets/starter-eval";
+
+#[derive(clap::Args)]
+pub struct Training {
+    /// cpu, wgpu or cuda (the last needs `--cuda`)
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Build with CUDA
+    #[arg(long)]
+    cuda: bool,
+    /// Finish within this many seconds (0: after all steps)
+    #[arg(long, default_value_t = 4300)]
+    seconds: u64,
+    #[arg(long, default_value_t = 12_000)]
+    steps: usize,
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+}
+
+/// Trains, and writes over `inference/assets/starter`.
+pub fn train(options: &Training) -> Result<()> {
+    let encoder = embedding::model()?;
+    let mut arguments = vec!["run", "--release", "-p", "codriver-inference", "--example", "starter"];
+    if options.cuda {
+        arguments.extend(["--features", "codriver-inference/cuda"]);
+    }
+    let mut command = build::cargo_with_duckdb(&arguments)?;
+    command.args(["--", "train", "--device", &options.device, "--encoder"]).arg(encoder);
+    for (flag, value) in [
+        ("--seconds", options.seconds.to_string()),
+        ("--steps", options.steps.to_string()),
+        ("--batch", options.batch.to_string()),
+        ("--seed", options.seed.to_string()),
+    ] {
+        command.args([flag, &value]);
+    }
+    process::run(command.current_dir(paths::root()))?;
+    say("the starter is trained; `cargo xtask eval-starter` measures it");
+    Ok(())
+}
+
+#[derive(clap::Args)]
+pub struct Evaluation {
+    /// Print the requests that went wrong
+    #[arg(long)]
+    failures: bool,
+}
+
+/// Asks the development set and prints first-call accuracy by tool.
+pub fn evaluate(options: &Evaluation) -> Result<()> {
+    build::binary()?;
+    let mut command = Command::new(python::environment()?);
+    command.arg(paths::root().join("tests/python/eval_starter.py")).arg(paths::root().join(SET)).env("CODRIVER", paths::codriver());
+    if options.failures {
+        command.arg("--failures");
+    }
+    process::run(&mut command)
+}
