@@ -34,12 +34,30 @@ pub fn quote_path(path: &[u8]) -> String {
     quoted
 }
 
+/// Text in which nothing is hidden: control characters show as terminals name them (`^M`,
+/// `^[`), characters that turn the text around or cannot be seen as their code. Line ends
+/// and tabs stay. What comes from files, commits or models goes through here before a
+/// terminal or a model reads it.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => shown.push(character),
+            '\u{7f}' => shown.push_str("^?"),
+            '\0'..='\u{1f}' => shown.extend(['^', char::from(character as u8 + b'@')]),
+            hidden if is_unprintable(hidden) => shown.push_str(&format!("‹U+{:04X}›", hidden as u32)),
+            other => shown.push(other),
+        }
+    }
+    shown
+}
+
 /// Whether a character moves the cursor, hides itself or turns the text around (control
-/// characters and Unicode's bidirectional overrides) instead of showing something. The
-/// joiners that emoji and some scripts need are not among them.
+/// characters, Unicode's bidirectional overrides and invisible tags) instead of showing
+/// something. The joiners that emoji and some scripts need are not among them.
 pub fn is_unprintable(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(character, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// `1 file`, `2 files`.

@@ -3,9 +3,9 @@
 mod history;
 
 use codriver_tools::git::{Branches, Change, Committed, Diff, Head, Status, StatusEntry, Upstream};
-use codriver_tools::text::{bytes, count};
+use codriver_tools::text::{bytes, count, visible};
 
-use crate::render::diff::{unified, visible};
+use crate::render::diff::unified;
 use crate::render::table::escape;
 use crate::session::MimeBundle;
 

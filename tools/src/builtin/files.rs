@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Builtin, number, text, truth};
 use crate::files::{EntryKind, FileText, LineRange, Listing, Query, SearchResult, Workspace};
-use crate::text::{bytes, count, thousands};
+use crate::text::{bytes, count, thousands, visible};
 use crate::{Tool, ToolContext, ToolDisplay, ToolError, ToolOutput};
 
 pub(super) fn tools() -> Vec<Arc<dyn Tool>> {
@@ -116,14 +116,15 @@ fn describe_file(file: &FileText) -> ToolOutput {
         output.push_str(&format!(", lines {} to {}", file.first_line, file.last_line()));
     }
     let width = file.last_line().to_string().len();
-    for (index, line) in file.lines.iter().enumerate() {
+    let lines: Vec<String> = file.lines.iter().map(|line| visible(line)).collect();
+    for (index, line) in lines.iter().enumerate() {
         output.push_str(&format!("\n{:>width$}  {line}", file.first_line + index));
     }
     if file.has_more() && !file.lines.is_empty() {
         output.push_str(&format!("\n… more follows; read on with start_line {}.", file.last_line() + 1));
     }
     let language = language_of(Path::new(&file.path)).to_owned();
-    ToolOutput { text: output, display: ToolDisplay::Code { language, source: file.lines.join("\n") } }
+    ToolOutput { text: output, display: ToolDisplay::Code { language, source: lines.join("\n") } }
 }
 
 fn search_files() -> Arc<dyn Tool> {
@@ -163,7 +164,7 @@ fn describe_search(result: &SearchResult, wanted: &str) -> ToolOutput {
         )
     };
     for found in &result.matches {
-        output.push_str(&format!("\n{}:{}: {}", found.path, found.line, found.text));
+        output.push_str(&format!("\n{}:{}: {}", found.path, found.line, visible(&found.text)));
     }
     if result.total > result.matches.len() {
         let more = thousands((result.total - result.matches.len()) as u64);
@@ -184,7 +185,7 @@ fn describe_search(result: &SearchResult, wanted: &str) -> ToolOutput {
     let rows = result
         .matches
         .iter()
-        .map(|found| vec![found.path.clone(), found.line.to_string(), found.text.clone()])
+        .map(|found| vec![found.path.clone(), found.line.to_string(), visible(&found.text)])
         .collect();
     let columns = ["path", "line", "text"].map(str::to_owned).to_vec();
     ToolOutput { text: output, display: ToolDisplay::Table { columns, rows, total_rows: result.total } }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Builtin, number, text, truth};
 use crate::git::{self, Diff, DiffOptions, Head, Log, LogOptions, Status};
-use crate::text::{bytes, count};
+use crate::text::{bytes, count, visible};
 use crate::{Tool, ToolContext, ToolDisplay, ToolError, ToolOutput};
 
 pub(super) fn tools() -> Vec<Arc<dyn Tool>> {
@@ -111,10 +111,10 @@ fn git_log() -> Arc<dyn Tool> {
 fn describe_log(log: &Log, options: &LogOptions) -> ToolOutput {
     let mut about = String::new();
     if let Some(revision) = &options.revision {
-        about.push_str(&format!(" on {revision}"));
+        about.push_str(&format!(" on {}", visible(revision)));
     }
     if let Some(path) = &options.path {
-        about.push_str(&format!(" that changed {path}"));
+        about.push_str(&format!(" that changed {}", visible(path)));
     }
     let mut output = match log.commits.len() {
         0 => format!("No commits{about}."),
@@ -125,10 +125,11 @@ fn describe_log(log: &Log, options: &LogOptions) -> ToolOutput {
     let mut rows = Vec::new();
     for commit in &log.commits {
         let date = commit.authored.format("%Y-%m-%d %H:%M").to_string();
+        let (author, subject) = (visible(&commit.author.name), visible(&commit.subject));
         let labels: Vec<&str> = commit.labels.iter().map(|label| label.name.as_str()).collect();
         let labels = if labels.is_empty() { String::new() } else { format!(" ({})", labels.join(", ")) };
-        output.push_str(&format!("\n{} {date} {}: {}{labels}", commit.short_id, commit.author.name, commit.subject));
-        rows.push(vec![commit.short_id.clone(), date, commit.author.name.clone(), commit.subject.clone() + &labels]);
+        output.push_str(&format!("\n{} {date} {author}: {subject}{labels}", commit.short_id));
+        rows.push(vec![commit.short_id.clone(), date, author, subject + &labels]);
     }
     if log.more {
         output.push_str("\n… and older ones.");
@@ -190,7 +191,7 @@ fn describe_diff(diff: &Diff) -> String {
         output.push_str(&format!("\n  … and {} more", diff.files.len() - MOST_FILES));
     }
     output.push_str("\n\n");
-    output.push_str(diff.patch.trim_end_matches('\n'));
+    output.push_str(visible(&diff.patch).trim_end_matches('\n'));
     if diff.omitted_bytes > 0 {
         output.push_str(&format!("\n… {} of the diff left out; ask for one path at a time.", bytes(diff.omitted_bytes as u64)));
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::log::{Person, time};
 use super::repository::{Opened, short_id};
 use super::{Commit, GitError};
+use crate::text::visible;
 
 /// Which lines to look at, counted from 1, both ends included.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,9 +50,9 @@ pub fn blame(folder: &Path, path: &str, options: &BlameOptions) -> Result<Blame,
     let head = opened.head_commit()?.ok_or(GitError::NoCommits)?;
     let entry = head.tree()?.get_path(&stored).map_err(|_| opened.unknown_path(&stored, "the last commit"))?;
     let object = entry.to_object(repository)?;
-    let blob = object.into_blob().map_err(|_| GitError::IsFolder(path.to_owned()))?;
+    let blob = object.into_blob().map_err(|_| GitError::IsFolder(visible(path)))?;
     if blob.is_binary() {
-        return Err(GitError::Binary(path.to_owned()));
+        return Err(GitError::Binary(visible(path)));
     }
 
     let changed = opened.changed_contents(&stored);
@@ -61,10 +62,10 @@ pub fn blame(folder: &Path, path: &str, options: &BlameOptions) -> Result<Blame,
     let first = options.first_line.unwrap_or(1).max(1);
     let last = options.last_line.unwrap_or(lines.len()).min(lines.len());
     if first > lines.len() && !lines.is_empty() {
-        return Err(GitError::Other(format!("{path} has {}", crate::text::count(lines.len(), "line"))));
+        return Err(GitError::Other(format!("{} has {}, no line {first}", visible(path), crate::text::count(lines.len(), "line"))));
     }
     if last.saturating_sub(first) >= MOST_LINES {
-        return Err(GitError::TooLarge { path: path.to_owned(), lines: lines.len() });
+        return Err(GitError::TooLarge { path: visible(path), lines: lines.len() });
     }
 
     let mut git_options = git2::BlameOptions::new();

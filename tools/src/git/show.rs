@@ -32,7 +32,7 @@ pub fn show(folder: &Path, revision: &str, options: &DiffOptions) -> Result<Show
         Some(ObjectType::Blob) => {
             let blob = object.peel_to_blob()?;
             if blob.is_binary() {
-                return Err(GitError::Binary(revision.to_owned()));
+                return Err(GitError::Binary(crate::text::visible(revision)));
             }
             Ok(Shown::File { name: revision.to_owned(), text: String::from_utf8_lossy(blob.content()).into_owned() })
         }

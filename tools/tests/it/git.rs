@@ -381,7 +381,7 @@ fn blame_knows_who_wrote_each_line() {
     let unknown = blame(repo.path(), "README", &BlameOptions::default()).unwrap_err().to_string();
     assert_eq!(unknown, "git knows no file README in the last commit; did you mean README.md?");
     let outside = BlameOptions { first_line: Some(9), last_line: None };
-    assert_eq!(blame(repo.path(), "README.md", &outside).unwrap_err().to_string(), "git: README.md has 3 lines");
+    assert_eq!(blame(repo.path(), "README.md", &outside).unwrap_err().to_string(), "git: README.md has 3 lines, no line 9");
 }
 
 #[test]

@@ -179,3 +179,26 @@ fn a_work_tree_elsewhere_is_not_followed() {
     let status = text(&outside.workspace, "git_status", json!({}));
     assert!(!status.contains("outside"), "{status}");
 }
+
+/// Escape codes and invisible characters, wherever they come from.
+#[test]
+fn nothing_a_tool_says_drives_a_terminal_or_hides() {
+    const HOSTILE: &str = "needle \u{1b}[2J\u{1b}]0;title\u{7} \u{202e}desrever\u{e0041}";
+    let repo = Repo::new();
+    repo.write("README.md", format!("{HOSTILE}\n"));
+    let calls = [
+        ("read_file", json!({"path": "README.md"})),
+        ("search_files", json!({"query": "needle"})),
+        ("git_diff", json!({})),
+    ];
+    for (tool, arguments) in calls {
+        let said = text(repo.path(), tool, arguments);
+        assert!(said.contains("needle ^[[2J^[]0;title^G ‹U+202E›desrever‹U+E0041›"), "{tool}: {said:?}");
+        assert!(!said.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{e0041}']), "{tool}: {said:?}");
+    }
+    repo.commit_all(&format!("Subject {HOSTILE}"));
+    let said = text(repo.path(), "git_log", json!({}));
+    assert!(said.contains("Subject needle ^[[2J") && !said.contains('\u{1b}'), "{said:?}");
+    write(repo.path(), "emoji.txt", "👩‍💻 grün 日本");
+    assert!(text(repo.path(), "read_file", json!({"path": "emoji.txt"})).ends_with("1  👩‍💻 grün 日本"));
+}

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, FixedOffset, Utc};
 use codriver_tools::git::{Blame, BlameLine, Commit, Label, LabelKind, Log, Shown};
+use codriver_tools::text::{count, thousands, visible};
 
 use super::{AMBER, BLUE, CELL, CODE, GREEN, MUTED, Page, RED, diff, table};
-use crate::render::diff::visible;
 use crate::render::table::escape;
 use crate::session::MimeBundle;
 
@@ -175,7 +175,7 @@ impl Page {
 
     fn left_out(&mut self, total: usize) {
         if total > MOST_LINES {
-            self.line(MUTED, "2", &format!("… {} more lines", codriver_tools::text::thousands((total - MOST_LINES) as u64)));
+            self.line(MUTED, "2", &format!("… {} more lines", thousands((total - MOST_LINES) as u64)));
         }
     }
 }
@@ -244,7 +244,7 @@ fn ago(when: DateTime<FixedOffset>, now: DateTime<Utc>) -> String {
     for (length, unit) in units {
         if seconds >= length {
             let number = usize::try_from(seconds / length).unwrap_or(0);
-            return format!("{} ago", codriver_tools::text::count(number, unit));
+            return format!("{} ago", count(number, unit));
         }
     }
     if seconds >= 0 { "just now".to_owned() } else { "in the future".to_owned() }
