@@ -23,7 +23,6 @@ use std::sync::Arc;
 use codriver_memory::{ConversationId, Memory};
 
 use crate::languages::CellError;
-use crate::session::Interrupt;
 use definitions::Definitions;
 use embedding::EmbedderLoader;
 use prompts::Prompts;
@@ -50,7 +49,7 @@ pub struct Agents {
     prompts: Arc<Prompts>,
     memory: Arc<Memory>,
     conversations: HashMap<String, ConversationId>,
-    embedder: EmbedderLoader,
+    embedder: Arc<EmbedderLoader>,
 }
 
 impl Agents {
@@ -66,7 +65,7 @@ impl Agents {
             prompts: Arc::new(Prompts::load()),
             memory,
             conversations: HashMap::new(),
-            embedder: EmbedderLoader::default(),
+            embedder: Arc::default(),
         }
     }
 
@@ -86,16 +85,6 @@ impl Agents {
         let Some(conversation) = self.conversations.remove(agent) else { return Ok(false) };
         self.memory.reset_conversation(&conversation).map_err(|error| memory_error(&error))?;
         Ok(true)
-    }
-
-    /// Where there is something to find, waits until it can be found by its meaning.
-    fn wait_for_embedder(&self, memory: &Arc<Memory>, interrupt: &Interrupt) {
-        let something = memory.statistics().is_ok_and(|statistics| {
-            statistics.facts + statistics.session_facts + statistics.chunks + statistics.session_chunks > 0
-        });
-        if something {
-            self.embedder.wait(memory, interrupt);
-        }
     }
 
     /// Starts loading the embedding model, for those who will search soon.

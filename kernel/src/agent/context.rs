@@ -64,12 +64,10 @@ impl Retrieved {
             item.tokens = model.count_tokens(&item.text);
         }
         retrieved.items.sort_by_key(priority);
-        if !model.reads_system_prompt() {
-            retrieved.keep_names(model.name());
-            return retrieved;
+        // A model that reads only what exists in the session is given all of it.
+        if model.reads_system_prompt() {
+            retrieved.keep_within(MOST_TOKENS.min((model.context_window() / 2).max(256)));
         }
-        let budget = MOST_TOKENS.min((model.context_window() / 2).max(256));
-        retrieved.keep_within(budget);
         retrieved
     }
 
@@ -179,15 +177,6 @@ impl Retrieved {
         });
     }
 
-    /// For a model that is told only what exists in the session.
-    fn keep_names(&mut self, model: &str) {
-        for item in &mut self.items {
-            if !matches!(item.kind.as_str(), "table" | "variables" | "branches" | "files" | "error") {
-                item.dropped = Some(format!("{model} reads the request and what exists in the session, nothing else"));
-            }
-        }
-    }
-
     fn keep_within(&mut self, budget: usize) {
         let mut used = 0;
         for item in self.items.iter_mut().filter(|item| item.dropped.is_none()) {
@@ -205,7 +194,7 @@ pub struct Sources<'a> {
     pub environment: &'a Environment,
     pub memory: &'a Memory,
     pub conversation: Option<&'a ConversationId>,
-    /// False with `--no-memory`: the session's state only.
+    /// False with `--no-memory`, and for a model that would not read it: the session's state only.
     pub use_memory: bool,
 }
 

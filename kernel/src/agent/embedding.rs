@@ -40,9 +40,16 @@ impl EmbedderLoader {
         self.progress(memory);
     }
 
-    /// Waits until memory can search by meaning, so that the same question finds the same
-    /// things whether it comes early or late. Returns early when interrupted.
+    /// Where there is something to find, waits until it can be found by its meaning, so that
+    /// the same question finds the same things whether it comes early or late. Returns early
+    /// when interrupted.
     pub fn wait(&self, memory: &Arc<Memory>, interrupt: &Interrupt) {
+        let something = memory.statistics().is_ok_and(|statistics| {
+            statistics.facts + statistics.session_facts + statistics.chunks + statistics.session_chunks + statistics.messages > 0
+        });
+        if !something {
+            return;
+        }
         let progress = self.progress(memory);
         let mut state = progress.state();
         state.wanted = true;

@@ -15,6 +15,7 @@ use codriver_tools::{
 };
 use serde_json::Value;
 
+use super::embedding::EmbedderLoader;
 use crate::languages::sql::SqlEngine;
 use crate::languages::{CellContext, CellError};
 use crate::session::{LazyRust, Session};
@@ -25,6 +26,7 @@ pub struct SessionParts {
     pub sql: SqlEngine,
     pub rust: LazyRust,
     pub memory: Arc<Memory>,
+    embedder: Arc<EmbedderLoader>,
     pub last_error: Option<CellError>,
     pub context: CellContext,
     /// Who remembers: written beside each fact.
@@ -53,6 +55,7 @@ impl Toolbox {
             sql: session.sql.clone(),
             rust: session.rust.clone(),
             memory: Arc::clone(&session.memory),
+            embedder: Arc::clone(&session.agents.embedder),
             last_error: session.last_error.clone(),
             context: context.clone(),
             source: source.to_owned(),
@@ -110,6 +113,7 @@ pub fn specifications(session: &Session, context: &CellContext) -> Vec<ToolSpeci
         sql: session.sql.clone(),
         rust: session.rust.clone(),
         memory: Arc::clone(&session.memory),
+        embedder: Arc::clone(&session.agents.embedder),
         last_error: None,
         context: context.clone(),
         source: String::new(),

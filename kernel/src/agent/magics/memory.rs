@@ -79,7 +79,7 @@ impl Magic for MemoryMagic {
 }
 
 fn search(query: &str, limit: usize, session: &Session, context: &CellContext) -> CellResult {
-    session.agents.wait_for_embedder(&session.memory, &context.interrupt);
+    session.agents.embedder.wait(&session.memory, &context.interrupt);
     let hits = session.memory.search(query, limit).map_err(|error| memory_error(&error))?;
     if hits.is_empty() {
         return said("nothing found");

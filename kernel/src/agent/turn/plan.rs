@@ -62,14 +62,15 @@ impl Plan {
             true => None,
             false => Some(session.agents.conversation(&talk, options.fresh)?),
         };
-        if !options.no_memory {
-            session.agents.wait_for_embedder(&session.memory, &context.interrupt);
+        let use_memory = !options.no_memory && model.reads_system_prompt();
+        if use_memory {
+            session.agents.embedder.wait(&session.memory, &context.interrupt);
         }
         let sources = Sources {
             environment: &environment,
             memory: &session.memory,
             conversation: conversation.as_ref(),
-            use_memory: !options.no_memory,
+            use_memory,
         };
         let retrieved = Retrieved::gather(&sources, request, model.as_ref());
         let prompts = Arc::clone(&session.agents.prompts);
