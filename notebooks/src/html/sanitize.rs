@@ -1,7 +1,6 @@
 //! Markdown and HTML that others wrote, made safe for a page.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use ammonia::Builder;
@@ -63,17 +62,33 @@ fn sanitizer() -> Builder<'static> {
         .add_tag_attributes("input", ["checked", "disabled"])
         .add_tag_attribute_values("input", "type", ["checkbox"])
         .add_url_schemes(["data"])
-        .filter_style_properties(STYLE_PROPERTIES.iter().copied().collect::<HashSet<_>>())
         .attribute_filter(filter_attribute);
     builder
 }
 
 /// `data:` addresses are for images in `img` only.
 fn filter_attribute<'u>(element: &str, attribute: &str, value: &'u str) -> Option<Cow<'u, str>> {
+    if attribute == "style" {
+        let style = filter_style(value);
+        return (!style.is_empty()).then_some(Cow::Owned(style));
+    }
     let address = matches!(attribute, "href" | "src" | "cite");
     let data = value.trim_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"));
     let image = element == "img" && attribute == "src" && value.trim_start().starts_with("data:image/");
     (!(address && data) || image).then_some(Cow::Borrowed(value))
+}
+
+/// Keeps the declarations that only change how something looks. (ammonia's own filter
+/// loses a function within a function, `var(--x, rgba(..))`.)
+fn filter_style(style: &str) -> String {
+    let kept = style.split(';').filter_map(|declaration| {
+        let (property, value) = declaration.split_once(':')?;
+        let (property, value) = (property.trim().to_ascii_lowercase(), value.trim());
+        let lower = value.to_ascii_lowercase();
+        let loads = ["url(", "image(", "image-set(", "expression(", "\\", "/*", "@", "<"].iter().any(|part| lower.contains(part));
+        (STYLE_PROPERTIES.contains(&property.as_str()) && !loads).then(|| format!("{property}:{value}"))
+    });
+    kept.collect::<Vec<_>>().join(";")
 }
 
 /// What an output may style: how it looks, not where it lies on the page.

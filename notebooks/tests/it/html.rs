@@ -65,12 +65,12 @@ fn markdown_is_rendered_and_sanitized() {
 fn rich_outputs_are_kept_but_cannot_act() {
     let html = shown(json!({
         "text/plain": "fallback",
-        "text/html": "<details open><summary>tool <b>sql</b></summary><table class=\"frame\"><tr><td style=\"color: var(--jp-error-color1, red); \
-                      position: fixed\">1</td></tr></table></details><iframe src=\"https://evil.test\"></iframe>\
+        "text/html": "<details open><summary>tool <b>sql</b></summary><table class=\"frame\"><tr><td style=\"color: var(--jp-error-color1, rgba(1,2,3,.5)); \
+                      position: fixed; background: URL(https://evil.test/x)\">1</td></tr></table></details><iframe src=\"https://evil.test\"></iframe>\
                       <a href=\"JaVaScRiPt:alert(1)\" onclick=\"alert(2)\">x</a>",
     }));
     assert!(html.contains("<details open=\"\"><summary>"), "{html}");
-    assert!(html.contains("class=\"frame\"") && html.contains("color:var(--jp-error-color1, red)"), "{html}");
+    assert!(html.contains("class=\"frame\"") && html.contains("style=\"color:var(--jp-error-color1, rgba(1,2,3,.5))\""), "{html}");
     for evil in ["position", "iframe", "onclick", "alert", "evil.test", "fallback"] {
         assert!(!html.contains(evil), "{evil}: {html}");
     }
