@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 mod python_json;
+pub(crate) mod retelling;
 pub mod template;
 
 use std::sync::Arc;

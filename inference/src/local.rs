@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::chat::answer::{AnswerParser, CallStyle};
+use crate::chat::retelling::tools_as_text;
 use crate::chat::template::ChatTemplate;
 use crate::device::{self, DeviceChoice};
 use crate::engine::Engine;
@@ -186,14 +187,21 @@ impl LocalModel {
                 self.name
             ))
         })?;
-        let style = if template.uses_tool_call_spans() {
-            CallStyle::Spans
-        } else {
-            CallStyle::Json
-        };
         let tools = offered_tools(request);
-        let mut prompt =
-            template.render(&request.messages, &tools, &self.tokenizer.special_names)?;
+        let names = &self.tokenizer.special_names;
+        let (style, mut prompt) = if template.knows_tools() {
+            let style = if template.uses_tool_call_spans() {
+                CallStyle::Spans
+            } else {
+                CallStyle::Json
+            };
+            (style, template.render(&request.messages, &tools, names)?)
+        } else {
+            (
+                CallStyle::Spans,
+                template.render(&tools_as_text(&request.messages, &tools), &[], names)?,
+            )
+        };
         let forced = forced_opening(&request.tool_choice, &tools, style);
         let reasoning = forced.is_empty() && prompt.trim_end().ends_with("<think>");
         prompt.push_str(&forced);

@@ -9,14 +9,17 @@ use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::python_json::{Style, python_json};
-use crate::{Message, ModelError, Role, ToolDefinition};
+use super::retelling::{merge_system, one_call_a_message};
+use crate::{Message, ModelError, ToolDefinition};
 
 /// The templates of one model.
 pub struct ChatTemplate {
     environment: Environment<'static>,
     /// Whether there is one apart for requests with tools.
     for_tools: bool,
-    /// Whether the templates show tool calls as `<tool_call>` spans, as Hermes and Qwen do.
+    /// Whether they say anything about tools.
+    knows_tools: bool,
+    /// Whether they show tool calls as `<tool_call>` spans, as Hermes and Qwen do.
     tool_call_spans: bool,
 }
 
@@ -76,15 +79,19 @@ impl ChatTemplate {
                 .add_template_owned(name, without_generation_blocks(source)?)
                 .map_err(template_error)?;
         }
-        let tool_call_spans = [Some(source), for_tools]
-            .iter()
-            .flatten()
-            .any(|text| text.contains("<tool_call>"));
+        let mentions =
+            |word: &str| source.contains(word) || for_tools.is_some_and(|text| text.contains(word));
+        let (knows_tools, tool_call_spans) = (mentions("tools"), mentions("<tool_call>"));
         Ok(Self {
             environment,
             for_tools: for_tools.is_some(),
+            knows_tools,
             tool_call_spans,
         })
+    }
+
+    pub(crate) fn knows_tools(&self) -> bool {
+        self.knows_tools
     }
 
     pub(crate) fn uses_tool_call_spans(&self) -> bool {
@@ -98,13 +105,18 @@ impl ChatTemplate {
         tools: &[ToolDefinition],
         special_names: &Map<String, Value>,
     ) -> Result<String, ModelError> {
-        match self.render_messages(messages, tools, special_names) {
-            // Some models know no system role: then what it says opens the first request.
-            Err(_) if can_merge_system(messages) => {
-                self.render_messages(&merge_system(messages), tools, special_names)
-            }
-            rendered => rendered,
-        }
+        let error = match self.render_messages(messages, tools, special_names) {
+            Ok(rendered) => return Ok(rendered),
+            Err(error) => error,
+        };
+        // The template refused: the same conversation may pass in narrower terms.
+        let apart = one_call_a_message(messages);
+        let retold = [merge_system(messages), merge_system(&apart), apart];
+        let mut renderings = retold
+            .iter()
+            .filter(|retold| *retold != messages)
+            .filter_map(|retold| self.render_messages(retold, tools, special_names).ok());
+        renderings.next().ok_or(error)
     }
 
     fn render_messages(
@@ -144,16 +156,6 @@ impl ChatTemplate {
     }
 }
 
-fn can_merge_system(messages: &[Message]) -> bool {
-    matches!(messages, [first, second, ..] if first.role == Role::System && second.role == Role::User)
-}
-
-fn merge_system(messages: &[Message]) -> Vec<Message> {
-    let mut merged = messages[1..].to_vec();
-    merged[0].content = format!("{}\n\n{}", messages[0].content, merged[0].content);
-    merged
-}
-
 fn message_json(message: &Message) -> Value {
     let mut entry = Map::new();
     entry.insert("role".to_string(), json!(message.role));
@@ -177,7 +179,8 @@ fn message_json(message: &Message) -> Value {
     Value::Object(entry)
 }
 
-fn tool_json(tool: &ToolDefinition) -> Value {
+/// A tool as templates know it: OpenAI's form.
+pub(crate) fn tool_json(tool: &ToolDefinition) -> Value {
     json!({
         "type": "function",
         "function": { "name": tool.name, "description": tool.description, "parameters": tool.parameters },

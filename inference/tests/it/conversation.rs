@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::fixture::{GO, Script, TEMPLATE};
 
+/// A template that knows tools, and shows calls as Llama 3 does: as JSON.
+const JSON: &str = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% for t in tools %}{{ t | tojson }}{% endfor %}<|go|>";
+
 /// A template that shows calls as Hermes and Qwen do.
 const SPANS: &str = "{# <tool_call> #}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% for t in tools %}{{ t | tojson }}{% endfor %}<|go|>";
 
@@ -84,7 +87,7 @@ fn llama_calls_are_json() {
     let script = Script {
         pieces: &pieces,
         start: GO,
-        template: TEMPLATE,
+        template: JSON,
     };
     let (events, response) = chat(&script, request());
     let calls = vec![
@@ -121,7 +124,7 @@ fn json_that_is_no_call_is_text() {
         let script = Script {
             pieces: &[answer],
             start: GO,
-            template: TEMPLATE,
+            template: JSON,
         };
         let (_, response) = chat(&script, request());
         assert_eq!(response.message, Message::assistant(answer, Vec::new()));
@@ -215,6 +218,39 @@ fn a_tool_that_is_asked_for_is_called() {
 }
 
 #[test]
+fn a_template_that_knows_no_tools_shows_them_as_text() {
+    let pieces = ["<tool_call>", "{\"name\": \"sql\"}", "</tool_call>"];
+    let script = Script {
+        pieces: &pieces,
+        start: GO,
+        template: TEMPLATE,
+    };
+    let mut request = request();
+    let asked = call("call_1", json!({ "query": "q" }));
+    request
+        .messages
+        .push(Message::assistant("Hm.", vec![asked.clone()]));
+    request.messages.push(Message::tool_result(&asked, "42"));
+    request.messages.push(Message::user("And now?"));
+    let (_folder, model) = script.model();
+    let prompt = model.render_prompt(&request).unwrap();
+    let (system, rest) = prompt.split_once("\nuser: ").unwrap();
+    assert!(system.starts_with("system: s\n\n# Tools"), "{prompt}");
+    let signature = "<tools>\n{\"type\": \"function\", \"function\": {\"name\": \"sql\", \"description\": \"Runs a query.\"";
+    assert!(system.contains(signature), "{prompt}");
+    assert_eq!(
+        rest,
+        "How many orders?\nassistant: Hm.\n<tool_call>\n{\"name\": \"sql\", \"arguments\": {\"query\": \"q\"}}\n\
+         </tool_call>\nuser: <tool_response>\n42\n</tool_response>\nAnd now?\n<|go|>"
+    );
+    request.messages.truncate(2);
+    assert_eq!(
+        chat(&script, request).1.message.tool_calls,
+        [call("call_1", json!({}))]
+    );
+}
+
+#[test]
 fn stop_strings_end_answers_across_tokens() {
     let script = Script {
         pieces: &["abc", "def", "ghi"],
@@ -288,15 +324,15 @@ fn a_conversation_beyond_the_window_is_an_error() {
         template: TEMPLATE,
     };
     let (_folder, model) = script.model();
-    assert_eq!(model.context_window(), 256);
+    assert_eq!(model.context_window(), 1024);
     assert_eq!(model.count_tokens("12345<|go|>"), 6);
     let long = ChatRequest {
-        messages: vec![Message::user("x".repeat(300))],
+        messages: vec![Message::user("x".repeat(1100))],
         ..request()
     };
     match model.chat(&long, &Cancellation::new(), &mut |_| {}) {
         Err(ModelError::ContextOverflow { prompt, window }) => {
-            assert_eq!((prompt > 300, window), (true, 256))
+            assert_eq!((prompt > 1100, window), (true, 1024))
         }
         other => panic!("{other:?}"),
     }

@@ -112,7 +112,7 @@ pub fn config(vocabulary: usize, hidden: usize, layers: usize) -> Value {
         "head_dim": 4,
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
-        "max_position_embeddings": 256,
+        "max_position_embeddings": 1024,
         "hidden_act": "silu",
         "tie_word_embeddings": false,
     })
