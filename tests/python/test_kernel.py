@@ -42,7 +42,7 @@ class TestKernel(jupyter_kernel_test.KernelTests):
     ]
     code_display_data = [
         {"code": "%sql SELECT 1 AS one\n6 * 7", "mime": "text/html"},
-        {"code": 'println!("EVCXR_BEGIN_CONTENT text/html\\n<b>x</b>\\nEVCXR_END_CONTENT");', "mime": "text/html"},
+        {"code": 'cell::display("text/html", "<b>x</b>");', "mime": "text/html"},
     ]
     code_history_pattern = "6?*7"
     supported_history_operations = ("tail", "range", "search")

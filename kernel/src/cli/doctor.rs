@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use codriver_inference::DeviceChoice;
 use codriver_inference::device;
+use codriver_inference::starter::Starter;
 use codriver_install::{Check, Location, Status, installed};
 
 use crate::agent;
@@ -54,7 +56,14 @@ fn duckdb() -> Check {
 }
 
 fn agent_model() -> Check {
-    Check::found("agent model", "the starter, built in; `%model` attaches others")
+    match Starter::embedded(DeviceChoice::Cpu) {
+        Ok(_) => Check::found("agent model", "the starter, built in; `%model` attaches bigger ones"),
+        Err(error) => Check::missing(
+            "agent model",
+            format!("the built-in starter does not load: {error}"),
+            "build Codriver again with the files of inference/assets/starter, or attach another with `%model`",
+        ),
+    }
 }
 
 fn embedding_model() -> Check {

@@ -1,6 +1,7 @@
 //! The real binary behind real sockets, spoken to in the Jupyter protocol.
 
 mod abort;
+mod cli;
 mod client;
 mod endings;
 mod execute;

@@ -63,9 +63,16 @@ impl Progress {
     }
 }
 
+/// The first line, and the next where the first is but a magic's name.
 fn title(cell: &Cell) -> String {
     let source = cell.source();
-    let line = source.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let mut lines = source.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut line = lines.next().unwrap_or_default().to_owned();
+    if line.starts_with("%%")
+        && let Some(next) = lines.next()
+    {
+        line = format!("{line} {next}");
+    }
     let mut title: String = line.chars().take(TITLE).collect();
     if title.len() < line.len() {
         title.push('…');
