@@ -138,6 +138,10 @@ impl Retrieved {
             let text = format!("{}\n{}", stored.turn.request, stored.turn.answer);
             let title = stored.turn.request.clone();
             self.push(TURN, &turn_origin(number), &title, text, None);
+            let failed = stored.turn.messages.last().and_then(|message| message.json.as_ref()).is_some_and(|json| json["ended"] == "failed");
+            if failed && let Some(item) = self.items.last_mut() {
+                item.dropped = Some("that turn failed".to_owned());
+            }
             self.history.push((stored.turn.request, stored.turn.answer, number));
         }
     }

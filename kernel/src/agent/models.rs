@@ -19,7 +19,7 @@ pub const STARTER: &str = "starter";
 /// Models by name. A model is loaded when it is first asked something and stays loaded.
 pub struct ModelManager {
     workspace: PathBuf,
-    secrets: Secrets,
+    secrets: Mutex<Arc<Secrets>>,
     state: Mutex<State>,
 }
 
@@ -53,7 +53,7 @@ impl ModelManager {
         let current = from_environment("CODRIVER_MODEL").unwrap_or_else(|| STARTER.to_owned());
         Self {
             workspace: workspace.to_owned(),
-            secrets: Secrets::read(workspace),
+            secrets: Mutex::new(Arc::new(Secrets::read(workspace))),
             state: Mutex::new(State { current, device, loaded: HashMap::new() }),
         }
     }
@@ -66,8 +66,9 @@ impl ModelManager {
         self.state().device
     }
 
-    pub fn secrets(&self) -> &Secrets {
-        &self.secrets
+    /// The keys known so far.
+    pub fn secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.secrets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The model of that name, or the current one; loaded if need be.
@@ -90,6 +91,10 @@ impl ModelManager {
     pub fn choose(&self, name: &str, device: Option<DeviceChoice>) -> Result<(), ModelError> {
         self.kind(name)?;
         let mut state = self.state();
+        if name.contains("://") {
+            // Chosen again, it is asked with the key that is there now.
+            state.loaded.retain(|(loaded, _), _| loaded != name.trim());
+        }
         name.trim().clone_into(&mut state.current);
         state.device = device.unwrap_or(state.device);
         Ok(())
@@ -167,8 +172,11 @@ impl ModelManager {
         )))
     }
 
+    /// The key as the environment and `.env` have it now.
     fn key(&self) -> Option<SecretString> {
-        self.secrets.key().cloned()
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        *secrets = Arc::new(Secrets::read(&self.workspace).and_also(&secrets));
+        secrets.key().cloned()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 /// Looked for in this order, in the environment and then in the workspace's `.env`.
 const NAMES: [&str; 2] = ["CODRIVER_API_KEY", "OPENAI_API_KEY"];
@@ -13,9 +14,12 @@ const MASK: &str = "[key]";
 /// Shorter values are not worth hiding: they would blank out ordinary words.
 const SHORTEST: usize = 8;
 
-/// The keys this process knows. The first is the one that is sent.
+/// The keys this process knows.
 #[derive(Default)]
 pub struct Secrets {
+    /// The one that is sent.
+    key: Option<SecretString>,
+    /// All that must not be shown.
     keys: Vec<SecretString>,
 }
 
@@ -30,18 +34,27 @@ impl Secrets {
         let from_file = NAMES
             .iter()
             .filter_map(|name| file.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()));
-        let keys = from_environment
+        let keys: Vec<SecretString> = from_environment
             .chain(from_file)
             .map(|key| key.trim().to_owned())
             .filter(|key| !key.is_empty())
             .map(SecretString::from)
             .collect();
-        Self { keys }
+        Self { key: keys.first().cloned(), keys }
+    }
+
+    /// With the keys known before: they are still not to be shown.
+    #[must_use]
+    pub fn and_also(mut self, earlier: &Self) -> Self {
+        let new = |key: &&SecretString| !self.keys.iter().any(|known| known.expose_secret() == key.expose_secret());
+        let earlier: Vec<SecretString> = earlier.keys.iter().filter(new).cloned().collect();
+        self.keys.extend(earlier);
+        self
     }
 
     /// The key for remote models.
     pub fn key(&self) -> Option<&SecretString> {
-        self.keys.first()
+        self.key.as_ref()
     }
 
     /// `text` with every key blanked out.
@@ -53,6 +66,18 @@ impl Secrets {
             }
         }
         clean
+    }
+
+    /// [`Secrets::redact`] for every text in a JSON value.
+    pub fn redact_json(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.redact(&text)),
+            Value::Array(items) => items.into_iter().map(|item| self.redact_json(item)).collect(),
+            Value::Object(fields) => {
+                fields.into_iter().map(|(name, value)| (self.redact(&name), self.redact_json(value))).collect()
+            }
+            other => other,
+        }
     }
 
     /// [`Secrets::redact`] for a text that goes on: the beginning of a key at its end is

@@ -4,6 +4,7 @@ mod calls;
 mod plan;
 mod record;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use codriver_inference::{
@@ -126,7 +127,7 @@ pub fn run_turn(
 
 struct Turn<'a> {
     plan: Plan,
-    secrets: &'a Secrets,
+    secrets: Arc<Secrets>,
     memory: &'a codriver_memory::Memory,
     context: &'a CellContext,
     cancellation: Cancellation,
@@ -205,7 +206,8 @@ impl Turn<'_> {
             let prompt = self.plan.model.render_prompt(&self.plan.chat).map_err(|error| self.model_failed(&error))?;
             let tokens = self.plan.model.count_tokens(&prompt);
             self.prompts.push((self.secrets.redact(&prompt), tokens));
-            let mut words = Words::new(&self.context.output, self.secrets);
+            let secrets = Arc::clone(&self.secrets);
+            let mut words = Words::new(&self.context.output, &secrets);
             let quiet = self.dry_run;
             let outcome = self.plan.model.chat(&self.plan.chat, &self.cancellation, &mut |event| match event {
                 ChatEvent::Text(text) if !quiet => words.say(&text),
@@ -225,7 +227,7 @@ impl Turn<'_> {
             self.usage.completion_tokens += usage.completion_tokens;
             return match outcome {
                 Ok(response) if response.finish_reason == FinishReason::Cancelled => Err(Ending::Interrupted),
-                Ok(response) => Ok(response),
+                Ok(response) => Ok(self.without_keys(response)),
                 Err(ModelError::Cancelled) => Err(Ending::Interrupted),
                 Err(_) if self.context.interrupt.is_set() => Err(Ending::Interrupted),
                 Err(ModelError::ContextOverflow { .. }) if self.plan.model.reads_system_prompt() && self.plan.make_room()? => {
@@ -237,8 +239,19 @@ impl Turn<'_> {
         }
     }
 
+    /// The server was sent the key: it can send it back, as words or as arguments.
+    fn without_keys(&self, mut response: ChatResponse) -> ChatResponse {
+        let message = &mut response.message;
+        message.content = self.secrets.redact(&message.content);
+        for call in &mut message.tool_calls {
+            call.name = self.secrets.redact(&call.name);
+            call.arguments = self.secrets.redact_json(call.arguments.take());
+        }
+        response
+    }
+
     fn answered(&mut self, message: Message, finish: FinishReason) -> Ending {
-        self.answer = self.secrets.redact(&message.content);
+        self.answer.clone_from(&message.content);
         self.plan.chat.messages.push(message);
         if finish == FinishReason::Length && !self.dry_run {
             let limit = self.plan.chat.sampling.max_tokens;

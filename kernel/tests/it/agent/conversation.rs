@@ -35,6 +35,17 @@ fn an_agent_knows_what_was_said_until_it_is_reset() {
 }
 
 #[test]
+fn turns_that_failed_are_not_told() {
+    let server = Server::start([Answer::json(404, "no"), says("Fine.")]);
+    let mut desk = Desk::new();
+    desk.ask(&server, "Are you there?").unwrap_err();
+    desk.ask(&server, "And now?").unwrap();
+    assert_eq!(said(&server, 1), [line("user", "And now?")]);
+    let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
+    assert!(items.iter().any(|item| item.dropped.as_deref() == Some("that turn failed")), "{items:?}");
+}
+
+#[test]
 fn cells_name_agents_flags_and_requests() {
     let server = Server::start([says("one"), says("two"), says("three")]);
     let mut desk = Desk::new();
