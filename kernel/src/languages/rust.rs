@@ -58,18 +58,13 @@ impl RustEngine {
 
     /// [`RustEngine::start`] with frames, a workspace or another runtime binary.
     pub fn start_with(options: RustOptions) -> Self {
-        let session = Session::start(&options);
-        Self::with_session(options, session)
-    }
-
-    /// Starts nothing until a cell needs it, for runs that may have no Rust in them.
-    pub fn on_demand(options: RustOptions) -> Self {
-        Self::with_session(options, Session::asleep())
-    }
-
-    fn with_session(options: RustOptions, session: Session) -> Self {
-        let session = Mutex::new(session);
-        Self { options, session, variables: Mutex::default(), last_error: Mutex::default() }
+        let session = Mutex::new(Session::start(&options));
+        Self {
+            options,
+            session,
+            variables: Mutex::default(),
+            last_error: Mutex::default(),
+        }
     }
 
     /// Waits until cells can run, or says why they cannot.
@@ -85,7 +80,10 @@ impl RustEngine {
 
     fn run(&self, code: &str, context: &CellContext) -> CellResult {
         if code.lines().any(|line| line.trim() == ":quit") {
-            return Err(CellError::new("RustError", ":quit would end the session; shut the kernel down in the front end instead"));
+            return Err(CellError::new(
+                "RustError",
+                ":quit would end the session; shut the kernel down in the front end instead",
+            ));
         }
         let mut session = self.ready_session(context)?;
         let before = self.variables();
@@ -100,7 +98,7 @@ impl RustEngine {
     fn ready_session(&self, context: &CellContext) -> Result<MutexGuard<'_, Session>, CellError> {
         let mut session = lock(&self.session);
         // What was missing then (a toolchain) may be there now.
-        if session.needs_start() {
+        if session.is_unavailable() {
             *session = Session::start(&self.options);
         }
         session.wait_until_ready(context)?;
@@ -109,25 +107,41 @@ impl RustEngine {
 
     /// Completions at `cursor` (a byte offset into `code`). While a cell runs there are none.
     pub fn complete(&self, code: &str, cursor: usize) -> Completions {
-        let answer = self.idle_session().and_then(|mut session| session.complete(code, cursor));
+        let answer = self
+            .idle_session()
+            .and_then(|mut session| session.complete(code, cursor));
         let Some((start, end, matches)) = answer else {
-            return Completions { start: cursor, end: cursor, matches: Vec::new() };
+            return Completions {
+                start: cursor,
+                end: cursor,
+                matches: Vec::new(),
+            };
         };
         let mut seen = std::collections::BTreeSet::new();
         let matches = (matches.into_iter())
             .filter(|(text, _)| seen.insert(text.clone()))
             .map(|(text, kind)| Completion { text, kind })
             .collect();
-        Completions { start, end, matches }
+        Completions {
+            start,
+            end,
+            matches,
+        }
     }
 
     /// Type and documentation of what stands at `cursor` (a byte offset into `code`).
     pub fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
-        if let Some((plain, html)) = self.idle_session().and_then(|mut session| session.inspect(code, cursor)) {
+        if let Some((plain, html)) = self
+            .idle_session()
+            .and_then(|mut session| session.inspect(code, cursor))
+        {
             return Some(MimeBundle::html(ammonia::clean(&html), plain));
         }
         let word = word_at(code, cursor);
-        let variable = self.variables().into_iter().find(|variable| variable.split(':').next() == Some(word));
+        let variable = self
+            .variables()
+            .into_iter()
+            .find(|variable| variable.split(':').next() == Some(word));
         variable.map(MimeBundle::plain)
     }
 
@@ -160,8 +174,14 @@ fn word_at(code: &str, cursor: usize) -> &str {
         cursor -= 1;
     }
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
-    let start = code[..cursor].rfind(|character| !is_word(character)).map_or(0, |offset| offset + code[offset..].chars().next().map_or(1, char::len_utf8));
-    let end = code[cursor..].find(|character| !is_word(character)).map_or(code.len(), |offset| cursor + offset);
+    let start = code[..cursor]
+        .rfind(|character| !is_word(character))
+        .map_or(0, |offset| {
+            offset + code[offset..].chars().next().map_or(1, char::len_utf8)
+        });
+    let end = code[cursor..]
+        .find(|character| !is_word(character))
+        .map_or(code.len(), |offset| cursor + offset);
     &code[start..end]
 }
 

@@ -29,7 +29,9 @@ pub struct ShellEngine {
 
 impl ShellEngine {
     pub fn new(workspace: impl Into<PathBuf>) -> Self {
-        Self { workspace: workspace.into() }
+        Self {
+            workspace: workspace.into(),
+        }
     }
 
     /// Runs `script` with bash, streaming what it writes. A non-zero exit code is an error.
@@ -46,17 +48,26 @@ impl ShellEngine {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
-            .map_err(|error| CellError::new("ShellError", format!("cannot start bash in {}: {error}", self.workspace.display())))?;
+            .map_err(|error| {
+                CellError::new(
+                    "ShellError",
+                    format!("cannot start bash in {}: {error}", self.workspace.display()),
+                )
+            })?;
         let group = Group::of(child.id());
         let open = Arc::new(AtomicBool::new(true));
         let (ended, all_ended) = channel();
         if let Some(stdout) = child.stdout.take() {
             let output = context.output.clone();
-            forward(stdout, Arc::clone(&open), ended.clone(), move |text| output.stdout(text));
+            forward(stdout, Arc::clone(&open), ended.clone(), move |text| {
+                output.stdout(text)
+            });
         }
         if let Some(stderr) = child.stderr.take() {
             let output = context.output.clone();
-            forward(stderr, Arc::clone(&open), ended, move |text| output.stderr(text));
+            forward(stderr, Arc::clone(&open), ended, move |text| {
+                output.stderr(text)
+            });
         }
         let guard = context.interrupt.on_interrupt({
             let group = group.clone();
@@ -67,30 +78,52 @@ impl ShellEngine {
         drop(guard);
         let deadline = Instant::now() + LAST_OUTPUT;
         // Each reader says when it is through; both are gone when the channel closes.
-        while all_ended.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
+        while all_ended
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            .is_ok()
+        {}
         open.store(false, Ordering::SeqCst);
         if context.interrupt.is_set() {
-            return Err(CellError::interrupted("the shell command and what it started were stopped"));
+            return Err(CellError::interrupted(
+                "the shell command and what it started were stopped",
+            ));
         }
-        outcome(status.map_err(|error| CellError::new("ShellError", format!("cannot wait for bash: {error}")))?)
+        outcome(status.map_err(|error| {
+            CellError::new("ShellError", format!("cannot wait for bash: {error}"))
+        })?)
     }
 }
 
 fn outcome(status: ExitStatus) -> CellResult {
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(CellOutcome::default()),
-        (Some(code), _) => Err(CellError::new("ShellError", format!("the command ended with exit code {code}"))),
+        (Some(code), _) => Err(CellError::new(
+            "ShellError",
+            format!("the command ended with exit code {code}"),
+        )),
         (None, Some(number)) => {
-            let name = Signal::try_from(number).map_or_else(|_| String::new(), |signal| format!(" ({signal})"));
-            Err(CellError::new("ShellError", format!("the command was ended by signal {number}{name}")))
+            let name = Signal::try_from(number)
+                .map_or_else(|_| String::new(), |signal| format!(" ({signal})"));
+            Err(CellError::new(
+                "ShellError",
+                format!("the command was ended by signal {number}{name}"),
+            ))
         }
-        (None, None) => Err(CellError::new("ShellError", "the command ended without an exit code")),
+        (None, None) => Err(CellError::new(
+            "ShellError",
+            "the command ended without an exit code",
+        )),
     }
 }
 
 /// Reads to the end on a thread of its own. Once `open` is false the text is dropped, but
 /// still read, so that a background child is not stopped by a full or broken pipe.
-fn forward(mut from: impl Read + Send + 'static, open: Arc<AtomicBool>, ended: Sender<()>, emit: impl Fn(String) + Send + 'static) {
+fn forward(
+    mut from: impl Read + Send + 'static,
+    open: Arc<AtomicBool>,
+    ended: Sender<()>,
+    emit: impl Fn(String) + Send + 'static,
+) {
     std::thread::spawn(move || {
         let mut stream = Utf8Stream::default();
         let mut buffer = vec![0; 64 * 1024];
@@ -127,7 +160,10 @@ struct Group {
 
 impl Group {
     fn of(id: u32) -> Self {
-        Self { leader: Pid::from_raw(id.cast_signed()), finished: Arc::new(AtomicBool::new(false)) }
+        Self {
+            leader: Pid::from_raw(id.cast_signed()),
+            finished: Arc::new(AtomicBool::new(false)),
+        }
     }
 
     /// Asks, then insists, then kills, without blocking the caller.

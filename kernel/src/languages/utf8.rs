@@ -22,7 +22,9 @@ impl Utf8Stream {
                     let (valid, tail) = rest.split_at(error.valid_up_to());
                     text.push_str(&String::from_utf8_lossy(valid));
                     rest = tail;
-                    let Some(length) = error.error_len() else { break };
+                    let Some(length) = error.error_len() else {
+                        break;
+                    };
                     text.push('\u{fffd}');
                     rest = &rest[length..];
                 }

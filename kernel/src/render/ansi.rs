@@ -28,7 +28,10 @@ pub fn to_html(text: &str) -> String {
 }
 
 fn push_text(html: &mut String, text: &str, style: &Style, open: &mut bool) {
-    let shown: String = text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect();
+    let shown: String = text
+        .chars()
+        .filter(|character| !character.is_control() || matches!(character, '\n' | '\t'))
+        .collect();
     if shown.is_empty() {
         return;
     }
@@ -46,7 +49,9 @@ fn escape_sequence(text: &str) -> (Option<&str>, &str) {
     if let Some(parameters) = body.strip_prefix('[') {
         return match parameters.find(|character: char| ('@'..='~').contains(&character)) {
             Some(end) => {
-                let codes = parameters[end..].starts_with('m').then(|| &parameters[..end]);
+                let codes = parameters[end..]
+                    .starts_with('m')
+                    .then(|| &parameters[..end]);
                 (codes, &parameters[end + 1..])
             }
             None => (None, ""),
@@ -55,7 +60,11 @@ fn escape_sequence(text: &str) -> (Option<&str>, &str) {
     if let Some(command) = body.strip_prefix(']') {
         let bell = command.find('\u{7}').map(|end| end + 1);
         let terminator = command.find("\u{1b}\\").map(|end| end + 2);
-        let end = bell.into_iter().chain(terminator).min().unwrap_or(command.len());
+        let end = bell
+            .into_iter()
+            .chain(terminator)
+            .min()
+            .unwrap_or(command.len());
         return (None, &command[end..]);
     }
     let skipped = body.chars().next().map_or(0, char::len_utf8);
@@ -76,7 +85,13 @@ struct Style {
 
 impl Style {
     fn apply(&mut self, codes: &str) {
-        let mut numbers = codes.split([';', ':']).map(|code| if code.is_empty() { Some(0) } else { code.parse::<u16>().ok() });
+        let mut numbers = codes.split([';', ':']).map(|code| {
+            if code.is_empty() {
+                Some(0)
+            } else {
+                code.parse::<u16>().ok()
+            }
+        });
         while let Some(code) = numbers.next() {
             match code.unwrap_or(u16::MAX) {
                 0 => *self = Self::default(),
@@ -108,8 +123,16 @@ impl Style {
         let mut css = String::new();
         let (foreground, background) = match self.inverse {
             true => (
-                Some(self.background.clone().unwrap_or_else(|| "var(--jp-layout-color0, #fff)".to_owned())),
-                Some(self.foreground.clone().unwrap_or_else(|| "var(--jp-content-font-color1, #000)".to_owned())),
+                Some(
+                    self.background
+                        .clone()
+                        .unwrap_or_else(|| "var(--jp-layout-color0, #fff)".to_owned()),
+                ),
+                Some(
+                    self.foreground
+                        .clone()
+                        .unwrap_or_else(|| "var(--jp-content-font-color1, #000)".to_owned()),
+                ),
             ),
             false => (self.foreground.clone(), self.background.clone()),
         };
@@ -125,7 +148,10 @@ impl Style {
             (self.underline, "text-decoration: underline; "),
             (self.strike, "text-decoration: line-through; "),
         ];
-        flags.iter().filter(|(set, _)| *set).for_each(|(_, rule)| css.push_str(rule));
+        flags
+            .iter()
+            .filter(|(set, _)| *set)
+            .for_each(|(_, rule)| css.push_str(rule));
         css.trim_end().to_owned()
     }
 }
@@ -133,10 +159,22 @@ impl Style {
 /// The sixteen named colours, readable on light and dark grounds.
 fn named(index: u16) -> String {
     const COLORS: [(&str, &str); 16] = [
-        ("black", "#3e424d"), ("red", "#e75c58"), ("green", "#00a250"), ("yellow", "#c79a00"),
-        ("blue", "#208ffb"), ("magenta", "#d160c4"), ("cyan", "#36a3a6"), ("white", "#a5aab5"),
-        ("black-intense", "#282c36"), ("red-intense", "#b22b31"), ("green-intense", "#007427"), ("yellow-intense", "#b27d12"),
-        ("blue-intense", "#0065ca"), ("magenta-intense", "#a03196"), ("cyan-intense", "#258f8f"), ("white-intense", "#a1a6b2"),
+        ("black", "#3e424d"),
+        ("red", "#e75c58"),
+        ("green", "#00a250"),
+        ("yellow", "#c79a00"),
+        ("blue", "#208ffb"),
+        ("magenta", "#d160c4"),
+        ("cyan", "#36a3a6"),
+        ("white", "#a5aab5"),
+        ("black-intense", "#282c36"),
+        ("red-intense", "#b22b31"),
+        ("green-intense", "#007427"),
+        ("yellow-intense", "#b27d12"),
+        ("blue-intense", "#0065ca"),
+        ("magenta-intense", "#a03196"),
+        ("cyan-intense", "#258f8f"),
+        ("white-intense", "#a1a6b2"),
     ];
     let (name, fallback) = COLORS[usize::from(index.min(15))];
     format!("var(--jp-ansi-{name}, {fallback})")
@@ -150,7 +188,12 @@ fn extended(numbers: &mut impl Iterator<Item = Option<u16>>) -> Option<String> {
             index @ 16..=231 => {
                 let level = |step: u16| if step == 0 { 0 } else { 55 + 40 * step };
                 let index = index - 16;
-                format!("rgb({}, {}, {})", level(index / 36), level(index / 6 % 6), level(index % 6))
+                format!(
+                    "rgb({}, {}, {})",
+                    level(index / 36),
+                    level(index / 6 % 6),
+                    level(index % 6)
+                )
             }
             index => {
                 let gray = 8 + 10 * (index - 232);
@@ -159,7 +202,12 @@ fn extended(numbers: &mut impl Iterator<Item = Option<u16>>) -> Option<String> {
         }),
         2 => {
             let mut channel = || numbers.next().flatten().map(|value| value.min(255));
-            Some(format!("rgb({}, {}, {})", channel()?, channel()?, channel()?))
+            Some(format!(
+                "rgb({}, {}, {})",
+                channel()?,
+                channel()?,
+                channel()?
+            ))
         }
         _ => None,
     }
@@ -175,13 +223,22 @@ mod tests {
             to_html("a\u{1b}[1;31m<b>\u{1b}[0m & c"),
             "a<span style=\"color: var(--jp-ansi-red, #e75c58); font-weight: bold;\">&lt;b&gt;</span> &amp; c"
         );
-        assert_eq!(to_html("\u{1b}[38;5;196mx\u{1b}[m"), "<span style=\"color: rgb(255, 0, 0);\">x</span>");
-        assert_eq!(to_html("\u{1b}[48;2;1;2;3mx"), "<span style=\"background-color: rgb(1, 2, 3);\">x</span>");
+        assert_eq!(
+            to_html("\u{1b}[38;5;196mx\u{1b}[m"),
+            "<span style=\"color: rgb(255, 0, 0);\">x</span>"
+        );
+        assert_eq!(
+            to_html("\u{1b}[48;2;1;2;3mx"),
+            "<span style=\"background-color: rgb(1, 2, 3);\">x</span>"
+        );
     }
 
     #[test]
     fn other_sequences_vanish() {
-        assert_eq!(to_html("a\u{1b}[2K\u{1b}]0;title\u{7}b\u{1b}(\r\u{8}"), "ab");
+        assert_eq!(
+            to_html("a\u{1b}[2K\u{1b}]0;title\u{7}b\u{1b}(\r\u{8}"),
+            "ab"
+        );
         assert_eq!(to_html("cut\u{1b}[31"), "cut");
         assert_eq!(to_html("\u{1b}"), "");
     }

@@ -3,6 +3,7 @@
 mod rust;
 mod shell;
 mod sql;
+mod sql_guard;
 
 use std::sync::Arc;
 
@@ -18,7 +19,11 @@ pub struct Recorded {
 impl Recorded {
     pub fn new() -> Self {
         let sink = Arc::new(RecordingSink::default());
-        let context = CellContext { output: Output::new(sink.clone()), interrupt: Interrupt::new(), execution_count: 1 };
+        let context = CellContext {
+            output: Output::new(sink.clone()),
+            interrupt: Interrupt::new(),
+            execution_count: 1,
+        };
         Self { context, sink }
     }
 
@@ -27,12 +32,24 @@ impl Recorded {
     }
 
     pub fn stdout(&self) -> String {
-        let text = |event| if let OutputEvent::Stdout(text) = event { Some(text) } else { None };
+        let text = |event| {
+            if let OutputEvent::Stdout(text) = event {
+                Some(text)
+            } else {
+                None
+            }
+        };
         self.events().into_iter().filter_map(text).collect()
     }
 
     pub fn stderr(&self) -> String {
-        let text = |event| if let OutputEvent::Stderr(text) = event { Some(text) } else { None };
+        let text = |event| {
+            if let OutputEvent::Stderr(text) = event {
+                Some(text)
+            } else {
+                None
+            }
+        };
         self.events().into_iter().filter_map(text).collect()
     }
 

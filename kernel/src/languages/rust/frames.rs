@@ -9,7 +9,11 @@ use crate::languages::sql::{Frame, SqlEngine};
 const MOST_ROWS: usize = 5_000_000;
 
 /// Answers one `cell::frame(name)`.
-pub fn answer(mut stream: UnixStream, length: usize, frames: Option<&SqlEngine>) -> std::io::Result<()> {
+pub fn answer(
+    mut stream: UnixStream,
+    length: usize,
+    frames: Option<&SqlEngine>,
+) -> std::io::Result<()> {
     let mut name = vec![0; length];
     stream.read_exact(&mut name)?;
     let name = String::from_utf8_lossy(&name);
@@ -18,9 +22,10 @@ pub fn answer(mut stream: UnixStream, length: usize, frames: Option<&SqlEngine>)
         None => Err("this session has no frames".to_owned()),
     };
     let bytes = match frame {
-        Ok(frame) if frame.rows.len() < frame.total_rows => {
-            error_bytes(&format!("{name} has {} rows; at most {MOST_ROWS} fit into a frame, so select fewer", frame.total_rows))
-        }
+        Ok(frame) if frame.rows.len() < frame.total_rows => error_bytes(&format!(
+            "{name} has {} rows; at most {MOST_ROWS} fit into a frame, so select fewer",
+            frame.total_rows
+        )),
         Ok(frame) => encode(&frame),
         Err(message) => error_bytes(&message),
     };
@@ -32,7 +37,10 @@ pub fn strings(payload: &[u8]) -> Vec<String> {
     let mut strings = Vec::new();
     let mut rest = payload;
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let Some((text, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize) else { break };
+        let Some((text, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize)
+        else {
+            break;
+        };
         strings.push(String::from_utf8_lossy(text).into_owned());
         rest = after;
     }

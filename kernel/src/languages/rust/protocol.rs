@@ -13,34 +13,67 @@ pub const WORKSPACE: &str = "CODRIVER_RUST_WORKSPACE";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    Execute { code: String },
+    Execute {
+        code: String,
+    },
     /// `cursor` is a byte offset.
-    Complete { code: String, cursor: usize },
-    Inspect { code: String, cursor: usize },
+    Complete {
+        code: String,
+        cursor: usize,
+    },
+    Inspect {
+        code: String,
+        cursor: usize,
+    },
     /// The answer to [`Response::Input`].
-    Input { text: String },
+    Input {
+        text: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Response {
     Ready,
     /// There is no evaluator; the message says why.
-    Unavailable { message: String },
-    Executed { outcome: Executed, variables: Vec<String> },
-    Completions { start: usize, end: usize, matches: Vec<(String, String)> },
-    Inspected { plain: String, html: String },
+    Unavailable {
+        message: String,
+    },
+    Executed {
+        outcome: Executed,
+        variables: Vec<String>,
+    },
+    Completions {
+        start: usize,
+        end: usize,
+        matches: Vec<(String, String)>,
+    },
+    Inspected {
+        plain: String,
+        html: String,
+    },
     /// The code reads a line from the person.
-    Input { prompt: String, password: bool },
+    Input {
+        prompt: String,
+        password: bool,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Executed {
     /// By MIME type, what evcxr's own commands (`:vars`, `:help`) show.
-    Done { content: BTreeMap<String, String> },
-    Rejected { diagnostics: Vec<Diagnostic> },
+    Done {
+        content: BTreeMap<String, String>,
+    },
+    Rejected {
+        diagnostics: Vec<Diagnostic>,
+    },
     /// The user process ended; its variables are gone.
-    Terminated { message: String },
-    Failed { message: String },
+    Terminated {
+        message: String,
+    },
+    Failed {
+        message: String,
+    },
 }
 
 /// A compiler's message, in the cell's own lines and columns (from 1, in characters).

@@ -34,28 +34,25 @@ pub struct Session {
 }
 
 enum State {
-    /// Nothing asked for Rust yet.
-    Asleep,
     Starting,
     Ready,
     Unavailable(String),
 }
 
 impl Session {
-    /// A session that starts when it is first used.
-    pub fn asleep() -> Self {
-        Self::new(State::Asleep, &RustOptions::default())
-    }
-
-    fn new(state: State, options: &RustOptions) -> Self {
-        let (sender, events) = sync_channel(256);
-        let link = Link::new(sender, options.frames.clone());
-        Self { state, events, link, worker: None, process: None, folder: None, held: Vec::new() }
-    }
-
     /// Starts the evaluator and returns before it is ready.
     pub fn start(options: &RustOptions) -> Self {
-        let mut session = Self::new(State::Starting, options);
+        let (sender, events) = sync_channel(256);
+        let link = Link::new(sender, options.frames.clone());
+        let mut session = Self {
+            state: State::Starting,
+            events,
+            link,
+            worker: None,
+            process: None,
+            folder: None,
+            held: Vec::new(),
+        };
         if let Err(error) = session.spawn(options) {
             session.state = State::Unavailable(error.to_string());
         }
@@ -63,7 +60,9 @@ impl Session {
     }
 
     fn spawn(&mut self, options: &RustOptions) -> std::io::Result<()> {
-        let folder = tempfile::Builder::new().prefix("codriver-rust-").tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("codriver-rust-")
+            .tempdir()?;
         let socket = folder.path().join("socket");
         self.link.listen(UnixListener::bind(&socket)?);
         let runtime = match &options.runtime {
@@ -99,21 +98,22 @@ impl Session {
         Ok(())
     }
 
-    /// Whether only a new start can help.
-    pub fn needs_start(&self) -> bool {
-        matches!(self.state, State::Asleep | State::Unavailable(_))
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.state, State::Unavailable(_))
     }
 
     pub fn wait_until_ready(&mut self, context: &CellContext) -> Result<(), CellError> {
         while matches!(self.state, State::Starting) {
             if context.interrupt.is_set() {
-                return Err(CellError::interrupted("Rust was still starting; nothing ran"));
+                return Err(CellError::interrupted(
+                    "Rust was still starting; nothing ran",
+                ));
             }
             self.poll(Duration::from_millis(50));
         }
         match &self.state {
             State::Unavailable(reason) => Err(unavailable(reason)),
-            State::Asleep | State::Starting | State::Ready => Ok(()),
+            State::Starting | State::Ready => Ok(()),
         }
     }
 
@@ -137,18 +137,34 @@ impl Session {
     }
 
     pub fn worker_id(&self) -> Option<i32> {
-        self.process.as_ref().map(|process| process.id().cast_signed())
+        self.process
+            .as_ref()
+            .map(|process| process.id().cast_signed())
     }
 
-    pub fn complete(&mut self, code: &str, cursor: usize) -> Option<(usize, usize, Vec<(String, String)>)> {
-        match self.ask(&Request::Complete { code: code.to_owned(), cursor })? {
-            Response::Completions { start, end, matches } => Some((start, end, matches)),
+    pub fn complete(
+        &mut self,
+        code: &str,
+        cursor: usize,
+    ) -> Option<(usize, usize, Vec<(String, String)>)> {
+        match self.ask(&Request::Complete {
+            code: code.to_owned(),
+            cursor,
+        })? {
+            Response::Completions {
+                start,
+                end,
+                matches,
+            } => Some((start, end, matches)),
             _ => None,
         }
     }
 
     pub fn inspect(&mut self, code: &str, cursor: usize) -> Option<(String, String)> {
-        match self.ask(&Request::Inspect { code: code.to_owned(), cursor })? {
+        match self.ask(&Request::Inspect {
+            code: code.to_owned(),
+            cursor,
+        })? {
             Response::Inspected { plain, html } if !plain.is_empty() => Some((plain, html)),
             _ => None,
         }
@@ -175,11 +191,14 @@ impl Session {
         match self.receive(timeout).ok()? {
             Event::WorkerConnected(stream) => self.worker = Some(stream),
             Event::Worker(Response::Ready) => self.state = State::Ready,
-            Event::Worker(Response::Unavailable { message }) => self.state = State::Unavailable(message),
+            Event::Worker(Response::Unavailable { message }) => {
+                self.state = State::Unavailable(message)
+            }
             Event::Worker(response) => return Some(Some(response)),
             Event::WorkerGone => {
-                if !self.needs_start() {
-                    self.state = State::Unavailable("the Rust evaluator ended unexpectedly".to_owned());
+                if !self.is_unavailable() {
+                    self.state =
+                        State::Unavailable("the Rust evaluator ended unexpectedly".to_owned());
                 }
             }
             Event::Build(line) => tracing::debug!(%line, "evaluator"),
@@ -188,7 +207,12 @@ impl Session {
                     self.held.push(event);
                 }
             }
-            Event::Content { .. } | Event::Result(_) | Event::PanicPlace(_) | Event::Panicked | Event::EarlyReturn | Event::ChildGone => {}
+            Event::Content { .. }
+            | Event::Result(_)
+            | Event::PanicPlace(_)
+            | Event::Panicked
+            | Event::EarlyReturn
+            | Event::ChildGone => {}
         }
         Some(None)
     }
@@ -202,7 +226,9 @@ impl Drop for Session {
         {
             tracing::debug!(%error, "the evaluator had gone");
         }
-        let Some(mut process) = self.process.take() else { return };
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
         let deadline = Instant::now() + Duration::from_secs(1);
         while Instant::now() < deadline {
             if !matches!(process.try_wait(), Ok(None)) {
@@ -218,7 +244,9 @@ impl Drop for Session {
 }
 
 fn unavailable(reason: &str) -> CellError {
-    let missing_tool = reason.contains("Cannot find `rustc`") || reason.contains("Cannot find `cargo`") || reason.contains("Failed to run rustc");
+    let missing_tool = reason.contains("Cannot find `rustc`")
+        || reason.contains("Cannot find `cargo`")
+        || reason.contains("Failed to run rustc");
     let advice = if missing_tool {
         "Rust cells need rustc and cargo, which are not on the PATH. Install them from https://rustup.rs, then run the cell again. Other cells work without."
     } else {
