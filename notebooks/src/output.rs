@@ -20,7 +20,9 @@ impl Bundle {
 
     /// Whether there is nothing to see: how a display that was shown is taken back.
     pub(crate) fn is_empty(&self) -> bool {
-        self.data.values().all(|value| matches!(value, Value::String(_) | Value::Array(_)) && join_lines(value).is_empty())
+        self.data
+            .values()
+            .all(|value| matches!(value, Value::String(_) | Value::Array(_)) && join_lines(value).is_empty())
     }
 }
 
@@ -33,15 +35,32 @@ pub enum StreamName {
 /// What a running cell sends, in the order it sends it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OutputEvent {
-    Stream { name: StreamName, text: String },
-    Display { bundle: Bundle, display_id: Option<String> },
+    Stream {
+        name: StreamName,
+        text: String,
+    },
+    Display {
+        bundle: Bundle,
+        display_id: Option<String>,
+    },
     /// Replaces what was shown under this id, in whichever cell.
-    UpdateDisplay { bundle: Bundle, display_id: String },
+    UpdateDisplay {
+        bundle: Bundle,
+        display_id: String,
+    },
     /// The value of the cell.
-    Result { bundle: Bundle },
-    Error { name: String, value: String, traceback: Vec<String> },
+    Result {
+        bundle: Bundle,
+    },
+    Error {
+        name: String,
+        value: String,
+        traceback: Vec<String>,
+    },
     /// With `wait`, the clearing happens when the next output arrives.
-    Clear { wait: bool },
+    Clear {
+        wait: bool,
+    },
 }
 
 /// An output as it stands in the file.

@@ -20,7 +20,8 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let library = duckdb::library()?;
     say(&library.describe());
-    say(&embedding::model().map_or_else(|error| format!("{error:#}"), |folder| format!("embedding model: {}", folder.display())));
+    say(&embedding::model()
+        .map_or_else(|error| format!("{error:#}"), |folder| format!("embedding model: {}", folder.display())));
     if options.demo {
         return Ok(());
     }

@@ -64,7 +64,8 @@ fn summarize(reports: &[(Stage, Duration, Result<()>)]) -> Result<()> {
         let verdict = if result.is_ok() { "\u{1b}[32mpassed\u{1b}[0m" } else { "\u{1b}[31mFAILED\u{1b}[0m" };
         println!("{:<8} {verdict} {:>7.1} s", stage.name(), elapsed.as_secs_f64());
     }
-    let failed: Vec<&str> = reports.iter().filter(|(_, _, result)| result.is_err()).map(|(stage, ..)| stage.name()).collect();
+    let failed: Vec<&str> =
+        reports.iter().filter(|(_, _, result)| result.is_err()).map(|(stage, ..)| stage.name()).collect();
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
     }

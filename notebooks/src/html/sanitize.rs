@@ -10,17 +10,17 @@ use super::{code, escape};
 
 /// Renders Markdown; `attachment` resolves `attachment:NAME` images to `data:` addresses.
 pub fn markdown(text: &str, attachment: &dyn Fn(&str) -> Option<String>) -> String {
-    let options = Options::ENABLE_TABLES
-        | Options::ENABLE_STRIKETHROUGH
-        | Options::ENABLE_TASKLISTS
-        | Options::ENABLE_FOOTNOTES;
+    let options =
+        Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS | Options::ENABLE_FOOTNOTES;
     let mut events = Vec::new();
     let mut block: Option<(String, String)> = None;
     for event in Parser::new_ext(text, options) {
         match (event, &mut block) {
             (Event::Start(Tag::CodeBlock(kind)), _) => {
                 let language = match kind {
-                    CodeBlockKind::Fenced(language) => language.split_whitespace().next().unwrap_or_default().to_owned(),
+                    CodeBlockKind::Fenced(language) => {
+                        language.split_whitespace().next().unwrap_or_default().to_owned()
+                    }
                     CodeBlockKind::Indented => String::new(),
                 };
                 block = Some((language, String::new()));
@@ -85,7 +85,9 @@ fn filter_style(style: &str) -> String {
         let (property, value) = declaration.split_once(':')?;
         let (property, value) = (property.trim().to_ascii_lowercase(), value.trim());
         let lower = value.to_ascii_lowercase();
-        let loads = ["url(", "image(", "image-set(", "expression(", "\\", "/*", "@", "<"].iter().any(|part| lower.contains(part));
+        let loads = ["url(", "image(", "image-set(", "expression(", "\\", "/*", "@", "<"]
+            .iter()
+            .any(|part| lower.contains(part));
         (STYLE_PROPERTIES.contains(&property.as_str()) && !loads).then(|| format!("{property}:{value}"))
     });
     kept.collect::<Vec<_>>().join(";")
@@ -93,14 +95,74 @@ fn filter_style(style: &str) -> String {
 
 /// What an output may style: how it looks, not where it lies on the page.
 const STYLE_PROPERTIES: &[&str] = &[
-    "align-items", "background", "background-color", "border", "border-bottom", "border-bottom-color",
-    "border-collapse", "border-color", "border-left", "border-radius", "border-right", "border-spacing",
-    "border-style", "border-top", "border-width", "box-sizing", "color", "column-gap", "cursor", "display", "flex",
-    "flex-direction", "flex-grow", "flex-shrink", "flex-wrap", "font", "font-family", "font-size", "font-style",
-    "font-variant-numeric", "font-weight", "gap", "grid-template-columns", "height", "justify-content",
-    "letter-spacing", "line-height", "list-style", "list-style-type", "margin", "margin-bottom", "margin-left",
-    "margin-right", "margin-top", "max-height", "max-width", "min-height", "min-width", "opacity", "overflow",
-    "overflow-wrap", "overflow-x", "overflow-y", "padding", "padding-bottom", "padding-left", "padding-right",
-    "padding-top", "row-gap", "tab-size", "text-align", "text-decoration", "text-overflow", "text-transform",
-    "user-select", "vertical-align", "white-space", "width", "word-break", "word-wrap",
+    "align-items",
+    "background",
+    "background-color",
+    "border",
+    "border-bottom",
+    "border-bottom-color",
+    "border-collapse",
+    "border-color",
+    "border-left",
+    "border-radius",
+    "border-right",
+    "border-spacing",
+    "border-style",
+    "border-top",
+    "border-width",
+    "box-sizing",
+    "color",
+    "column-gap",
+    "cursor",
+    "display",
+    "flex",
+    "flex-direction",
+    "flex-grow",
+    "flex-shrink",
+    "flex-wrap",
+    "font",
+    "font-family",
+    "font-size",
+    "font-style",
+    "font-variant-numeric",
+    "font-weight",
+    "gap",
+    "grid-template-columns",
+    "height",
+    "justify-content",
+    "letter-spacing",
+    "line-height",
+    "list-style",
+    "list-style-type",
+    "margin",
+    "margin-bottom",
+    "margin-left",
+    "margin-right",
+    "margin-top",
+    "max-height",
+    "max-width",
+    "min-height",
+    "min-width",
+    "opacity",
+    "overflow",
+    "overflow-wrap",
+    "overflow-x",
+    "overflow-y",
+    "padding",
+    "padding-bottom",
+    "padding-left",
+    "padding-right",
+    "padding-top",
+    "row-gap",
+    "tab-size",
+    "text-align",
+    "text-decoration",
+    "text-overflow",
+    "text-transform",
+    "user-select",
+    "vertical-align",
+    "white-space",
+    "width",
+    "word-break",
+    "word-wrap",
 ];

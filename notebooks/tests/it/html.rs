@@ -22,7 +22,9 @@ fn the_page_stands_alone() {
     assert!(page.starts_with("<!DOCTYPE html>"));
     assert!(page.contains("<title>Sales &lt;2026&gt;</title>"), "{page}");
     assert!(page.contains("default-src 'none'"));
-    assert!(!page.contains("<script") && !page.contains("<link") && !page.contains("http://") && !page.contains("https://"));
+    assert!(
+        !page.contains("<script") && !page.contains("<link") && !page.contains("http://") && !page.contains("https://")
+    );
     assert!(page.contains("prefers-color-scheme: dark"));
     assert!(page.contains("--jp-layout-color1") && page.contains("--jp-content-font-color1"));
 }
@@ -70,7 +72,10 @@ fn rich_outputs_are_kept_but_cannot_act() {
                       <a href=\"JaVaScRiPt:alert(1)\" onclick=\"alert(2)\">x</a>",
     }));
     assert!(html.contains("<details open=\"\"><summary>"), "{html}");
-    assert!(html.contains("class=\"frame\"") && html.contains("style=\"color:var(--jp-error-color1, rgba(1,2,3,.5))\""), "{html}");
+    assert!(
+        html.contains("class=\"frame\"") && html.contains("style=\"color:var(--jp-error-color1, rgba(1,2,3,.5))\""),
+        "{html}"
+    );
     for evil in ["position", "iframe", "onclick", "alert", "evil.test", "fallback"] {
         assert!(!html.contains(evil), "{evil}: {html}");
     }
@@ -97,8 +102,15 @@ fn text_and_data_fall_back() {
 fn terminal_colours_become_themed_colours() {
     let mut cell = Cell::code("!cargo build");
     cell.set_outputs(&[
-        Output::Stream { name: StreamName::Stdout, text: "10 %\r100 %\n\u{1b}[1;31mred <b>\u{1b}[0m\u{1b}[2K".to_owned() },
-        Output::Error { name: "E".to_owned(), value: "v".to_owned(), traceback: vec!["\u{1b}[32mgreen\u{1b}[0m".to_owned()] },
+        Output::Stream {
+            name: StreamName::Stdout,
+            text: "10 %\r100 %\n\u{1b}[1;31mred <b>\u{1b}[0m\u{1b}[2K".to_owned(),
+        },
+        Output::Error {
+            name: "E".to_owned(),
+            value: "v".to_owned(),
+            traceback: vec!["\u{1b}[32mgreen\u{1b}[0m".to_owned()],
+        },
     ]);
     let page = page(vec![cell]);
     let body = &page[page.find("<main>").unwrap()..];

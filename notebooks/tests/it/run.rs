@@ -51,7 +51,11 @@ fn update(text: &str, id: &str) -> OutputEvent {
 }
 
 fn error() -> OutputEvent {
-    OutputEvent::Error { name: "Panic".to_owned(), value: "at the disco".to_owned(), traceback: vec!["line".to_owned()] }
+    OutputEvent::Error {
+        name: "Panic".to_owned(),
+        value: "at the disco".to_owned(),
+        traceback: vec!["line".to_owned()],
+    }
 }
 
 fn notebook(sources: &[&str]) -> Notebook {
@@ -108,7 +112,12 @@ fn clearing_is_at_once_or_with_the_next_output() {
     let mut script = Script::default()
         .cell(vec![stdout("old"), OutputEvent::Clear { wait: false }], CellStatus::Succeeded)
         .cell(
-            vec![display("old", Some("id")), OutputEvent::Clear { wait: true }, display("new", None), update("x", "id")],
+            vec![
+                display("old", Some("id")),
+                OutputEvent::Clear { wait: true },
+                display("new", None),
+                update("x", "id"),
+            ],
             CellStatus::Succeeded,
         )
         .cell(vec![stdout("stays"), OutputEvent::Clear { wait: true }], CellStatus::Succeeded);
@@ -123,9 +132,8 @@ fn the_first_error_ends_the_run_and_old_outputs_are_gone() {
     let mut book = notebook(&["a", "b", "c"]);
     book.cells[2].set_outputs(&[Output::Stream { name: StreamName::Stdout, text: "of last week".to_owned() }]);
     book.cells[2].set_execution_count(Some(9));
-    let mut script = Script::default()
-        .cell(vec![], CellStatus::Succeeded)
-        .cell(vec![stdout("before"), error()], CellStatus::Failed);
+    let mut script =
+        Script::default().cell(vec![], CellStatus::Succeeded).cell(vec![stdout("before"), error()], CellStatus::Failed);
     let report = run(&mut book, &mut script, &RunOptions::default(), &mut |_| {});
     assert!(!report.succeeded());
     assert_eq!(report.not_run, 1);

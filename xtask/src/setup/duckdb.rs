@@ -51,7 +51,9 @@ impl Library {
     pub fn describe(&self) -> String {
         match self {
             Self::Folder(folder) => format!("DuckDB: export DUCKDB_LIB_DIR={}", folder.display()),
-            Self::Download => "DuckDB: export DUCKDB_DOWNLOAD_LIB=1 (its crate downloads the library while it builds)".to_owned(),
+            Self::Download => {
+                "DuckDB: export DUCKDB_DOWNLOAD_LIB=1 (its crate downloads the library while it builds)".to_owned()
+            }
         }
     }
 }
@@ -68,7 +70,9 @@ pub fn library() -> Result<Library> {
     match fetch(&folder) {
         Ok(()) => Ok(Library::Folder(folder)),
         Err(error) => {
-            say(&format!("DuckDB's library did not come by npm ({error:#}); its crate will download it while it builds"));
+            say(&format!(
+                "DuckDB's library did not come by npm ({error:#}); its crate will download it while it builds"
+            ));
             Ok(Library::Download)
         }
     }

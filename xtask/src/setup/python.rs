@@ -36,7 +36,9 @@ pub fn bare_environment() -> Result<PathBuf> {
     }
     say(&format!("making a Python environment: {}", folder.display()));
     let Some(system) = paths::find_program(&["python3", "python"]) else {
-        bail!("Python 3 is not installed; install it (Debian: apt-get install python3 python3-venv) and run this again");
+        bail!(
+            "Python 3 is not installed; install it (Debian: apt-get install python3 python3-venv) and run this again"
+        );
     };
     // Clears what is broken, but only where an environment of Python was before.
     let clear: &[&str] = if folder.join("pyvenv.cfg").is_file() { &["--clear"] } else { &[] };
