@@ -208,7 +208,8 @@ impl ChatModel for OpenAiCompatible {
         let mut response = self.exchange(&mut body, cancellation, on_event)?;
         if response.usage == Usage::default() {
             let answer = &response.message;
-            let calls: usize = answer.tool_calls.iter().map(|call| call.arguments.to_string().len() + call.name.len()).sum();
+            let calls: usize =
+                answer.tool_calls.iter().map(|call| call.arguments.to_string().len() + call.name.len()).sum();
             response.usage = Usage {
                 prompt_tokens: self.count_tokens(&body.to_json()),
                 completion_tokens: (answer.content.len() + calls).div_ceil(4),
@@ -226,7 +227,8 @@ enum Failure {
 
 fn parse_base(base_url: &str) -> Result<Url, ModelError> {
     let refuse = |reason: &str| ModelError::Unsupported(format!("the address {base_url:?} {reason}"));
-    let mut url = Url::parse(base_url).map_err(|error| refuse(&format!("cannot be read ({error}); write http://host:port/v1")))?;
+    let mut url = Url::parse(base_url)
+        .map_err(|error| refuse(&format!("cannot be read ({error}); write http://host:port/v1")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(refuse("is not an http or https address; write http://host:port/v1"));
     }

@@ -101,10 +101,8 @@ impl Assembler {
             });
         }
         if let Some(usage) = chunk.usage {
-            self.answer.usage = Usage {
-                prompt_tokens: usage.prompt_tokens,
-                completion_tokens: usage.completion_tokens,
-            };
+            self.answer.usage =
+                Usage { prompt_tokens: usage.prompt_tokens, completion_tokens: usage.completion_tokens };
         }
         // With n > 1 the other candidates come interleaved; only the first is ours.
         for choice in chunk.choices.into_iter().filter(|choice| choice.index == 0) {

@@ -88,9 +88,7 @@ impl Endpoint {
         let request = self.client.post(self.url.clone()).headers(self.headers()).body(body);
         let silence = self.patience.silence;
         let task = match runtime() {
-            Ok(runtime) => {
-                Some(runtime.spawn(async move { drive(request, silence, &sender).await }).abort_handle())
-            }
+            Ok(runtime) => Some(runtime.spawn(async move { drive(request, silence, &sender).await }).abort_handle()),
             Err(reason) => {
                 send(&sender, Err(Interruption::Broken(reason.to_owned())));
                 None
@@ -259,10 +257,9 @@ fn client(url: &Url, patience: Patience) -> Result<Client, ModelError> {
 fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,
-        Some(host) => host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback()),
+        Some(host) => {
+            host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
         None => false,
     }
 }

@@ -138,7 +138,12 @@ impl Retrieved {
             let text = format!("{}\n{}", stored.turn.request, stored.turn.answer);
             let title = stored.turn.request.clone();
             self.push(TURN, &turn_origin(number), &title, text, None);
-            let failed = stored.turn.messages.last().and_then(|message| message.json.as_ref()).is_some_and(|json| json["ended"] == "failed");
+            let failed = stored
+                .turn
+                .messages
+                .last()
+                .and_then(|message| message.json.as_ref())
+                .is_some_and(|json| json["ended"] == "failed");
             if failed && let Some(item) = self.items.last_mut() {
                 item.dropped = Some("that turn failed".to_owned());
             }
@@ -158,7 +163,8 @@ impl Retrieved {
             }
         };
         for hit in hits {
-            let text = if hit.title.is_empty() { format!("- {}", hit.text) } else { format!("- {}: {}", hit.title, hit.text) };
+            let text =
+                if hit.title.is_empty() { format!("- {}", hit.text) } else { format!("- {}: {}", hit.title, hit.text) };
             self.push(hit.kind, &hit.origin, &hit.title, text, Some(hit.score));
             let least = if hit.cosine.is_some() { LEAST_SCORE_BY_MEANING } else { LEAST_SCORE_BY_WORDS };
             if hit.score < least

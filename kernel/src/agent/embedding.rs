@@ -45,7 +45,12 @@ impl EmbedderLoader {
     /// when interrupted.
     pub fn wait(&self, memory: &Arc<Memory>, interrupt: &Interrupt) {
         let something = memory.statistics().is_ok_and(|statistics| {
-            statistics.facts + statistics.session_facts + statistics.chunks + statistics.session_chunks + statistics.messages > 0
+            statistics.facts
+                + statistics.session_facts
+                + statistics.chunks
+                + statistics.session_chunks
+                + statistics.messages
+                > 0
         });
         if !something {
             return;
@@ -55,10 +60,8 @@ impl EmbedderLoader {
         state.wanted = true;
         progress.changed.notify_all();
         while !state.finished && !interrupt.is_set() {
-            (state, _) = progress
-                .changed
-                .wait_timeout(state, Duration::from_millis(50))
-                .unwrap_or_else(PoisonError::into_inner);
+            (state, _) =
+                progress.changed.wait_timeout(state, Duration::from_millis(50)).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

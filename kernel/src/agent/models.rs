@@ -139,7 +139,8 @@ impl ModelManager {
             Kind::Folder(folder) => Arc::new(LocalModel::open(&folder, device)?),
             Kind::Remote { base, model } => {
                 let remote = OpenAiCompatible::new(&base, &model, self.key())?;
-                let window = std::env::var("CODRIVER_CONTEXT_WINDOW").ok().and_then(|tokens| tokens.trim().parse().ok());
+                let window =
+                    std::env::var("CODRIVER_CONTEXT_WINDOW").ok().and_then(|tokens| tokens.trim().parse().ok());
                 Arc::new(match window {
                     Some(tokens) => remote.with_context_window(tokens),
                     None => remote,

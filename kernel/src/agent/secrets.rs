@@ -31,9 +31,8 @@ impl Secrets {
         let file: Vec<(String, String)> = dotenvy::from_path_iter(workspace.join(".env"))
             .map(|lines| lines.filter_map(Result::ok).collect())
             .unwrap_or_default();
-        let from_file = NAMES
-            .iter()
-            .filter_map(|name| file.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()));
+        let from_file =
+            NAMES.iter().filter_map(|name| file.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()));
         let keys: Vec<SecretString> = from_environment
             .chain(from_file)
             .map(|key| key.trim().to_owned())

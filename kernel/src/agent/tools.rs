@@ -2,9 +2,9 @@
 
 mod describe_table;
 mod explain_error;
-pub mod search_docs;
 mod memory;
 mod run_rust;
+pub mod search_docs;
 mod sql;
 
 use std::sync::Arc;
@@ -82,7 +82,8 @@ impl Toolbox {
 
     /// What the policy says to a call that [`Toolbox::check`] let pass.
     pub fn judge(&self, policy: Policy, name: &str, arguments: &Value) -> Result<Verdict, ToolError> {
-        let tool = self.registry.get(name).ok_or_else(|| ToolError::Unknown { name: name.to_owned(), suggestion: None })?;
+        let tool =
+            self.registry.get(name).ok_or_else(|| ToolError::Unknown { name: name.to_owned(), suggestion: None })?;
         let mut specification = tool.specification().clone();
         if name == sql::NAME && sql::changes_something(&self.parts, arguments) {
             specification.effect = Effect::Write;

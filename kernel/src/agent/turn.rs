@@ -7,9 +7,7 @@ mod record;
 use std::sync::Arc;
 use std::time::Instant;
 
-use codriver_inference::{
-    Cancellation, ChatEvent, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage,
-};
+use codriver_inference::{Cancellation, ChatEvent, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage};
 use codriver_memory::ContextItem;
 use serde_json::{Value, json};
 
@@ -145,7 +143,10 @@ enum Ending {
     /// A dry run's first call.
     Call(ToolCall),
     Interrupted,
-    Failed { name: &'static str, reason: String },
+    Failed {
+        name: &'static str,
+        reason: String,
+    },
 }
 
 impl Ending {
@@ -172,9 +173,14 @@ impl Turn<'_> {
                     return Ending::failed("the provider's content filter withheld the answer");
                 }
                 if std::mem::replace(&mut asked_again, true) {
-                    return Ending::failed("the model answered with nothing, twice; ask in other words, or choose another model with %model");
+                    return Ending::failed(
+                        "the model answered with nothing, twice; ask in other words, or choose another model with %model",
+                    );
                 }
-                self.plan.chat.messages.push(Message::user("Your answer was empty. Answer the request, or call a tool."));
+                self.plan
+                    .chat
+                    .messages
+                    .push(Message::user("Your answer was empty. Answer the request, or call a tool."));
                 continue;
             }
             if self.dry_run {
@@ -230,7 +236,9 @@ impl Turn<'_> {
                 Ok(response) => Ok(self.without_keys(response)),
                 Err(ModelError::Cancelled) => Err(Ending::Interrupted),
                 Err(_) if self.context.interrupt.is_set() => Err(Ending::Interrupted),
-                Err(ModelError::ContextOverflow { .. }) if self.plan.model.reads_system_prompt() && self.plan.make_room()? => {
+                Err(ModelError::ContextOverflow { .. })
+                    if self.plan.model.reads_system_prompt() && self.plan.make_room()? =>
+                {
                     self.prompts.pop();
                     continue;
                 }
@@ -255,7 +263,9 @@ impl Turn<'_> {
         self.plan.chat.messages.push(message);
         if finish == FinishReason::Length && !self.dry_run {
             let limit = self.plan.chat.sampling.max_tokens;
-            self.context.output.stderr(format!("the answer was cut at {limit} tokens; --max-tokens raises the limit\n"));
+            self.context
+                .output
+                .stderr(format!("the answer was cut at {limit} tokens; --max-tokens raises the limit\n"));
         }
         Ending::Answered
     }

@@ -18,7 +18,8 @@ const CODE: &str = "background:var(--jp-layout-color2,rgba(127,127,127,.12));col
 font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,13px);line-height:1.4;\
 margin:4px 0;max-height:320px;overflow:auto;padding:6px 8px;white-space:pre-wrap;";
 const MUTED: &str = "color:var(--jp-content-font-color2,#757575);";
-const CELL: &str = "border-bottom:1px solid var(--jp-border-color3,#e0e0e0);padding:2px 8px;text-align:left;vertical-align:top;";
+const CELL: &str =
+    "border-bottom:1px solid var(--jp-border-color3,#e0e0e0);padding:2px 8px;text-align:left;vertical-align:top;";
 
 /// Rows of a tool's table that a card shows.
 const MOST_ROWS: usize = 50;
@@ -198,7 +199,11 @@ fn display_html(text: &str, display: &ToolDisplay) -> String {
         ToolDisplay::Table { columns, rows, total_rows } => {
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             let shown = &rows[..rows.len().min(MOST_ROWS)];
-            format!("{}<div style=\"{MUTED}\">{}</div>", table_html(&columns, shown), rows_line(shown.len(), *total_rows))
+            format!(
+                "{}<div style=\"{MUTED}\">{}</div>",
+                table_html(&columns, shown),
+                rows_line(shown.len(), *total_rows)
+            )
         }
     }
 }
@@ -225,7 +230,8 @@ fn rows_line(shown: usize, total: usize) -> String {
 }
 
 fn table_html(columns: &[&str], rows: &[Vec<String>]) -> String {
-    let head: String = columns.iter().map(|column| format!("<th style=\"{CELL}{MUTED}\">{}</th>", escape(column))).collect();
+    let head: String =
+        columns.iter().map(|column| format!("<th style=\"{CELL}{MUTED}\">{}</th>", escape(column))).collect();
     let body: String = rows
         .iter()
         .map(|row| {
@@ -247,8 +253,10 @@ fn table_plain(columns: &[&str], rows: &[Vec<String>]) -> String {
         }
     }
     let line = |cells: &mut dyn Iterator<Item = String>| {
-        let padded: Vec<String> =
-            cells.zip(&widths).map(|(cell, widest)| format!("{cell}{}", " ".repeat(widest.saturating_sub(width(&cell))))).collect();
+        let padded: Vec<String> = cells
+            .zip(&widths)
+            .map(|(cell, widest)| format!("{cell}{}", " ".repeat(widest.saturating_sub(width(&cell)))))
+            .collect();
         format!("{}\n", padded.join("  ").trim_end())
     };
     let mut text = line(&mut columns.iter().map(|column| (*column).to_owned()));

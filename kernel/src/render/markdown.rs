@@ -90,9 +90,9 @@ static SANITIZER: LazyLock<Builder<'static>> = LazyLock::new(|| {
 fn keep_attribute<'value>(element: &str, attribute: &str, value: &'value str) -> Option<std::borrow::Cow<'value, str>> {
     let keep = match (element, attribute) {
         (_, "style") => matches!(value, "text-align: left" | "text-align: right" | "text-align: center"),
-        ("code", "class") => value
-            .strip_prefix("language-")
-            .is_some_and(|language| language.chars().all(|character| character.is_ascii_alphanumeric() || "+-#_.".contains(character))),
+        ("code", "class") => value.strip_prefix("language-").is_some_and(|language| {
+            language.chars().all(|character| character.is_ascii_alphanumeric() || "+-#_.".contains(character))
+        }),
         _ => true,
     };
     keep.then_some(std::borrow::Cow::Borrowed(value))
@@ -119,18 +119,50 @@ mod tests {
         ];
         for text in hostile {
             let html = to_html(text).to_lowercase();
-            for bad in ["<script", "onerror", "onclick", "onload", "javascript:", "<img", "<iframe", "<form", "<style", "<svg", "url(", "<object", "<embed", "<meta", "data:text", "type=\"text\"", "<button"] {
+            for bad in [
+                "<script",
+                "onerror",
+                "onclick",
+                "onload",
+                "javascript:",
+                "<img",
+                "<iframe",
+                "<form",
+                "<style",
+                "<svg",
+                "url(",
+                "<object",
+                "<embed",
+                "<meta",
+                "data:text",
+                "type=\"text\"",
+                "<button",
+            ] {
                 assert!(!html.contains(bad), "{bad} in {html}");
             }
             let markdown = defused(text);
-            assert!(!markdown.contains("<script") && !markdown.contains("<img") && !markdown.contains("!["), "{markdown}");
+            assert!(
+                !markdown.contains("<script") && !markdown.contains("<img") && !markdown.contains("!["),
+                "{markdown}"
+            );
         }
     }
 
     #[test]
     fn what_is_meant_survives() {
-        let html = to_html("# Title\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n```rust\nlet x = a < b;\n```\n\n- [x] done\n\n**bold** [ok](https://example.org)");
-        for part in ["<h1>Title</h1>", "<table>", "text-align: right", "class=\"language-rust\"", "a &lt; b", "<strong>bold</strong>", "href=\"https://example.org\"", "☑ done"] {
+        let html = to_html(
+            "# Title\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n```rust\nlet x = a < b;\n```\n\n- [x] done\n\n**bold** [ok](https://example.org)",
+        );
+        for part in [
+            "<h1>Title</h1>",
+            "<table>",
+            "text-align: right",
+            "class=\"language-rust\"",
+            "a &lt; b",
+            "<strong>bold</strong>",
+            "href=\"https://example.org\"",
+            "☑ done",
+        ] {
             assert!(html.contains(part), "{part} is missing in {html}");
         }
         assert_eq!(defused("`<b>` and 1 < 2\n\n```\n<script>\n```"), "`<b>` and 1 < 2\n\n```\n<script>\n```");

@@ -45,7 +45,10 @@ fn busy(retry_after: &str) -> Answer {
 
 #[test]
 fn the_key_travels_in_the_header_and_nowhere_else() {
-    let server = Server::start([whole("fine"), Answer::json(401, json!({ "error": { "message": format!("Incorrect API key provided: {KEY}") } }).to_string())]);
+    let server = Server::start([
+        whole("fine"),
+        Answer::json(401, json!({ "error": { "message": format!("Incorrect API key provided: {KEY}") } }).to_string()),
+    ]);
     let model = model(&server);
     let answer = model.chat(&request("hello"), &Cancellation::new(), &mut |_| {}).unwrap();
     assert_eq!(answer.message.content, "fine");
@@ -84,7 +87,10 @@ fn patience_ends() {
 
 #[test]
 fn an_interrupt_wins_against_a_slow_server() {
-    let mut slow = Answer::stream(&[delta(json!({ "content": "first" }), None), delta(json!({ "content": " never" }), Some("stop"))]);
+    let mut slow = Answer::stream(&[
+        delta(json!({ "content": "first" }), None),
+        delta(json!({ "content": " never" }), Some("stop")),
+    ]);
     slow.pause = Duration::from_millis(100);
     slow.chunk = 75;
     let server = Server::start([slow]);
@@ -127,7 +133,10 @@ fn silence_has_an_end() {
     let short = Patience { silence: Duration::from_millis(200), ..patience() };
     let model = OpenAiCompatible::new(&base, "tiny", None).unwrap().with_patience(short).unwrap();
     let answer = model.chat(&request("hello"), &Cancellation::new(), &mut |_| {});
-    assert!(matches!(&answer, Err(ModelError::Unreachable { reason, .. }) if reason.contains("nothing came")), "{answer:?}");
+    assert!(
+        matches!(&answer, Err(ModelError::Unreachable { reason, .. }) if reason.contains("nothing came")),
+        "{answer:?}"
+    );
 }
 
 #[test]
@@ -137,12 +146,16 @@ fn nobody_listens() {
     drop(closed);
     let model = OpenAiCompatible::new(&base, "tiny", None).unwrap();
     let answer = model.chat(&request("hello"), &Cancellation::new(), &mut |_| {});
-    assert!(matches!(&answer, Err(ModelError::Unreachable { endpoint, .. }) if base.starts_with(endpoint.as_str())), "{answer:?}");
+    assert!(
+        matches!(&answer, Err(ModelError::Unreachable { endpoint, .. }) if base.starts_with(endpoint.as_str())),
+        "{answer:?}"
+    );
 }
 
 #[test]
 fn a_stream_that_is_cut_is_an_error_and_what_came_was_heard() {
-    let mut cut = Answer::new(200, "text/event-stream", format!("data: {}\n\n", delta(json!({ "content": "half" }), None)));
+    let mut cut =
+        Answer::new(200, "text/event-stream", format!("data: {}\n\n", delta(json!({ "content": "half" }), None)));
     cut.cut = true;
     // Time for the head and the chunk to leave before the connection breaks.
     (cut.chunk, cut.pause) = (4096, Duration::from_millis(50));
@@ -175,8 +188,16 @@ fn garbage_is_said_to_be_garbage() {
 fn an_error_in_the_middle_of_a_stream_is_an_error() {
     let said = delta(json!({ "content": "so far" }), None);
     let server = Server::start([
-        Answer::new(200, "text/event-stream", format!("data: {said}\n\ndata: {{\"error\":{{\"code\":500,\"message\":\"out of memory\"}}}}\n\n")),
-        Answer::new(200, "text/event-stream", format!("data: {said}\n\nerror: {{\"error\":{{\"code\":500,\"message\":\"out of memory\"}}}}\n\n")),
+        Answer::new(
+            200,
+            "text/event-stream",
+            format!("data: {said}\n\ndata: {{\"error\":{{\"code\":500,\"message\":\"out of memory\"}}}}\n\n"),
+        ),
+        Answer::new(
+            200,
+            "text/event-stream",
+            format!("data: {said}\n\nerror: {{\"error\":{{\"code\":500,\"message\":\"out of memory\"}}}}\n\n"),
+        ),
     ]);
     for _ in 0..2 {
         let (answer, _) = ask(&server);
@@ -190,9 +211,15 @@ fn an_error_in_the_middle_of_a_stream_is_an_error() {
 #[test]
 fn parameters_a_server_refuses_are_left_out() {
     let server = Server::start([
-        Answer::json(400, r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."}}"#),
+        Answer::json(
+            400,
+            r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."}}"#,
+        ),
         Answer::json(422, r#"{"detail":[{"loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}"#),
-        Answer::json(400, r#"{"error":{"message":"Unsupported value: 'temperature' does not support 0.0 with this model."}}"#),
+        Answer::json(
+            400,
+            r#"{"error":{"message":"Unsupported value: 'temperature' does not support 0.0 with this model."}}"#,
+        ),
         whole("at last"),
     ]);
     let (answer, _) = ask(&server);

@@ -65,10 +65,8 @@ fn deepseek() {
 }
 
 fn replay(provider: &str, at_least: usize) {
-    let shared = std::env::var_os("CODRIVER_SHARED").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")),
-        PathBuf::from,
-    );
+    let shared = std::env::var_os("CODRIVER_SHARED")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")), PathBuf::from);
     let folder = shared.join("data/wire").join(provider);
     let Ok(entries) = fs_err::read_dir(&folder) else {
         eprintln!("SKIPPED: no recordings at {} (set CODRIVER_SHARED)", folder.display());
@@ -117,15 +115,21 @@ fn check(name: &str, exchange: &Exchange) {
             assert_eq!(calls, expected.calls, "{name}");
             assert_eq!((response.usage.prompt_tokens, response.usage.completion_tokens), expected.usage, "{name}");
             assert_eq!(response.finish_reason, expected.finish, "{name}");
-            let said: String = events.iter().filter_map(|event| match event {
-                ChatEvent::Text(text) => Some(text.as_str()),
-                _ => None,
-            }).collect();
+            let said: String = events
+                .iter()
+                .filter_map(|event| match event {
+                    ChatEvent::Text(text) => Some(text.as_str()),
+                    _ => None,
+                })
+                .collect();
             assert_eq!(said, expected.text, "{name}: the stream and the response differ");
-            let thought: String = events.iter().filter_map(|event| match event {
-                ChatEvent::Reasoning(text) => Some(text.as_str()),
-                _ => None,
-            }).collect();
+            let thought: String = events
+                .iter()
+                .filter_map(|event| match event {
+                    ChatEvent::Reasoning(text) => Some(text.as_str()),
+                    _ => None,
+                })
+                .collect();
             assert_eq!(thought, expected.reasoning, "{name}");
         }
         Err(error) => {
@@ -159,20 +163,30 @@ fn check_request(name: &str, recorded: &Value, sent: &Value) {
     let normal = |body: &Value| -> Vec<Value> { body["messages"].as_array().unwrap().iter().map(normalized).collect() };
     assert_eq!(normal(sent), normal(recorded), "{name}");
     let names = |body: &Value| -> Vec<Value> {
-        body["tools"].as_array().into_iter().flatten().map(|tool| {
-            let function = &tool["function"];
-            json!([tool["type"], function["name"], function["description"], function["parameters"]])
-        }).collect()
+        body["tools"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|tool| {
+                let function = &tool["function"];
+                json!([tool["type"], function["name"], function["description"], function["parameters"]])
+            })
+            .collect()
     };
     assert_eq!(names(sent), names(recorded), "{name}");
 }
 
 /// A message with the freedoms of the format taken out.
 fn normalized(message: &Value) -> Value {
-    let calls: Vec<Value> = message["tool_calls"].as_array().into_iter().flatten().map(|call| {
-        let arguments: Value = serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
-        json!([call["id"], call["function"]["name"], arguments])
-    }).collect();
+    let calls: Vec<Value> = message["tool_calls"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|call| {
+            let arguments: Value = serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
+            json!([call["id"], call["function"]["name"], arguments])
+        })
+        .collect();
     json!([message["role"], text(&message["content"]), message["tool_call_id"], calls])
 }
 
@@ -185,26 +199,41 @@ fn text(content: &Value) -> String {
 }
 
 fn to_request(recorded: &Value) -> ChatRequest {
-    let messages = recorded["messages"].as_array().unwrap().iter().map(|message| {
-        let tool_calls = message["tool_calls"].as_array().into_iter().flatten().map(|call| ToolCall {
-            id: call["id"].as_str().unwrap().to_owned(),
-            name: call["function"]["name"].as_str().unwrap().to_owned(),
-            arguments: serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap(),
-        }).collect();
-        let role: Role = serde_json::from_value(message["role"].clone()).unwrap();
-        Message {
-            role,
-            content: text(&message["content"]),
-            tool_calls,
-            tool_call_id: message["tool_call_id"].as_str().map(str::to_owned),
-            tool_name: None,
-        }
-    }).collect();
-    let tools = recorded["tools"].as_array().into_iter().flatten().map(|tool| ToolDefinition {
-        name: tool["function"]["name"].as_str().unwrap().to_owned(),
-        description: tool["function"]["description"].as_str().unwrap().to_owned(),
-        parameters: tool["function"]["parameters"].clone(),
-    }).collect();
+    let messages = recorded["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| {
+            let tool_calls = message["tool_calls"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|call| ToolCall {
+                    id: call["id"].as_str().unwrap().to_owned(),
+                    name: call["function"]["name"].as_str().unwrap().to_owned(),
+                    arguments: serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap(),
+                })
+                .collect();
+            let role: Role = serde_json::from_value(message["role"].clone()).unwrap();
+            Message {
+                role,
+                content: text(&message["content"]),
+                tool_calls,
+                tool_call_id: message["tool_call_id"].as_str().map(str::to_owned),
+                tool_name: None,
+            }
+        })
+        .collect();
+    let tools = recorded["tools"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|tool| ToolDefinition {
+            name: tool["function"]["name"].as_str().unwrap().to_owned(),
+            description: tool["function"]["description"].as_str().unwrap().to_owned(),
+            parameters: tool["function"]["parameters"].clone(),
+        })
+        .collect();
     let tool_choice = match recorded["tool_choice"].as_str() {
         Some("none") => ToolChoice::None,
         Some("required" | "any") => ToolChoice::Required,
@@ -238,8 +267,13 @@ impl Expected {
                 .map(|data| serde_json::from_str(data).unwrap())
                 .collect(),
         };
-        let mut expected =
-            Self { text: String::new(), reasoning: String::new(), calls: Vec::new(), usage: (0, 0), finish: FinishReason::Stop };
+        let mut expected = Self {
+            text: String::new(),
+            reasoning: String::new(),
+            calls: Vec::new(),
+            usage: (0, 0),
+            finish: FinishReason::Stop,
+        };
         let mut calls: BTreeMap<u64, (String, String)> = BTreeMap::new();
         for chunk in &chunks {
             let count = |name: &str| chunk["usage"][name].as_u64().map(|count| usize::try_from(count).unwrap());

@@ -35,7 +35,15 @@ impl Magic for Agent {
                  %agent reset [NAME]   forget this conversation (the record stays)\n\
                  %agent history [N]    the last N requests and answers",
             )
-            .arg(value("model", "MODEL", value_parser!(String), "Asks this model: `starter`, a folder, or http://host:port/v1#name").short('m'))
+            .arg(
+                value(
+                    "model",
+                    "MODEL",
+                    value_parser!(String),
+                    "Asks this model: `starter`, a folder, or http://host:port/v1#name",
+                )
+                .short('m'),
+            )
             .arg(value("tools", "A,B", value_parser!(String), "Offers only these tools (%tools); `none` for none"))
             .arg(value("max-turns", "N", value_parser!(usize), "Model calls before giving up"))
             .arg(value("max-tokens", "N", value_parser!(usize), "Tokens of one answer"))
@@ -153,8 +161,12 @@ fn list(session: &Session) -> CellResult {
 fn switch(name: &str, session: &mut Session) -> CellResult {
     let definitions = &session.agents.definitions;
     let Some(agent) = definitions.get(name) else {
-        let hint = nearest(name, definitions.names()).map(|near| format!(" Did you mean {near:?}?")).unwrap_or_default();
-        return Err(CellError::new("AgentError", format!("there is no agent {name:?}.{hint} %agent list shows all of them")));
+        let hint =
+            nearest(name, definitions.names()).map(|near| format!(" Did you mean {near:?}?")).unwrap_or_default();
+        return Err(CellError::new(
+            "AgentError",
+            format!("there is no agent {name:?}.{hint} %agent list shows all of them"),
+        ));
     };
     let name = agent.name.clone();
     session.agents.current = name.clone();

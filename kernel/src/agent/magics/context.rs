@@ -21,10 +21,7 @@ impl Magic for Context {
 
     fn command(&self) -> Command {
         Command::new("context").about("Shows what the last turn's model saw, to the token").arg(
-            Arg::new("prompt")
-                .long("prompt")
-                .action(ArgAction::SetTrue)
-                .help("Only the exact text of the prompts"),
+            Arg::new("prompt").long("prompt").action(ArgAction::SetTrue).help("Only the exact text of the prompts"),
         )
     }
 
@@ -48,7 +45,10 @@ impl Magic for Context {
             vec!["model".to_owned(), last.model.clone()],
             vec!["model calls".to_owned(), count.to_string()],
             vec!["tokens retrieved and used".to_owned(), kept.to_string()],
-            vec!["tokens of the last prompt".to_owned(), last.prompts.last().map_or(0, |(_, tokens)| *tokens).to_string()],
+            vec![
+                "tokens of the last prompt".to_owned(),
+                last.prompts.last().map_or(0, |(_, tokens)| *tokens).to_string(),
+            ],
         ];
         shown(cards::table(&["last turn", ""], &rows))
     }

@@ -65,7 +65,10 @@ impl Magic for MemoryMagic {
             ("" | "stats", "") => statistics(session),
             (other, _) => {
                 let hint = codriver_tools::nearest(other, COMMANDS).map(|near| format!("; did you mean {near}?"));
-                Err(usage(&format!("%memory does not know {other:?}{}", hint.unwrap_or_else(|| "; %memory --help".to_owned()))))
+                Err(usage(&format!(
+                    "%memory does not know {other:?}{}",
+                    hint.unwrap_or_else(|| "; %memory --help".to_owned())
+                )))
             }
         }
     }
@@ -124,8 +127,23 @@ fn forget(id: &str, session: &Session) -> CellResult {
 }
 
 fn statistics(session: &Session) -> CellResult {
-    let Statistics { mode, path, schema_version, bytes, conversations, turns, messages, tool_runs, facts, session_facts, chunks, session_chunks, embeddings, embedder, pending_journals } =
-        session.memory.statistics().map_err(|error| memory_error(&error))?;
+    let Statistics {
+        mode,
+        path,
+        schema_version,
+        bytes,
+        conversations,
+        turns,
+        messages,
+        tool_runs,
+        facts,
+        session_facts,
+        chunks,
+        session_chunks,
+        embeddings,
+        embedder,
+        pending_journals,
+    } = session.memory.statistics().map_err(|error| memory_error(&error))?;
     let rows: Vec<Vec<String>> = [
         ("where", path.unwrap_or_else(|| "in this process".to_owned())),
         ("mode", mode.to_string()),

@@ -32,7 +32,13 @@ impl Magic for Model {
                  \u{20}                             CODRIVER_API_KEY or OPENAI_API_KEY (environment or .env)",
             )
             .arg(Arg::new("name").value_name("MODEL").help("`list`, or the model to use from now on"))
-            .arg(Arg::new("device").long("device").short('d').value_name("DEVICE").help("cpu, wgpu or cuda, for local models"))
+            .arg(
+                Arg::new("device")
+                    .long("device")
+                    .short('d')
+                    .value_name("DEVICE")
+                    .help("cpu, wgpu or cuda, for local models"),
+            )
     }
 
     fn run(&self, invocation: &Invocation, session: &mut Session, _context: &CellContext) -> CellResult {
@@ -47,7 +53,9 @@ impl Magic for Model {
         }
         match invocation.matches.get_one::<String>("name").map(String::as_str) {
             Some("list") => return list(session),
-            Some(name) => models.choose(name, device).map_err(|error| CellError::new("ModelError", error.to_string()))?,
+            Some(name) => {
+                models.choose(name, device).map_err(|error| CellError::new("ModelError", error.to_string()))?
+            }
             None => {
                 if let Some(device) = device {
                     models.choose_device(device);

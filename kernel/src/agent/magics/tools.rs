@@ -43,7 +43,13 @@ impl Magic for Tools {
                 };
                 let arguments = tool.parameters["properties"].as_object();
                 let arguments: Vec<&str> = arguments.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-                vec![tool.name.to_owned(), arguments.join(", "), effect.to_owned(), decision.to_owned(), tool.description.to_owned()]
+                vec![
+                    tool.name.to_owned(),
+                    arguments.join(", "),
+                    effect.to_owned(),
+                    decision.to_owned(),
+                    tool.description.to_owned(),
+                ]
             })
             .collect();
         shown(cards::table(&["tool", "arguments", "effect", "policy", "what it does"], &rows))

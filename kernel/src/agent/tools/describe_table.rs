@@ -40,13 +40,11 @@ impl Tool for DescribeTable {
     fn run(&self, arguments: &Value, _context: &ToolContext) -> Result<ToolOutput, ToolError> {
         let name = text_argument(arguments, "table").trim().trim_matches('"');
         let tables = self.parts.sql.schema();
-        let table = tables.iter().find(|table| table.name.eq_ignore_ascii_case(name)).ok_or_else(|| unknown(name, &tables))?;
+        let table =
+            tables.iter().find(|table| table.name.eq_ignore_ascii_case(name)).ok_or_else(|| unknown(name, &tables))?;
         let count = format!("SELECT count(*) FROM \"{}\"", table.name.replace('"', "\"\""));
-        let counted = self
-            .parts
-            .sql
-            .query(&count, true, 1, &self.parts.context.interrupt)
-            .map_err(|error| failed(&error))?;
+        let counted =
+            self.parts.sql.query(&count, true, 1, &self.parts.context.interrupt).map_err(|error| failed(&error))?;
         let rows = counted.rows.first().and_then(|row| row.first().cloned().flatten()).unwrap_or_default();
         Ok(output(table, &rows))
     }

@@ -72,8 +72,7 @@ impl Tool for Recall {
     fn run(&self, arguments: &Value, _context: &ToolContext) -> Result<ToolOutput, ToolError> {
         let query = text_argument(arguments, "query");
         self.parts.embedder.wait(&self.parts.memory, &self.parts.context.interrupt);
-        let hits =
-            self.parts.memory.search(query, MOST_HITS).map_err(|error| ToolError::Failed(error.to_string()))?;
+        let hits = self.parts.memory.search(query, MOST_HITS).map_err(|error| ToolError::Failed(error.to_string()))?;
         if hits.is_empty() {
             return Ok(ToolOutput { text: "nothing found".to_owned(), display: ToolDisplay::Text });
         }

@@ -16,8 +16,27 @@ macro_rules! pages {
 
 /// Every help page: its name and its Markdown.
 pub const PAGES: &[(&str, &str)] = pages![
-    "agent", "ask", "context", "errors", "files", "frames", "git", "install", "interrupts", "magics",
-    "memory", "models", "notebooks", "overview", "providers", "rust", "safety", "shell", "sql", "tools", "values",
+    "agent",
+    "ask",
+    "context",
+    "errors",
+    "files",
+    "frames",
+    "git",
+    "install",
+    "interrupts",
+    "magics",
+    "memory",
+    "models",
+    "notebooks",
+    "overview",
+    "providers",
+    "rust",
+    "safety",
+    "shell",
+    "sql",
+    "tools",
+    "values",
 ];
 
 const MOST_HITS: usize = 3;

@@ -42,7 +42,9 @@ impl Turn<'_> {
             return Outcome::End(Ending::Interrupted);
         }
         if self.tool_runs.len() >= MOST_CALLS {
-            return Outcome::End(Ending::failed(format!("the model made {MOST_CALLS} calls without an answer; ask for less at once")));
+            return Outcome::End(Ending::failed(format!(
+                "the model made {MOST_CALLS} calls without an answer; ask for less at once"
+            )));
         }
         if let Err(error) = self.check(call) {
             return self.bad_call(call, &error, calls);
@@ -68,9 +70,9 @@ impl Turn<'_> {
             calls.made.clear();
         }
         match outcome {
-            Outcome::Result(text) if repeated => {
-                Outcome::Result(format!("{text}\n(You have made this call before, with the same result. Use it, or do something else.)"))
-            }
+            Outcome::Result(text) if repeated => Outcome::Result(format!(
+                "{text}\n(You have made this call before, with the same result. Use it, or do something else.)"
+            )),
             other => other,
         }
     }
@@ -143,7 +145,8 @@ impl Turn<'_> {
         };
         let live = self.context.output.live_display(self.card(call, Stage::Running, None));
         let started = Instant::now();
-        let outcome = self.plan.toolbox.run(&call.name, &call.arguments, effect).map(|output| self.without_secrets(output));
+        let outcome =
+            self.plan.toolbox.run(&call.name, &call.arguments, effect).map(|output| self.without_secrets(output));
         let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (status, text) = match &outcome {
             Ok(output) => ("ok", output.text.clone()),

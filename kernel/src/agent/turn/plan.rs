@@ -112,7 +112,8 @@ impl Plan {
         if !self.retrieved.drop_one("no room in the model's window") {
             return Ok(false);
         }
-        let system = (self.system)(&self.retrieved).map_err(|error| Ending::Failed { name: "PromptError", reason: error.value })?;
+        let system = (self.system)(&self.retrieved)
+            .map_err(|error| Ending::Failed { name: "PromptError", reason: error.value })?;
         let request = self.chat.messages.iter().rposition(|message| message.role == codriver_inference::Role::User);
         let kept = self.chat.messages.split_off(request.unwrap_or(self.chat.messages.len()));
         self.chat.messages = history(&system, &self.retrieved);
@@ -155,11 +156,16 @@ fn messages(system: &str, retrieved: &Retrieved, request: &str) -> Vec<Message> 
 }
 
 /// The agent that takes the request, and why it is not the one that was asked.
-fn choose_agent(session: &Session, options: &TurnOptions, request: &str) -> Result<(AgentDefinition, String), CellError> {
+fn choose_agent(
+    session: &Session,
+    options: &TurnOptions,
+    request: &str,
+) -> Result<(AgentDefinition, String), CellError> {
     let definitions = &session.agents.definitions;
     let name = options.agent.as_deref().unwrap_or(&session.agents.current);
     let asked = definitions.get(name).ok_or_else(|| {
-        let hint = nearest(name, definitions.names()).map(|near| format!(" Did you mean {near:?}?")).unwrap_or_default();
+        let hint =
+            nearest(name, definitions.names()).map(|near| format!(" Did you mean {near:?}?")).unwrap_or_default();
         CellError::new("AgentError", format!("there is no agent {name:?}.{hint} %agent list shows all of them"))
     })?;
     let routed = definitions.route(asked, request);

@@ -47,7 +47,9 @@ impl Turn<'_> {
             prompts => {
                 let numbered = prompts.iter().enumerate();
                 let parts: Vec<String> = numbered
-                    .map(|(index, (prompt, tokens))| format!("=== model call {} ({tokens} tokens) ===\n{prompt}", index + 1))
+                    .map(|(index, (prompt, tokens))| {
+                        format!("=== model call {} ({tokens} tokens) ===\n{prompt}", index + 1)
+                    })
                     .collect();
                 parts.join("\n")
             }

@@ -42,8 +42,9 @@ pub(super) fn answer(asker: &mut Asker, file: &Path) -> anyhow::Result<ExitCode>
 
 /// The id and the request of a line, or the id, if there is one, and what is wrong.
 fn parse(line: &[u8]) -> Result<(Value, String), (Value, String)> {
-    let value: Value = serde_json::from_slice(line)
-        .map_err(|error| (Value::Null, format!("this line is not JSON ({error}); expected {{\"id\": ..., \"request\": ...}}")))?;
+    let value: Value = serde_json::from_slice(line).map_err(|error| {
+        (Value::Null, format!("this line is not JSON ({error}); expected {{\"id\": ..., \"request\": ...}}"))
+    })?;
     let id = value.get("id").cloned().unwrap_or(Value::Null);
     match value.get("request") {
         Some(Value::String(request)) if !request.trim().is_empty() => Ok((id, request.clone())),

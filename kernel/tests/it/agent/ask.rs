@@ -41,7 +41,11 @@ fn lines(output: &Output) -> Vec<Value> {
 
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    fs_err::write(folder.path().join("setup.sql"), "CREATE TABLE sales(region VARCHAR, amount INT);\nINSERT INTO sales VALUES ('north', 42);").unwrap();
+    fs_err::write(
+        folder.path().join("setup.sql"),
+        "CREATE TABLE sales(region VARCHAR, amount INT);\nINSERT INTO sales VALUES ('north', 42);",
+    )
+    .unwrap();
     folder
 }
 
@@ -150,7 +154,8 @@ fn agents_and_prompts_of_the_user_go_before_the_built_in_ones() {
 
 #[test]
 fn what_is_said_before_a_tool_runs_is_a_paragraph_of_its_own() {
-    let call = json!({ "index": 0, "id": "c", "function": { "name": "calculate", "arguments": "{\"expression\":\"1+1\"}" } });
+    let call =
+        json!({ "index": 0, "id": "c", "function": { "name": "calculate", "arguments": "{\"expression\":\"1+1\"}" } });
     let both = Answer::stream(&[
         json!({ "choices": [{ "index": 0, "delta": { "content": "Let me see.", "tool_calls": [call] } }] }),
         json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "tool_calls" }] }),

@@ -10,7 +10,13 @@ use super::server::{Answer, Server};
 fn said(server: &Server, number: usize) -> Vec<(String, String)> {
     let messages = server.seen()[number].body["messages"].clone();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    messages.as_array().unwrap().iter().skip(1).map(|message| (text(&message["role"]), text(&message["content"]))).collect()
+    messages
+        .as_array()
+        .unwrap()
+        .iter()
+        .skip(1)
+        .map(|message| (text(&message["role"]), text(&message["content"])))
+        .collect()
 }
 
 fn line(role: &str, text: &str) -> (String, String) {
@@ -157,7 +163,12 @@ fn the_budget_decides_what_is_told() {
 
 #[test]
 fn a_prompt_that_is_too_long_for_the_server_is_made_shorter() {
-    let overflow = || Answer::json(400, r#"{"error":{"code":400,"message":"too long","n_ctx":512,"n_prompt_tokens":2009,"type":"exceed_context_size_error"}}"#);
+    let overflow = || {
+        Answer::json(
+            400,
+            r#"{"error":{"code":400,"message":"too long","n_ctx":512,"n_prompt_tokens":2009,"type":"exceed_context_size_error"}}"#,
+        )
+    };
     let server = Server::start([overflow(), overflow(), says("Short enough.")]);
     let mut desk = Desk::new();
     for table in ["alpha", "beta", "gamma"] {

@@ -25,7 +25,9 @@ impl Person {
     /// Whether some display has shown `text`.
     pub fn shows(&self, text: &str) -> bool {
         let shown = |event: &OutputEvent| match event {
-            OutputEvent::Display { bundle, .. } | OutputEvent::UpdateDisplay { bundle, .. } => bundle.text().contains(text),
+            OutputEvent::Display { bundle, .. } | OutputEvent::UpdateDisplay { bundle, .. } => {
+                bundle.text().contains(text)
+            }
             _ => false,
         };
         self.events.lock().unwrap().iter().any(shown)
@@ -77,11 +79,7 @@ impl Desk {
     }
 
     pub fn context(&self) -> CellContext {
-        CellContext {
-            output: Output::new(self.person.clone()),
-            interrupt: self.interrupt.clone(),
-            execution_count: 1,
-        }
+        CellContext { output: Output::new(self.person.clone()), interrupt: self.interrupt.clone(), execution_count: 1 }
     }
 
     pub fn sql(&self, sql: &str) {

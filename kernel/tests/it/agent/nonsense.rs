@@ -28,7 +28,10 @@ fn a_mistake_goes_back_to_the_model() {
 #[test]
 fn nonsense_ends() {
     let cases: Vec<(Vec<Answer>, &str)> = vec![
-        ((0..9).map(|number| calls("no_such_tool", json!({ "a": number }))).collect(), "calls in a row that cannot run"),
+        (
+            (0..9).map(|number| calls("no_such_tool", json!({ "a": number }))).collect(),
+            "calls in a row that cannot run",
+        ),
         ((0..9).map(|_| calls_with_text("sql", "[[[")).collect(), "calls in a row that cannot run"),
         ((0..9).map(|_| calls("sql", json!({ "query": "SELECT 1" }))).collect(), "again and again"),
         ((0..9).map(|_| says(" ")).collect(), "answered with nothing"),
@@ -53,7 +56,11 @@ fn turns_are_limited() {
     let mut desk = Desk::new();
     let options = TurnOptions { max_turns: Some(3), ..TurnOptions::default() };
     let error = desk.ask_with(&server, "Count", options).unwrap_err();
-    assert!(error.value.contains("no answer after 3 model calls") && error.value.contains("--max-turns"), "{}", error.value);
+    assert!(
+        error.value.contains("no answer after 3 model calls") && error.value.contains("--max-turns"),
+        "{}",
+        error.value
+    );
     assert_eq!(server.seen().len(), 3);
 }
 

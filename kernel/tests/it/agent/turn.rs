@@ -32,7 +32,8 @@ fn a_tool_is_called_and_its_result_becomes_the_answer() {
     let system = first["messages"][0]["content"].as_str().unwrap();
     assert!(system.contains("sales(region VARCHAR ['north', 'south'], amount INTEGER"), "{system}");
     assert_eq!(first["messages"][1], json!({ "role": "user", "content": "What is the total?" }));
-    let tools: Vec<&str> = first["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
+    let tools: Vec<&str> =
+        first["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
     assert!(tools.contains(&"sql") && tools.contains(&"git_log") && tools.contains(&"recall"), "{tools:?}");
     assert_eq!(last_message(&server, 1)["role"], "tool");
     assert_eq!(last_message(&server, 1)["content"], "total\n42\n(1 row)");
@@ -44,7 +45,12 @@ fn a_tool_is_called_and_its_result_becomes_the_answer() {
     assert_eq!(answers[0].text(), "The total is **42**.");
     let tools = desk.displays_of("tool");
     let card = tools[0].data["text/html"].as_str().unwrap();
-    assert!(card.starts_with("<details") && card.contains("SELECT sum(amount) AS total FROM sales") && card.contains(">42<"), "{card}");
+    assert!(
+        card.starts_with("<details")
+            && card.contains("SELECT sum(amount) AS total FROM sales")
+            && card.contains(">42<"),
+        "{card}"
+    );
     assert!(card.contains("var(--jp-"), "{card}");
     assert!(tools[0].text().contains("✓ sql SELECT sum(amount)"), "{}", tools[0].text());
     let context = desk.displays_of("context");
