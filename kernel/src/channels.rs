@@ -63,10 +63,8 @@ pub fn serve(connection_file: &Path, options: SessionOptions) -> Result<(), Serv
 
 fn read_connection_file(path: &Path) -> Result<ConnectionInfo, ServeError> {
     let text = fs_err::read_to_string(path)?;
-    let mut connection: ConnectionInfo = serde_json::from_str(&text).map_err(|error| ServeError::ConnectionFile {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    })?;
+    let mut connection: ConnectionInfo = serde_json::from_str(&text)
+        .map_err(|error| ServeError::ConnectionFile { path: path.display().to_string(), reason: error.to_string() })?;
     if !connection.key.is_empty() && connection.signature_scheme != "hmac-sha256" {
         return Err(ServeError::SignatureScheme(connection.signature_scheme));
     }
@@ -163,7 +161,9 @@ async fn listen(connection: &ConnectionInfo) -> Result<iopub::Listener, ServeErr
         Transport::TCP => {
             TcpListener::bind((connection.ip.as_str(), connection.iopub_port)).await.map(iopub::Listener::Tcp)
         }
-        Transport::IPC => UnixListener::bind(format!("{}-{}", connection.ip, connection.iopub_port)).map(iopub::Listener::Unix),
+        Transport::IPC => {
+            UnixListener::bind(format!("{}-{}", connection.ip, connection.iopub_port)).map(iopub::Listener::Unix)
+        }
     };
     bound.map_err(|error| ServeError::Bind { endpoint: connection.iopub_url(), source: ZmqError::Network(error) })
 }

@@ -155,7 +155,9 @@ fn magic_names(session: &Session, code: &str, start: usize, cursor: usize) -> Co
 }
 
 fn magic_arguments(session: &Session, name: &str, code: &str, start: usize, cursor: usize) -> Completions {
-    let Some(magic) = session.magics.get(name) else { return Completions { start: cursor, end: cursor, matches: Vec::new() } };
+    let Some(magic) = session.magics.get(name) else {
+        return Completions { start: cursor, end: cursor, matches: Vec::new() };
+    };
     let arguments = &code[start..cursor];
     let word_start = start + arguments.rfind(char::is_whitespace).map_or(0, |at| at + 1);
     let word = &code[word_start..cursor];

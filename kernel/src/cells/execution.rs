@@ -54,11 +54,8 @@ fn run_steps(session: &mut Session, steps: &[Step<'_>], context: &CellContext) -
 fn run_magic(session: &mut Session, name: &str, line: &str, body: Option<&str>, context: &CellContext) -> CellResult {
     let Some(magic) = session.magics.get(name) else { return Err(unknown(session, name, body.is_some())) };
     // `%%set x 1` with nothing below it is `%set x 1`.
-    let body = if magic.kind() == MagicKind::Line && body.is_some_and(|body| body.trim().is_empty()) {
-        None
-    } else {
-        body
-    };
+    let body =
+        if magic.kind() == MagicKind::Line && body.is_some_and(|body| body.trim().is_empty()) { None } else { body };
     match body {
         Some(_) if !magic.kind().allows_cell() => {
             let reason = format!("%%{name} is a line magic: write %{name}, with nothing below it in its line");

@@ -18,9 +18,8 @@ fn assignment(line: &str) -> Option<(String, String)> {
 
 /// A Python literal as text: strings lose their quotes, everything else stays as written.
 fn literal(value: &str) -> String {
-    let quoted = ['"', '\''].into_iter().find(|quote| {
-        value.len() >= 2 && value.starts_with(*quote) && value.ends_with(*quote)
-    });
+    let quoted =
+        ['"', '\''].into_iter().find(|quote| value.len() >= 2 && value.starts_with(*quote) && value.ends_with(*quote));
     match (quoted, value) {
         (Some(_), _) => unescape(&value[1..value.len() - 1]),
         (None, "True") => "true".to_owned(),

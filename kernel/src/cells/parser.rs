@@ -9,9 +9,15 @@ use super::parameters;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell<'code> {
     /// `%%name rest`, and the lines below it.
-    Magic { name: &'code str, line: &'code str, body: &'code str },
+    Magic {
+        name: &'code str,
+        line: &'code str,
+        body: &'code str,
+    },
     /// `%name?`, `%%name?` or `?name`.
-    Help { topic: &'code str },
+    Help {
+        topic: &'code str,
+    },
     /// `name = value` lines below `# Parameters`, as papermill writes them.
     Parameters(Vec<(String, String)>),
     Steps(Vec<Step<'code>>),
@@ -64,7 +70,9 @@ fn split_name(text: &str) -> Option<(&str, &str)> {
 fn help_topic(code: &str) -> Option<&str> {
     let topic = match code.strip_prefix('?') {
         Some(topic) => topic.trim_start_matches('?').trim_start(),
-        None => code.strip_prefix('%').and(Some(code.trim_end_matches('?'))).filter(|topic| topic.len() < code.len())?,
+        None => {
+            code.strip_prefix('%').and(Some(code.trim_end_matches('?'))).filter(|topic| topic.len() < code.len())?
+        }
     };
     let topic = topic.trim_start_matches('%');
     (!topic.is_empty() && topic.chars().all(|character| character.is_alphanumeric() || "_:".contains(character)))

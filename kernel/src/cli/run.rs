@@ -52,8 +52,7 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
     // As under Jupyter, paths in a notebook count from its folder.
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
     std::env::set_current_dir(&folder).with_context(|| format!("cannot work in {}", folder.display()))?;
-    let options =
-        SessionOptions { workspace: folder, data_folder: arguments.memory.then(folders::data_folder) };
+    let options = SessionOptions { workspace: folder, data_folder: arguments.memory.then(folders::data_folder) };
     let mut executor = SessionExecutor::start(options, arguments.timeout.map(Duration::from_secs))?;
     let mut progress = Progress::new();
     let report = codriver_notebooks::run(
@@ -74,8 +73,10 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn summary(report: &RunReport) -> String {
-    let failures: Vec<String> =
-        report.failures().map(|cell| format!("  cell {}: {}", cell.index + 1, cell.error.as_deref().unwrap_or("failed"))).collect();
+    let failures: Vec<String> = report
+        .failures()
+        .map(|cell| format!("  cell {}: {}", cell.index + 1, cell.error.as_deref().unwrap_or("failed")))
+        .collect();
     let seconds: f64 = report.cells.iter().map(|cell| cell.elapsed.as_secs_f64()).sum();
     let mut text = format!("{} cells run in {seconds:.1} s, {} failed", report.cells.len(), failures.len());
     if report.not_run > 0 {

@@ -45,10 +45,8 @@ impl History {
             return Self::in_memory();
         }
         let bytes = fs_err::read(&path).unwrap_or_default();
-        let mut earlier: Vec<HistoryEntry> = String::from_utf8_lossy(&bytes)
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
+        let mut earlier: Vec<HistoryEntry> =
+            String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let last = earlier.iter().map(|entry| entry.session).max().unwrap_or(0);
         if earlier.len() > EARLIER_ENTRIES {
             earlier.drain(..earlier.len() - EARLIER_ENTRIES);

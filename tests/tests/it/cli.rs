@@ -35,7 +35,11 @@ fn write_notebook(folder: &Path, name: &str, cells: &[&str]) {
 #[test]
 fn a_notebook_runs_and_its_results_lie_beside_it() {
     let folder = tempfile::tempdir().unwrap();
-    write_notebook(folder.path(), "work.ipynb", &["# Parameters\nn = 6", "%%sql -o t\nSELECT {{n}} * 7 AS answer", "!echo '{{t}}'; pwd"]);
+    write_notebook(
+        folder.path(),
+        "work.ipynb",
+        &["# Parameters\nn = 6", "%%sql -o t\nSELECT {{n}} * 7 AS answer", "!echo '{{t}}'; pwd"],
+    );
     let before = std::fs::read(folder.path().join("work.ipynb")).unwrap();
     let output = codriver(folder.path(), &["run", "work.ipynb"]);
     assert!(output.status.success(), "{output:?}");
@@ -43,7 +47,8 @@ fn a_notebook_runs_and_its_results_lie_beside_it() {
     assert!(stdout.contains("answer") && stdout.contains("42"), "{stdout}");
     assert!(stderr.contains("[3/3]") && stderr.contains("3 cells run"), "{stderr}");
 
-    let executed: Value = serde_json::from_slice(&std::fs::read(folder.path().join("work.executed.ipynb")).unwrap()).unwrap();
+    let executed: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("work.executed.ipynb")).unwrap()).unwrap();
     assert_eq!(executed["cells"][2]["outputs"][0]["text"][0], "42\n");
     assert_eq!(executed["cells"][1]["execution_count"], 2);
     assert!(std::fs::read_to_string(folder.path().join("work.executed.html")).unwrap().contains("42"));
@@ -61,7 +66,8 @@ fn a_failing_cell_fails_the_run() {
     assert!(stderr.contains("1 failed") && stderr.contains("1 not reached") && stderr.contains("missing"), "{stderr}");
     assert!(!folder.path().join("reached").exists());
 
-    let output = codriver(folder.path(), &["run", "bad.ipynb", "--allow-errors", "-o", "out.ipynb", "--html", "page.html"]);
+    let output =
+        codriver(folder.path(), &["run", "bad.ipynb", "--allow-errors", "-o", "out.ipynb", "--html", "page.html"]);
     assert!(output.status.success());
     for file in ["reached", "out.ipynb", "page.html"] {
         assert!(folder.path().join(file).exists(), "{file}");

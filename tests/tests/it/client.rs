@@ -249,7 +249,10 @@ impl Executed {
 
     /// All text of a stream.
     pub fn stream(&self, name: &str) -> String {
-        self.of_kind("stream").filter(|content| content["name"] == name).filter_map(|content| content["text"].as_str()).collect()
+        self.of_kind("stream")
+            .filter(|content| content["name"] == name)
+            .filter_map(|content| content["text"].as_str())
+            .collect()
     }
 
     pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {

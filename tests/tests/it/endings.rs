@@ -15,7 +15,11 @@ const PROMPT: Duration = Duration::from_secs(5);
 
 #[test]
 fn shutdown_replies_and_ends_even_while_a_cell_runs() {
-    for (restart, code) in [(false, None), (true, Some("!sleep 100")), (false, Some("%sql SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3"))] {
+    for (restart, code) in [
+        (false, None),
+        (true, Some("!sleep 100")),
+        (false, Some("%sql SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3")),
+    ] {
         let mut kernel = Kernel::start();
         if let Some(code) = code {
             kernel.client.send_execute_request(code);

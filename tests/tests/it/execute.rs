@@ -79,7 +79,8 @@ fn silence_history_and_user_expressions() {
     assert!(expressions["good"]["data"]["text/plain"].as_str().unwrap().contains('7'));
     assert_eq!(expressions["bad"]["status"], "error");
 
-    let history = client.request("history", json!({ "hist_access_type": "tail", "n": 10, "raw": true, "output": false }));
+    let history =
+        client.request("history", json!({ "hist_access_type": "tail", "n": 10, "raw": true, "output": false }));
     let inputs: Vec<_> = history["history"].as_array().unwrap().iter().map(|entry| &entry[2]).collect();
     assert_eq!(inputs, [&json!("%set x 1")]);
 }

@@ -7,9 +7,8 @@ use crate::kernel::Kernel;
 
 fn history(client: &mut Client, request: Value) -> Vec<(u64, u64, String)> {
     let reply = client.request("history", request);
-    let entry = |entry: &Value| {
-        (entry[0].as_u64().unwrap(), entry[1].as_u64().unwrap(), entry[2].as_str().unwrap().to_owned())
-    };
+    let entry =
+        |entry: &Value| (entry[0].as_u64().unwrap(), entry[1].as_u64().unwrap(), entry[2].as_str().unwrap().to_owned());
     reply["history"].as_array().unwrap().iter().map(entry).collect()
 }
 

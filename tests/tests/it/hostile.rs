@@ -35,9 +35,8 @@ fn malformed_frames_are_dropped_and_the_kernel_goes_on() {
     let client = &mut kernel.client;
     let key = "a key for tests";
     let good = |client: &crate::client::Client| client.frames("execute_request", &json!({ "code": "1" }), key).1;
-    let signed = |client: &crate::client::Client, kind: &str, content: serde_json::Value| {
-        client.frames(kind, &content, key).1
-    };
+    let signed =
+        |client: &crate::client::Client, kind: &str, content: serde_json::Value| client.frames(kind, &content, key).1;
     let mut cases: Vec<Vec<Bytes>> = vec![
         vec![Bytes::from("nonsense")],
         vec![Bytes::new()],

@@ -17,7 +17,10 @@ fn interrupt(client: &mut Client, code: &str, after: Duration) -> Executed {
     let control = client.send(Channel::Control, "interrupt_request", json!({}));
     let started = Instant::now();
     let reply = client.recv(Channel::Control);
-    assert_eq!((reply.kind.as_str(), &reply.parent_id, &reply.content["status"]), ("interrupt_reply", &control, &json!("ok")));
+    assert_eq!(
+        (reply.kind.as_str(), &reply.parent_id, &reply.content["status"]),
+        ("interrupt_reply", &control, &json!("ok"))
+    );
 
     // The control request's own busy and idle come in between.
     let mut outputs = Vec::new();
@@ -69,7 +72,11 @@ fn a_rust_cell_and_nothing_but_rusts_variables_go() {
     let client = &mut kernel.client;
     assert_eq!(client.execute("%sql CREATE TABLE kept AS SELECT 42 AS n").status(), "ok");
     assert_eq!(client.execute("let lost = 1;").status(), "ok");
-    let done = interrupt(client, "loop { std::thread::sleep(std::time::Duration::from_millis(10)); }", Duration::from_secs(12));
+    let done = interrupt(
+        client,
+        "loop { std::thread::sleep(std::time::Duration::from_millis(10)); }",
+        Duration::from_secs(12),
+    );
     assert_eq!(done.error_name(), "Interrupted");
     assert!(client.execute("%sql SELECT n FROM kept").result().contains("42"));
     assert_eq!(client.execute("1 + 1").result(), "2");

@@ -31,7 +31,10 @@ fn text_streams_while_the_cell_runs_and_small_pieces_are_joined() {
     client.recv_iopub_busy();
     client.recv_iopub("execute_input");
     let first = client.recv_iopub("stream");
-    assert_eq!((first.parent_id.as_str(), &first.content), (id.as_str(), &json!({ "name": "stdout", "text": "hello, world" })));
+    assert_eq!(
+        (first.parent_id.as_str(), &first.content),
+        (id.as_str(), &json!({ "name": "stdout", "text": "hello, world" }))
+    );
     assert!(started.elapsed() < Duration::from_millis(1500));
     assert_eq!(client.recv_iopub("stream").content["text"], " later\n");
     client.recv_iopub_idle();

@@ -46,7 +46,8 @@ pub fn run(options: &Options) -> Result<()> {
         .args(["--rust-cells", &options.rust_cells.to_string()])
         .env("JUPYTER_PATH", prefix.join("share/jupyter"))
         .env("CODRIVER_DATA_DIR", prefix.join("data"));
-    let report: Value = serde_json::from_str(process::capture(&mut command)?.trim()).context("the benchmark's report")?;
+    let report: Value =
+        serde_json::from_str(process::capture(&mut command)?.trim()).context("the benchmark's report")?;
     print!("{}", table(&report));
     Ok(())
 }

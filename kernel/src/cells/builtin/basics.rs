@@ -77,10 +77,8 @@ impl Magic for Help {
     }
 
     fn complete(&self, _argument_prefix: &str, session: &Session) -> Vec<Completion> {
-        let name = |magic: &std::sync::Arc<dyn Magic>| Completion {
-            text: magic.name().to_owned(),
-            kind: "magic".to_owned(),
-        };
+        let name =
+            |magic: &std::sync::Arc<dyn Magic>| Completion { text: magic.name().to_owned(), kind: "magic".to_owned() };
         session.magics.all().map(name).collect()
     }
 }

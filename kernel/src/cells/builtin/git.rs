@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use codriver_tools::git::{
-    self, BlameOptions, CommitOptions, DiffOptions, GitError, LogOptions, interruptible,
-};
+use codriver_tools::git::{self, BlameOptions, CommitOptions, DiffOptions, GitError, LogOptions, interruptible};
 
 use crate::cells::{Invocation, Magic, MagicKind};
 use crate::languages::{CellContext, CellError, CellOutcome, CellResult, Completion};

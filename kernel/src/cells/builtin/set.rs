@@ -22,12 +22,7 @@ impl Magic for Set {
         Command::new("set")
             .about("Names a value that {{name}} stands for in later magics; without arguments, lists them")
             .arg(
-                Arg::new("remove")
-                    .short('d')
-                    .long("delete")
-                    .value_name("NAME")
-                    .exclusive(true)
-                    .help("Forgets a value"),
+                Arg::new("remove").short('d').long("delete").value_name("NAME").exclusive(true).help("Forgets a value"),
             )
             .arg(switch("ask", "Asks the person for the value, so that the notebook does not hold it"))
             .arg(switch("password", "With --ask: does not show what is typed"))
@@ -52,10 +47,12 @@ impl Magic for Set {
         if text.is_empty() {
             let listed = session.values.iter().map(|(name, value)| format!("{name} = {value}"));
             let listed = listed.collect::<Vec<_>>().join("\n");
-            let shown = if listed.is_empty() { "no values are set; %set NAME VALUE sets one".to_owned() } else { listed };
+            let shown =
+                if listed.is_empty() { "no values are set; %set NAME VALUE sets one".to_owned() } else { listed };
             return Ok(CellOutcome { result: Some(MimeBundle::plain(shown)), payload: Vec::new() });
         }
-        let (name, value) = text.split_once(|character: char| character.is_whitespace() || character == '=').unwrap_or((text, ""));
+        let (name, value) =
+            text.split_once(|character: char| character.is_whitespace() || character == '=').unwrap_or((text, ""));
         let value = value.trim_start_matches(|character: char| character.is_whitespace() || character == '=');
         if !is_name(name) {
             return Err(CellError::new("UsageError", format!("{name:?} is not a name; write %set NAME VALUE")));
@@ -69,7 +66,9 @@ impl Magic for Set {
         if value.is_empty() {
             return match session.values.get(name) {
                 Some(value) => Ok(CellOutcome { result: Some(MimeBundle::plain(value)), payload: Vec::new() }),
-                None => Err(CellError::new("UnknownValue", format!("no value is named {name}; write %set {name} VALUE"))),
+                None => {
+                    Err(CellError::new("UnknownValue", format!("no value is named {name}; write %set {name} VALUE")))
+                }
             };
         }
         session.values.set(name, unquoted(value));
@@ -86,8 +85,5 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
 }
 
 fn unquoted(value: &str) -> &str {
-    ['"', '\'']
-        .into_iter()
-        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
-        .unwrap_or(value)
+    ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
 }

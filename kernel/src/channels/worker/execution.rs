@@ -18,6 +18,8 @@ const IN_FLIGHT: Duration = Duration::from_millis(10);
 
 impl Worker {
     pub(super) fn execute(&self, request: &Arc<Request>, state: &mut State) {
+        // An interrupt that comes while the session opens is meant for this cell.
+        self.interrupt.reset();
         let silent = request.flag("silent", false);
         let store_history = request.flag("store_history", true) && !silent;
         let code = request.text("code");
@@ -59,15 +61,9 @@ impl Worker {
     }
 
     fn run_cell(&self, request: &Arc<Request>, session: &mut Session, silent: bool, count: u32) -> CellResult {
-        self.interrupt.reset();
         let stdin = request.flag("allow_stdin", false).then(|| self.stdin.clone());
-        let sink = Arc::new(CellSink::new(
-            self.iopub.clone(),
-            Arc::clone(request),
-            silent,
-            stdin,
-            self.interrupt.clone(),
-        ));
+        let sink =
+            Arc::new(CellSink::new(self.iopub.clone(), Arc::clone(request), silent, stdin, self.interrupt.clone()));
         let context = CellContext {
             output: Output::new(sink.clone()),
             interrupt: self.interrupt.clone(),

@@ -3,8 +3,8 @@
 //! The session lives on a thread of its own, as in the kernel, so that a cell's outputs can be
 //! handed on while it runs and a cell that takes too long can be interrupted.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use codriver_notebooks::{Bundle, CellStatus, Executor, OutputEvent as NotebookEvent, StreamName};
@@ -189,11 +189,7 @@ fn notebook_event(event: OutputEvent) -> NotebookEvent {
 }
 
 fn error_event(error: &CellError) -> NotebookEvent {
-    NotebookEvent::Error {
-        name: error.name.clone(),
-        value: error.value.clone(),
-        traceback: error.traceback.clone(),
-    }
+    NotebookEvent::Error { name: error.name.clone(), value: error.value.clone(), traceback: error.traceback.clone() }
 }
 
 fn notebook_bundle(bundle: MimeBundle) -> Bundle {
