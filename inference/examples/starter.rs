@@ -2,13 +2,13 @@
 //! `cargo xtask train-starter` and `cargo xtask eval-starter` call this.
 
 use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use codriver_inference::starter::generator::Generator;
 use codriver_inference::starter::training::{TrainingOptions, train};
 use codriver_inference::starter::{Piece, Starter, notation};
-use codriver_inference::{DeviceChoice, Environment, ModelError, device};
+use codriver_inference::{DeviceChoice, Environment, device};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -57,6 +57,9 @@ enum Command {
         /// A folder that training wrote; the embedded starter otherwise.
         #[arg(long)]
         model: Option<PathBuf>,
+        /// Print each request as the model reads it, too (to standard error).
+        #[arg(long)]
+        explain: bool,
     },
 }
 
@@ -76,7 +79,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             bar.finish();
         }
         Command::Sample { count, seed } => sample(count, seed),
-        Command::Call { environment, model } => call(environment, model)?,
+        Command::Call { environment, model, explain } => call(&environment, model.as_deref(), explain)?,
     }
     Ok(())
 }
@@ -94,17 +97,20 @@ fn sample(count: usize, seed: u64) {
     }
 }
 
-fn call(environment: PathBuf, model: Option<PathBuf>) -> Result<(), Box<dyn std::error::Error>> {
+fn call(environment: &Path, model: Option<&Path>, explain: bool) -> Result<(), Box<dyn std::error::Error>> {
     let environment: Environment = serde_json::from_slice(&std::fs::read(environment)?)?;
     let starter = match model {
-        Some(folder) => Starter::open(&folder, DeviceChoice::Cpu)?,
+        Some(folder) => Starter::open(folder, DeviceChoice::Cpu)?,
         None => Starter::embedded(DeviceChoice::Cpu)?,
     };
     let mut output = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let line: Value = serde_json::from_str(&line?)?;
-        let call: Result<_, ModelError> = starter.first_call(line["request"].as_str().unwrap_or_default(), &environment);
-        let call = call?;
+        let request = line["request"].as_str().unwrap_or_default();
+        if explain {
+            eprintln!("{}: {}", line["id"], starter.linked_prompt(request, &environment)?);
+        }
+        let call = starter.first_call(request, &environment)?;
         writeln!(output, "{}", json!({ "id": line["id"], "tool": call.tool, "arguments": call.tool.map(|_| call.arguments) }))?;
     }
     Ok(())

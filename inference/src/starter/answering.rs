@@ -60,22 +60,33 @@ impl Findings {
     }
 
     fn lines(tool: Keyword, text: &str) -> Self {
-        let nothing = ["no ", "nothing", "0 ", "empty", "clean"].iter().any(|word| text.trim_start().to_lowercase().starts_with(word)) || text.trim().is_empty();
-        let single = matches!(tool, Keyword::Calculate | Keyword::Remember | Keyword::RunRust | Keyword::ExplainError);
-        if single {
-            let value = if tool == Keyword::Calculate { text.rsplit(" = ").next().unwrap_or(text) } else { text };
-            return Self { tool, failed: false, columns: Vec::new(), cells: vec![shorten(value)], rows: 1 };
+        let found = |cells: Vec<String>, rows: usize| Self { tool, failed: false, columns: Vec::new(), cells, rows };
+        match tool {
+            Keyword::Calculate => return found(vec![shorten(text.rsplit(" = ").next().unwrap_or(text))], 1),
+            Keyword::Remember | Keyword::RunRust | Keyword::ExplainError => return found(vec![shorten(text)], 1),
+            _ => {}
         }
-        if nothing {
-            return Self { tool, failed: false, columns: Vec::new(), cells: Vec::new(), rows: 0 };
+        let lower = text.trim_start().to_lowercase();
+        if lower.is_empty() || lower.starts_with("no ") || lower.starts_with("nothing") || lower.contains(" is empty") || lower.ends_with(": empty") || lower.contains("is clean") {
+            return found(Vec::new(), 0);
         }
-        // A first line that counts or introduces ("12 files:") is not an item.
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let header = lines.first().is_some_and(|line| line.trim_end().ends_with(':') || (lines.len() > 1 && leading_number(line).is_some()));
-        let counted = lines.first().and_then(|line| leading_number(line));
-        let items: Vec<&&str> = lines.iter().skip(usize::from(header)).collect();
-        let rows = counted.filter(|_| header).unwrap_or(items.len());
-        Self { tool, failed: false, columns: Vec::new(), cells: items.iter().take(MAX_ROWS).map(|line| shorten(line.trim())).collect(), rows }
+        // "12 entries in src:" introduces; "… and 3 more" closes.
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('…') && !line.starts_with("Not searched")).collect();
+        let introduces = |line: &&str| line.trim_end().ends_with(':');
+        let items: Vec<&str> = match tool {
+            // Under their headings, what changed is indented; a patch follows a diff's files.
+            Keyword::GitStatus | Keyword::GitDiff => lines.iter().copied().filter(|line| line.starts_with("  ")).collect(),
+            // Behind the file's name and size, every line has its number.
+            Keyword::ReadFile => lines.iter().skip(1).map(|line| line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit())).filter(|line| !line.trim().is_empty()).collect(),
+            _ => lines.iter().copied().skip(usize::from(lines.first().is_some_and(introduces))).collect(),
+        };
+        let rows = match tool {
+            Keyword::GitDiff => lines.iter().filter(|line| is_changed_line(line)).count(),
+            Keyword::GitStatus => items.len(),
+            Keyword::ReadFile => lines.first().and_then(|line| line.split_once('(')).and_then(|(_, size)| leading_number(size)).unwrap_or(items.len()),
+            _ => lines.first().filter(|line| introduces(line)).and_then(|line| leading_number(line)).unwrap_or(items.len()),
+        };
+        found(items.iter().take(MAX_ROWS).map(|line| shorten(line)).collect(), rows)
     }
 
     /// The prompt, up to where the answer starts, and the reference of each cell.
@@ -102,6 +113,11 @@ impl Findings {
         pieces.push(Piece::Token(Keyword::Answer.token()));
         (pieces, references)
     }
+}
+
+/// A line of a patch that adds or removes.
+fn is_changed_line(line: &str) -> bool {
+    (line.starts_with('+') && !line.starts_with("+++")) || (line.starts_with('-') && !line.starts_with("---"))
 }
 
 /// `(12 rows)`, `12 rows, first 50 shown` and the like.

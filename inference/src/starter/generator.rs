@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::linking::{Linked, Numbering, Period, Piece, Referent, link};
-use super::notation::{Keyword, Token};
+use super::notation::{Keyword, Kind, Token, kind_of};
 use super::phrases::Phrases;
 use super::worlds::{World, Worlds};
 
@@ -62,10 +62,10 @@ impl Generator {
         Self { phrases: Phrases::shipped(), worlds: Worlds::shipped(), random: ChaCha8Rng::seed_from_u64(seed) }
     }
 
-    /// The next example; four in five are calls, the others answers from results.
+    /// The next example; nine in ten are calls, the others answers from results.
     pub fn next_example(&mut self) -> Example {
         loop {
-            let example = if self.random.random_bool(0.14) { Some(answers::example(&self.phrases, &mut self.random)) } else { self.call_example() };
+            let example = if self.random.random_bool(0.1) { Some(answers::example(&self.phrases, &mut self.random)) } else { self.call_example() };
             if let Some(example) = example {
                 return example;
             }
@@ -83,7 +83,11 @@ impl Generator {
         let mut numbering = Numbering::with(|pool| pool.shuffle(random));
         let linked = link(&request.text, &world.environment, &mut numbering);
         let target = request.call.iter().map(|want| resolve(want, &linked).map(Piece::Token)).collect::<Option<Vec<_>>>()?;
-        Some(Example { prompt: linked.prompt, target, request: request.text })
+        let mut prompt = linked.prompt;
+        if self.random.random_bool(0.2) {
+            drop_word(&mut prompt, &mut self.random);
+        }
+        Some(Example { prompt, target, request: request.text })
     }
 
     fn request(&mut self, world: &World) -> Option<Request> {
@@ -128,6 +132,20 @@ impl Generator {
         if !spanned && self.random.random_bool(0.06) {
             slip(&mut request.text, &mut self.random);
         }
+    }
+}
+
+/// Leaves out one unmarked word of the request, as if the writer had: no one word should decide.
+fn drop_word(prompt: &mut Vec<Piece>, random: &mut impl Rng) {
+    const DECISIVE: &[&str] = &["not", "no", "without", "except", "staged", "last", "first", "latest", "least", "most", "lowest", "highest", "smallest", "largest"];
+    let start = prompt.iter().position(|piece| *piece == Piece::Token(Keyword::User.token())).unwrap_or(prompt.len());
+    let word = |position: usize| matches!(&prompt[position], Piece::Text(text) if !DECISIVE.contains(&text.as_str()));
+    let unmarked = |position: usize| matches!(&prompt[position - 1], Piece::Token(token) if kind_of(*token) == Some(Kind::Word));
+    let candidates: Vec<usize> = (start + 1..prompt.len()).filter(|position| word(*position) && unmarked(*position)).collect();
+    if candidates.len() > 4
+        && let Some(position) = candidates.choose(random)
+    {
+        prompt.remove(*position);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where a request mentions something: names, values, literals, files.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -257,17 +258,16 @@ pub const FILE_KINDS: &[(&str, &str)] = &[
 /// Files, folders, globs and branches.
 pub fn of_workspace(words: &[Word], environment: &Environment) -> Vec<(Mention, Kind, Referent)> {
     let mut found = Vec::new();
-    for path in &environment.files {
-        if let Some(folder) = path.strip_suffix('/') {
-            let name = folder.rsplit('/').next().unwrap_or(folder).to_lowercase();
-            for (index, word) in words.iter().enumerate() {
-                let lower = word.lower.trim_start_matches("./").trim_end_matches('/');
-                if lower == folder.to_lowercase() || lower == name {
-                    found.push((Mention::at(index, 1, 3), Kind::Folder, Referent::Folder(folder.to_owned())));
-                }
+    for folder in folders(&environment.files) {
+        let name = folder.rsplit('/').next().unwrap_or(folder).to_lowercase();
+        for (index, word) in words.iter().enumerate() {
+            let lower = word.lower.trim_start_matches("./").trim_end_matches('/');
+            if lower == folder.to_lowercase() || lower == name {
+                found.push((Mention::at(index, 1, 3), Kind::Folder, Referent::Folder(folder.to_owned())));
             }
-            continue;
         }
+    }
+    for path in environment.files.iter().filter(|path| !path.ends_with('/')) {
         for mention in of_file(words, path) {
             found.push((mention, Kind::File, Referent::File(path.clone())));
         }
@@ -297,6 +297,11 @@ pub fn of_workspace(words: &[Word], environment: &Environment) -> Vec<(Mention, 
         }
     }
     found
+}
+
+/// The folders that paths lie in, and those that are listed themselves.
+fn folders(paths: &[String]) -> BTreeSet<&str> {
+    paths.iter().flat_map(|path| path.match_indices('/').map(|(position, _)| &path[..position])).collect()
 }
 
 /// Mentions of a file: its path, its name, or the words of its name.

@@ -68,6 +68,16 @@ impl Starter {
         Ok(call::read(&tokens, &linked))
     }
 
+    /// A request as the starter reads it, for people who look at what linking found.
+    pub fn linked_prompt(&self, request: &str, environment: &Environment) -> Result<String, ModelError> {
+        self.words(&link(request, environment, &mut Numbering::in_order()).prompt)
+    }
+
+    fn words(&self, pieces: &[Piece]) -> Result<String, ModelError> {
+        let words: Vec<String> = self.vocabulary.encode(pieces)?.into_iter().map(|token| self.vocabulary.name(token)).collect();
+        Ok(words.join(" "))
+    }
+
     fn call_tokens(&self, linked: &Linked, tools: Option<&BTreeSet<Token>>, cancellation: &Cancellation) -> Result<(Vec<Token>, Usage), ModelError> {
         let mut state = State::Start;
         self.decode(&linked.prompt, cancellation, |token| {
@@ -212,8 +222,7 @@ impl ChatModel for Starter {
             }
             Turn::Call { request: text } => link(text, &request.environment, &mut Numbering::in_order()).prompt,
         };
-        let words: Vec<String> = self.vocabulary.encode(&pieces)?.into_iter().map(|token| self.vocabulary.name(token)).collect();
-        Ok(words.join(" "))
+        self.words(&pieces)
     }
 
     fn chat(&self, request: &ChatRequest, cancellation: &Cancellation, on_event: &mut dyn FnMut(ChatEvent)) -> Result<ChatResponse, ModelError> {

@@ -13,7 +13,7 @@ impl Phrases {
     /// The phrase files that ship in the source.
     pub fn shipped() -> Self {
         let mut phrases = Self::default();
-        for text in [include_str!("phrases/requests.txt"), include_str!("phrases/contents.txt"), include_str!("phrases/answers.txt")] {
+        for text in [include_str!("phrases/requests.txt"), include_str!("phrases/more.txt"), include_str!("phrases/contents.txt"), include_str!("phrases/answers.txt")] {
             phrases.read(text);
         }
         phrases

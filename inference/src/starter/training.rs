@@ -13,7 +13,7 @@ use burn::grad_clipping::GradientClippingConfig;
 use burn::module::{Module, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
 use super::generator::{Example, Generator};
 use super::linking::Piece;
@@ -39,6 +39,8 @@ const MAX_LENGTH: usize = 200;
 const WARM_UP: usize = 100;
 /// The root mean square of the embeddings of word pieces.
 const EMBEDDING_SCALE: f32 = 0.08;
+/// The deviation of the noise on words in training, as a share of their embeddings' size.
+const WORD_NOISE: f64 = 0.35;
 
 /// The shape of the starter, but for its vocabulary.
 pub fn shape(vocab_size: usize) -> DecoderConfig {
@@ -77,7 +79,7 @@ pub fn train(encoder: &Path, folder: &Path, device: Device, options: &TrainingOp
     // The module's own table is a placeholder of one row: lookups go through `embed`.
     let decoder = DecoderConfig { vocab_size: 1, ..config.clone() }.init(&device);
     let specials = first_piece() as usize;
-    let random = Tensor::<2>::random([specials, config.hidden_size], burn::tensor::Distribution::Normal(0.0, f64::from(EMBEDDING_SCALE)), &device);
+    let random = Tensor::<2>::random([specials, config.hidden_size], Distribution::Normal(0.0, f64::from(EMBEDDING_SCALE)), &device);
     let table = order(&vocabulary, &pieces, &fixed, config.hidden_size, specials);
     let rows = vocabulary.size() - specials;
     let words = Tensor::<2>::from_data(TensorData::new(table, [rows, config.hidden_size]), &device);
@@ -139,7 +141,9 @@ impl Student {
         let is_known: Vec<f32> = batch.tokens.iter().map(|token| f32::from(u8::from(*token < known))).collect();
         let is_known = Tensor::<2>::from_data(TensorData::new(is_known, [batch.tokens.len(), 1]), device);
         let learned = sayable.select(0, index(&|token| token.min(known - 1))) * is_known.clone();
-        let constant = fixed.clone().select(0, index(&|token| (token - known).max(0))) * (is_known.neg() + 1.0);
+        // Noise on words: one that training never shows should do as well as its neighbours.
+        let noise = Tensor::<2>::random([batch.tokens.len(), width], Distribution::Normal(0.0, f64::from(EMBEDDING_SCALE) * WORD_NOISE), device);
+        let constant = (fixed.clone().select(0, index(&|token| (token - known).max(0))) + noise) * (is_known.neg() + 1.0);
         (learned + constant).reshape([batch.rows, batch.length, width])
     }
 

@@ -61,7 +61,7 @@ impl Worlds {
     }
 
     pub fn sample(&self, phrases: &Phrases, random: &mut impl Rng) -> World {
-        let count = *[0, 1, 1, 1, 2, 2, 3, 3, 4].choose(random).unwrap_or(&1);
+        let count = *[0, 1, 1, 1, 1, 2, 2, 2, 3, 4].choose(random).unwrap_or(&1);
         let mut tables: Vec<WorldTable> = Vec::new();
         for pattern in self.patterns.choose_multiple(random, count) {
             let table = table(pattern, phrases, random);
