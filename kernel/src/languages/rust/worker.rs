@@ -12,10 +12,8 @@ use std::time::Duration;
 
 use evcxr::{CommandContext, CompilationError, Error, EvalCallbacks, EvalContext};
 
-use super::protocol::{
-    Diagnostic, DiagnosticSpan, Executed, Request, Response, SOCKET, WORKER, WORKSPACE,
-};
-use super::{cell_crate, child};
+use super::protocol::{Diagnostic, DiagnosticSpan, Executed, Request, Response, SOCKET, WORKER, WORKSPACE};
+use super::{cell_crate, child, processes};
 
 /// Evaluated first in every user process.
 const SETUP: &str = include_str!("setup.rs.txt");
@@ -47,9 +45,17 @@ pub fn runtime_hook() {
     evcxr::runtime_hook();
 }
 
+/// Leaves nothing behind: neither compilers nor files. What still writes may need a moment.
 fn end(folder: &Path, code: i32) -> ! {
-    if let Err(error) = fs_err::remove_dir_all(folder) {
-        tracing::debug!(%error, "the session's folder was already gone");
+    processes::end_descendants(std::process::id().cast_signed());
+    for _ in 0..20 {
+        match fs_err::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::debug!(%error, "the session's folder is still written to");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            _ => break,
+        }
     }
     std::process::exit(code)
 }
@@ -79,8 +85,7 @@ fn run(folder: &Path) -> std::io::Result<()> {
         Ok(evaluator) => evaluator,
         Err(message) => return kernel.send(&Response::Unavailable { message }),
     };
-    *child.lock().unwrap_or_else(PoisonError::into_inner) =
-        Some(evaluator.context.process_handle());
+    *child.lock().unwrap_or_else(PoisonError::into_inner) = Some(evaluator.context.process_handle());
     kernel.send(&Response::Ready)?;
     let mut warm_up = Some(Evaluator::warm_inference);
     loop {
@@ -101,10 +106,7 @@ fn run(folder: &Path) -> std::io::Result<()> {
         let answer = match request {
             Request::Execute { code } => {
                 let outcome = evaluator.execute(&code, &kernel);
-                Response::Executed {
-                    outcome,
-                    variables: evaluator.variables(),
-                }
+                Response::Executed { outcome, variables: evaluator.variables() }
             }
             Request::Complete { code, cursor } => evaluator.complete(&code, cursor),
             Request::Inspect { code, cursor } => evaluator.inspect(&code, cursor),
@@ -169,8 +171,7 @@ impl Evaluator {
         if let Some(workspace) = std::env::var_os(WORKSPACE) {
             command.current_dir(workspace);
         }
-        let (context, outputs) =
-            EvalContext::with_subprocess_command(command).map_err(|error| error.to_string())?;
+        let (context, outputs) = EvalContext::with_subprocess_command(command).map_err(|error| error.to_string())?;
         // evcxr waits until what it passes on was taken.
         std::thread::spawn(move || outputs.stdout.iter().for_each(drop));
         std::thread::spawn(move || outputs.stderr.iter().for_each(drop));
@@ -212,31 +213,22 @@ impl Evaluator {
             }
         }
         self.provide_cell(code);
-        let mut callbacks = EvalCallbacks {
-            input_reader: &|request| kernel.input(request.prompt, request.is_password),
-        };
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            self.context.execute_with_callbacks(code, &mut callbacks)
-        }));
+        let mut callbacks =
+            EvalCallbacks { input_reader: &|request| kernel.input(request.prompt, request.is_password) };
+        let result = catch_unwind(AssertUnwindSafe(|| self.context.execute_with_callbacks(code, &mut callbacks)));
         self.needs_setup = restarts(code);
         self.has_cell &= !clears(code);
         match result {
-            Ok(Ok(outputs)) => Executed::Done {
-                content: outputs.content_by_mime_type.into_iter().collect(),
-            },
-            Ok(Err(Error::CompilationErrors(errors))) => Executed::Rejected {
-                diagnostics: errors.iter().map(diagnostic).collect(),
-            },
+            Ok(Ok(outputs)) => Executed::Done { content: outputs.content_by_mime_type.into_iter().collect() },
+            Ok(Err(Error::CompilationErrors(errors))) => {
+                Executed::Rejected { diagnostics: errors.iter().map(diagnostic).collect() }
+            }
             Ok(Err(Error::SubprocessTerminated(message))) => {
                 self.needs_setup = true;
                 Executed::Terminated { message }
             }
-            Ok(Err(error)) => Executed::Failed {
-                message: error.to_string(),
-            },
-            Err(panic) => Executed::Failed {
-                message: format!("evcxr failed: {}", panic_message(panic.as_ref())),
-            },
+            Ok(Err(error)) => Executed::Failed { message: error.to_string() },
+            Err(panic) => Executed::Failed { message: format!("evcxr failed: {}", panic_message(panic.as_ref())) },
         }
     }
 
@@ -258,11 +250,8 @@ impl Evaluator {
     }
 
     fn variables(&self) -> Vec<String> {
-        let mut variables: Vec<String> = self
-            .context
-            .variables_and_types()
-            .map(|(name, kind)| format!("{name}: {kind}"))
-            .collect();
+        let mut variables: Vec<String> =
+            self.context.variables_and_types().map(|(name, kind)| format!("{name}: {kind}")).collect();
         variables.sort();
         variables
     }
@@ -275,17 +264,11 @@ impl Evaluator {
                 start: completions.start_offset,
                 end: completions.end_offset,
                 matches: (completions.completions.into_iter())
-                    .filter(|completion| {
-                        !completion.code.contains("evcxr_") && !completion.code.contains("Codriver")
-                    })
+                    .filter(|completion| !completion.code.contains("evcxr_") && !completion.code.contains("Codriver"))
                     .map(|completion| (completion.code, completion.kind.to_owned()))
                     .collect(),
             },
-            _ => Response::Completions {
-                start: cursor,
-                end: cursor,
-                matches: Vec::new(),
-            },
+            _ => Response::Completions { start: cursor, end: cursor, matches: Vec::new() },
         }
     }
 
@@ -293,13 +276,8 @@ impl Evaluator {
         let end = end_of_word(code, cursor);
         let hover = catch_unwind(AssertUnwindSafe(|| self.context.hover_at(code, end)));
         match hover {
-            Ok(Ok((plain, html))) if plain != "No documentation found" => {
-                Response::Inspected { plain, html }
-            }
-            _ => Response::Inspected {
-                plain: String::new(),
-                html: String::new(),
-            },
+            Ok(Ok((plain, html))) if plain != "No documentation found" => Response::Inspected { plain, html },
+            _ => Response::Inspected { plain: String::new(), html: String::new() },
         }
     }
 }
@@ -321,9 +299,7 @@ fn clears(code: &str) -> bool {
 /// The evcxr commands a cell begins with.
 fn commands(code: &str) -> impl Iterator<Item = &str> {
     code.lines().filter_map(|line| {
-        line.trim_start()
-            .strip_prefix(':')
-            .map(|_| line.split_whitespace().next().unwrap_or_default())
+        line.trim_start().strip_prefix(':').map(|_| line.split_whitespace().next().unwrap_or_default())
     })
 }
 
@@ -333,10 +309,7 @@ fn end_of_word(code: &str, cursor: usize) -> usize {
         cursor -= 1;
     }
     let rest = &code[cursor..];
-    cursor
-        + rest
-            .find(|character: char| !character.is_alphanumeric() && character != '_')
-            .unwrap_or(rest.len())
+    cursor + rest.find(|character: char| !character.is_alphanumeric() && character != '_').unwrap_or(rest.len())
 }
 
 fn diagnostic(error: &CompilationError) -> Diagnostic {
@@ -353,36 +326,22 @@ fn diagnostic(error: &CompilationError) -> Diagnostic {
             })
         })
         .collect();
-    let notes = error.json["children"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|child| {
-            let (level, message) = (child["level"].as_str()?, child["message"].as_str()?);
-            let replacement = child["spans"][0]["suggested_replacement"]
-                .as_str()
-                .map(str::trim)
-                .filter(|text| !text.is_empty());
-            Some(format!(
-                "{level}: {message}{}",
-                replacement
-                    .map(|text| format!(": `{text}`"))
-                    .unwrap_or_default()
-            ))
-        });
+    let notes = error.json["children"].as_array().into_iter().flatten().filter_map(|child| {
+        let (level, message) = (child["level"].as_str()?, child["message"].as_str()?);
+        let replacement =
+            child["spans"][0]["suggested_replacement"].as_str().map(str::trim).filter(|text| !text.is_empty());
+        Some(format!("{level}: {message}{}", replacement.map(|text| format!(": `{text}`")).unwrap_or_default()))
+    });
     Diagnostic {
         level: error.level().to_owned(),
         code: error.code().map(str::to_owned),
         message: error.message(),
         spans,
-        notes: notes
-            .chain(error.evcxr_extra_hint().map(|hint| format!("help: {hint}")))
-            .collect(),
+        notes: notes.chain(error.evcxr_extra_hint().map(|hint| format!("help: {hint}"))).collect(),
     }
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no reason given".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no reason given".to_owned())
 }
