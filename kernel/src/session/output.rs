@@ -43,11 +43,19 @@ impl MimeBundle {
 pub enum OutputEvent {
     Stdout(String),
     Stderr(String),
-    Display { bundle: MimeBundle, display_id: Option<String> },
+    Display {
+        bundle: MimeBundle,
+        display_id: Option<String>,
+    },
     /// Replaces what was shown under this id, in whichever cell.
-    UpdateDisplay { bundle: MimeBundle, display_id: String },
+    UpdateDisplay {
+        bundle: MimeBundle,
+        display_id: String,
+    },
     /// With `wait`, the clearing happens when the next output arrives.
-    Clear { wait: bool },
+    Clear {
+        wait: bool,
+    },
 }
 
 /// Takes outputs and asks questions on behalf of one cell.
