@@ -41,6 +41,9 @@ enum Command {
         /// Finish within this many seconds, however many steps that is. 0: no limit.
         #[arg(long, default_value_t = 0)]
         seconds: u64,
+        /// Go on from a folder that training wrote.
+        #[arg(long)]
+        resume: Option<PathBuf>,
     },
     /// Print what the generator writes.
     Sample {
@@ -65,8 +68,8 @@ enum Command {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().command {
-        Command::Train { encoder, output, device, steps, batch, learning_rate, seed, seconds } => {
-            let options = TrainingOptions { steps, batch, learning_rate, seed, seconds };
+        Command::Train { encoder, output, device, steps, batch, learning_rate, seed, seconds, resume } => {
+            let options = TrainingOptions { steps, batch, learning_rate, seed, seconds, resume };
             let bar = ProgressBar::new(steps as u64).with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}")?);
             let plain = bar.is_hidden();
             train(&encoder, &output, device::resolve(device)?, &options, &mut |step, loss, seconds| {

@@ -15,6 +15,7 @@ mod mentions;
 mod model;
 pub mod notation;
 mod phrases;
+mod prior;
 pub mod training;
 pub mod vocabulary;
 mod words;
@@ -22,3 +23,6 @@ mod worlds;
 
 pub use linking::Piece;
 pub use model::Starter;
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,9 @@ use super::notation::{Keyword, Kind, Token, kind_of};
 use super::phrases::Phrases;
 use super::worlds::{World, Worlds};
 
+/// Longer requests are written again, in bytes.
+const LONGEST_REQUEST: usize = 260;
+
 /// A prompt and the tokens that should follow it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
@@ -73,21 +76,27 @@ impl Generator {
     }
 
     /// `None` where linking did not find what the call needs, or the request is too long.
-    pub fn call_example(&mut self) -> Option<Example> {
+    fn call_example(&mut self) -> Option<Example> {
+        let (linked, target) = self.linked_call()?;
+        let mut prompt = linked.prompt;
+        if self.random.random_bool(0.1) {
+            drop_word(&mut prompt, &mut self.random);
+        }
+        Some(Example { prompt, target: target.into_iter().map(Piece::Token).collect(), request: linked.request })
+    }
+
+    /// A request about a made-up session, linked, and the tokens of its call.
+    pub(super) fn linked_call(&mut self) -> Option<(Linked, Vec<Token>)> {
         let world = self.worlds.sample(&self.phrases, &mut self.random);
         let request = self.request(&world)?;
-        if request.text.len() > 260 {
+        if request.text.len() > LONGEST_REQUEST {
             return None;
         }
         let random = &mut self.random;
         let mut numbering = Numbering::with(|pool| pool.shuffle(random));
         let linked = link(&request.text, &world.environment, &mut numbering);
-        let target = request.call.iter().map(|want| resolve(want, &linked).map(Piece::Token)).collect::<Option<Vec<_>>>()?;
-        let mut prompt = linked.prompt;
-        if self.random.random_bool(0.2) {
-            drop_word(&mut prompt, &mut self.random);
-        }
-        Some(Example { prompt, target, request: request.text })
+        let target = request.call.iter().map(|want| resolve(want, &linked)).collect::<Option<Vec<_>>>()?;
+        Some((linked, target))
     }
 
     fn request(&mut self, world: &World) -> Option<Request> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::mentions;
-use super::notation::{Keyword, Kind, Token};
+use super::notation::{Keyword, Kind, Token, kind_of};
 use super::words::{self, Word};
 use crate::chat::{Environment, TableSchema};
 
@@ -58,6 +58,8 @@ pub struct Linked {
     pub prompt: Vec<Piece>,
     pub references: BTreeMap<Token, Referent>,
     pub request: String,
+    /// Where the request mentions what exists.
+    pub mentions: Vec<mentions::Mention>,
     /// Tables that exist but did not fit into the prompt.
     pub dropped_tables: Vec<String>,
 }
@@ -95,8 +97,8 @@ impl Numbering {
 }
 
 /// At most this many tables and columns a table go into the prompt, best matches first.
-const MAX_TABLES: usize = 4;
-const MAX_COLUMNS: usize = 12;
+const MAX_TABLES: usize = 3;
+const MAX_COLUMNS: usize = 9;
 
 /// The kind of a column, by DuckDB's name of its type.
 pub fn column_kind(data_type: &str) -> Kind {
@@ -138,8 +140,44 @@ pub fn link(request: &str, environment: &Environment, numbering: &mut Numbering)
             mentions.push(mentions::Mention { token, ..position });
         }
     }
-    write_request(&words, mentions::strongest(mentions), numbering, &mut linked);
+    let mut mentions = mentions::strongest(mentions);
+    if let Some(table) = implied_table(&mentions, &linked) {
+        mentions.push(table);
+        mentions.sort_by_key(|mention| (mention.word, kind_of(mention.token) != Some(Kind::Table)));
+    }
+    write_request(&words, mentions, numbering, &mut linked);
     linked
+}
+
+/// Where no table is named, the one whose columns and values are named most, at the first of them.
+fn implied_table(mentions: &[mentions::Mention], linked: &Linked) -> Option<mentions::Mention> {
+    if mentions.iter().any(|mention| kind_of(mention.token) == Some(Kind::Table) && mention.strength > 1) {
+        return None;
+    }
+    let table_of = |token: Token| match linked.references.get(&token) {
+        Some(Referent::Column { table, .. }) => vec![*table],
+        Some(Referent::Value { columns, .. }) => columns
+            .iter()
+            .filter_map(|column| match linked.references.get(column) {
+                Some(Referent::Column { table, .. }) => Some(*table),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    };
+    // Votes by word: one word can name several columns of a table.
+    let mut votes: BTreeMap<Token, BTreeMap<usize, i64>> = BTreeMap::new();
+    for mention in mentions {
+        for table in table_of(mention.token) {
+            let vote = votes.entry(table).or_default().entry(mention.word).or_default();
+            *vote = (*vote).max(mention.strength);
+        }
+    }
+    // The prompt's order decides between equals.
+    let order = |table: Token| linked.prompt.iter().position(|piece| *piece == Piece::Token(table)).unwrap_or(usize::MAX);
+    let (table, words) = votes.into_iter().max_by_key(|(table, words)| (words.values().sum::<i64>(), std::cmp::Reverse(order(*table))))?;
+    let word = *words.keys().next()?;
+    Some(mentions::Mention { word, length: 1, strength: 1, token: table })
 }
 
 fn existing_or_next(linked: &mut Linked, numbering: &mut Numbering, kind: Kind, referent: Referent) -> Option<Token> {
@@ -223,4 +261,5 @@ fn write_request(words: &[Word], mentions: Vec<mentions::Mention>, numbering: &m
         linked.prompt.push(Piece::Text("?".to_owned()));
     }
     linked.prompt.push(Piece::Token(Keyword::Call.token()));
+    linked.mentions = mentions;
 }

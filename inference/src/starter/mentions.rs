@@ -114,6 +114,8 @@ pub fn of_value(words: &[Word], value: &str) -> Vec<Mention> {
 static QUOTED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"`([^`]+)`|"([^"]+)"|“([^”]+)”|(?:^|[\s(,:=])'([^']+)'"#).ok());
 static EXPRESSION: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?i)(?:sqrt|abs|round|floor|ceil|ln|log10|exp|sin|cos|tan)?\(?-?\$?\d[\d,]*(?:\.\d+)?(?:\s*(?:\*\*|[-+*/^%x×÷()]|% of|mod|(?:sqrt|abs|round)\()+\s*\(*\s*\$?\d[\d,]*(?:\.\d+)?%?\)*)+").ok());
+static RUN: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?is)^(?:please |now |can you |could you )*(?:run|execute|evaluate|eval|compile(?: and run)?)(?: this| the| following| rust| code| snippet)*:?\s+(\S.*[;(){}].*)$").ok());
 static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[$€£]?-?\d[\d,]*(?:\.\d+)?(k|m|%)?$").ok());
 static DAY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\d{4}-\d{2}-\d{2}$").ok());
 
@@ -121,9 +123,19 @@ static DAY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\d{4}-\d{2}
 pub fn of_literals(request: &str, words: &[Word]) -> Vec<(Mention, Kind, Referent)> {
     let mut found = Vec::new();
     let word_at = |offset: usize| words.iter().position(|word| word.end > offset);
+    let code = trailing_code(request);
+    if let Some((start, code)) = &code
+        && let Some(word) = word_at(*start)
+    {
+        found.push((Mention::at(word, 1, 3), Kind::Code, Referent::Code(code.clone())));
+    }
     if let Some(pattern) = QUOTED.as_ref() {
         for capture in pattern.captures_iter(request) {
             let Some(text) = (1..=4).find_map(|group| capture.get(group)) else { continue };
+            // What is quoted inside code is part of the code.
+            if code.as_ref().is_some_and(|(start, _)| text.start() > *start) {
+                continue;
+            }
             let Some(word) = word_at(text.start()) else { continue };
             let length = words.iter().filter(|word| word.start >= text.start() && word.end <= text.end()).count().max(1);
             found.push((Mention::at(word, length, 3), Kind::Literal, Referent::Literal(text.as_str().to_owned())));
@@ -131,11 +143,6 @@ pub fn of_literals(request: &str, words: &[Word]) -> Vec<(Mention, Kind, Referen
                 found.push((Mention::at(word, length, 3), Kind::Code, Referent::Code(text.as_str().to_owned())));
             }
         }
-    }
-    if let Some(code) = trailing_code(request)
-        && let Some(word) = word_at(code.0)
-    {
-        found.push((Mention::at(word, 1, 3), Kind::Code, Referent::Code(code.1)));
     }
     if let Some(pattern) = EXPRESSION.as_ref() {
         for expression in pattern.find_iter(request) {
@@ -243,9 +250,11 @@ fn trailing_code(request: &str) -> Option<(usize, String)> {
         let code = body.split("```").next()?.trim();
         return (!code.is_empty()).then(|| (start + 3, code.to_owned()));
     }
-    let colon = request.find(": ").or_else(|| request.find(":\n"))?;
-    let code = request[colon + 1..].trim();
-    (looks_like_code(code) && !code.contains('`')).then(|| (colon + 2, code.to_owned()))
+    let behind_verb = RUN.as_ref().and_then(|pattern| pattern.captures(request)).and_then(|capture| capture.get(1));
+    let behind_colon = request.find(": ").or_else(|| request.find(":\n")).map(|colon| colon + 2);
+    let start = behind_verb.map(|code| code.start()).or(behind_colon)?;
+    let code = request.get(start..)?.trim();
+    (looks_like_code(code) && !code.contains('`')).then(|| (start, code.to_owned()))
 }
 
 /// Kinds of files people name by what is in them.

@@ -10,6 +10,7 @@ use super::call::{self, Call, TOOL_NAMES};
 use super::grammar::State;
 use super::linking::{Linked, Numbering, Piece, link};
 use super::notation::{Keyword, Token, first_piece};
+use super::prior::Prior;
 use super::vocabulary::Vocabulary;
 use crate::chat::{
     Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Environment, FinishReason, Message, ModelError, Role, ToolCall, ToolChoice, Usage,
@@ -80,7 +81,8 @@ impl Starter {
 
     fn call_tokens(&self, linked: &Linked, tools: Option<&BTreeSet<Token>>, cancellation: &Cancellation) -> Result<(Vec<Token>, Usage), ModelError> {
         let mut state = State::Start;
-        self.decode(&linked.prompt, cancellation, |token| {
+        let prior = Prior::of(linked);
+        self.decode(&linked.prompt, &|token, said| prior.score(token, said), cancellation, |token| {
             if let Some(token) = token {
                 state = state.after(token, &linked.references)?;
             }
@@ -93,7 +95,8 @@ impl Starter {
     }
 
     /// Decodes greedily among the tokens `admit` allows after each token, until [`Keyword::End`].
-    fn decode(&self, prompt: &[Piece], cancellation: &Cancellation, mut admit: impl FnMut(Option<Token>) -> Option<Vec<Token>>) -> Result<(Vec<Token>, Usage), ModelError> {
+    /// `prior` adds to the score of a token, given what was said so far.
+    fn decode(&self, prompt: &[Piece], prior: &dyn Fn(Token, &[Token]) -> f32, cancellation: &Cancellation, mut admit: impl FnMut(Option<Token>) -> Option<Vec<Token>>) -> Result<(Vec<Token>, Usage), ModelError> {
         let prompt = self.vocabulary.encode(prompt)?;
         let window = self.decoder.config.max_position_embeddings;
         if prompt.len() + MAX_TOKENS > window {
@@ -112,7 +115,7 @@ impl Starter {
             let token = match allowed.as_slice() {
                 [] => break,
                 [only] => *only,
-                several => self.likeliest(&input, several, &mut cache)?,
+                several => self.likeliest(&input, several, &|token| prior(token, &output), &mut cache)?,
             };
             // Where there is no choice, nothing is computed until there is one.
             if allowed.len() > 1 {
@@ -129,7 +132,7 @@ impl Starter {
         Ok((output, usage))
     }
 
-    fn likeliest(&self, input: &[Token], allowed: &[Token], cache: &mut KvCache) -> Result<Token, ModelError> {
+    fn likeliest(&self, input: &[Token], allowed: &[Token], prior: &dyn Fn(Token) -> f32, cache: &mut KvCache) -> Result<Token, ModelError> {
         let ids: Vec<i32> = input.iter().map(|token| *token as i32).collect();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, input.len()]), &self.device);
         let hidden = self.decoder.hidden(tokens, Some(cache));
@@ -141,8 +144,9 @@ impl Starter {
         if scores.iter().any(|score| score.is_nan()) {
             return Err(ModelError::Numeric("the starter's scores are not numbers".to_owned()));
         }
-        let best = scores.iter().zip(allowed).max_by(|left, right| left.0.total_cmp(right.0));
-        Ok(best.map_or(Keyword::End.token(), |(_, token)| *token))
+        let scored = scores.iter().zip(allowed).map(|(score, token)| (score + prior(*token), *token));
+        let best = scored.max_by(|left, right| left.0.total_cmp(&right.0));
+        Ok(best.map_or(Keyword::End.token(), |(_, token)| token))
     }
 
     /// A sentence about a tool's result.
@@ -152,7 +156,7 @@ impl Starter {
         let (prompt, references) = findings.prompt(&mut Numbering::in_order());
         let words: Vec<Token> = (first_piece()..self.vocabulary.sayable as Token).collect();
         let mut said = 0;
-        let (tokens, usage) = self.decode(&prompt, cancellation, |_| {
+        let (tokens, usage) = self.decode(&prompt, &|_, _| 0.0, cancellation, |_| {
             said += 1;
             if said > MAX_TOKENS - 2 {
                 return Some(vec![Keyword::End.token()]);

@@ -5,8 +5,9 @@
 //! the words it resembles. The notation's tokens and the layers are learned.
 
 mod components;
+mod initial;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::grad_clipping::GradientClippingConfig;
@@ -20,7 +21,7 @@ use super::linking::Piece;
 use super::phrases::Phrases;
 use super::vocabulary::Vocabulary;
 use super::{checkpoint, notation::first_piece};
-use crate::ModelError;
+use crate::{ModelError, loader};
 use crate::models::decoder::{Decoder, DecoderConfig};
 
 /// How the starter is trained.
@@ -32,6 +33,8 @@ pub struct TrainingOptions {
     pub seed: u64,
     /// Stops early, as if the last step had come, after this many seconds. 0: never.
     pub seconds: u64,
+    /// A folder that training wrote, to go on from.
+    pub resume: Option<PathBuf>,
 }
 
 /// Longer examples are drawn again.
@@ -40,7 +43,7 @@ const WARM_UP: usize = 100;
 /// The root mean square of the embeddings of word pieces.
 const EMBEDDING_SCALE: f32 = 0.08;
 /// The deviation of the noise on words in training, as a share of their embeddings' size.
-const WORD_NOISE: f64 = 0.35;
+const WORD_NOISE: f64 = 0.2;
 
 /// The shape of the starter, but for its vocabulary.
 pub fn shape(vocab_size: usize) -> DecoderConfig {
@@ -75,19 +78,13 @@ pub fn train(encoder: &Path, folder: &Path, device: Device, options: &TrainingOp
     let (vocabulary, pieces) = vocabulary(encoder)?;
     let config = shape(vocabulary.size());
     let fixed = components::word_embeddings(&read(&encoder.join("model.safetensors"))?, &pieces, config.hidden_size, EMBEDDING_SCALE)?;
+    let plain = device.clone();
     let device = device.autodiff();
-    // The module's own table is a placeholder of one row: lookups go through `embed`.
-    let decoder = DecoderConfig { vocab_size: 1, ..config.clone() }.init(&device);
-    let specials = first_piece() as usize;
-    let random = Tensor::<2>::random([specials, config.hidden_size], Distribution::Normal(0.0, f64::from(EMBEDDING_SCALE)), &device);
-    let table = order(&vocabulary, &pieces, &fixed, config.hidden_size, specials);
-    let rows = vocabulary.size() - specials;
-    let words = Tensor::<2>::from_data(TensorData::new(table, [rows, config.hidden_size]), &device);
-    let known = vocabulary.sayable - specials;
-    let sayable = Tensor::cat(vec![random, words.clone().slice([0..known])], 0);
-    let fixed = words.slice([known..rows]).detach();
-    let mut student = Student { decoder, sayable: Param::from_tensor(sayable) };
-    let mut optimizer = AdamWConfig::new().with_weight_decay(0.02).with_beta_2(0.98).with_grad_clipping(Some(GradientClippingConfig::Norm(1.0))).init();
+    let (mut student, fixed) = match &options.resume {
+        Some(folder) => resume(folder, vocabulary.sayable, &plain)?,
+        None => start(&config, &vocabulary, &pieces, &fixed, &device),
+    };
+    let mut optimizer = AdamWConfig::new().with_weight_decay(0.02).with_beta_2(0.98).with_epsilon(1e-9).with_grad_clipping(Some(GradientClippingConfig::Norm(1.0))).init();
 
     let mut examples = Batches::new(options, &vocabulary);
     let started = Instant::now();
@@ -115,6 +112,31 @@ pub fn train(encoder: &Path, folder: &Path, device: Device, options: &TrainingOp
         }
     }
     save(&student, &fixed, &vocabulary, &config, folder)
+}
+
+/// A student that knows nothing, and the words it will know by their neighbours.
+fn start(config: &DecoderConfig, vocabulary: &Vocabulary, pieces: &[(String, usize)], words: &[f32], device: &Device) -> (Student, Tensor<2>) {
+    // The module's own table is a placeholder of one row: lookups go through `embed`.
+    let mut decoder = DecoderConfig { vocab_size: 1, ..config.clone() }.init(device);
+    initial::mimetic(&mut decoder, device);
+    let specials = first_piece() as usize;
+    let random = Tensor::<2>::random([specials, config.hidden_size], Distribution::Normal(0.0, f64::from(EMBEDDING_SCALE)), device);
+    let table = order(vocabulary, pieces, words, config.hidden_size, specials);
+    let rows = vocabulary.size() - specials;
+    let words = Tensor::<2>::from_data(TensorData::new(table, [rows, config.hidden_size]), device);
+    let known = vocabulary.sayable - specials;
+    let sayable = Tensor::cat(vec![random, words.clone().slice([0..known])], 0);
+    (Student { decoder, sayable: Param::from_tensor(sayable) }, words.slice([known..rows]).detach())
+}
+
+/// A student as an earlier run left it.
+fn resume(folder: &Path, sayable: usize, device: &Device) -> Result<(Student, Tensor<2>), ModelError> {
+    let decoder = loader::decoder::load(folder, device)?;
+    let table = decoder.embed_tokens.weight.val();
+    let rows = table.dims()[0];
+    let fixed = table.clone().slice([sayable..rows]).autodiff();
+    let student = Student { decoder, sayable: Param::from_tensor(table.slice([0..sayable])) };
+    Ok((student.train(), fixed))
 }
 
 fn save(student: &Student, fixed: &Tensor<2>, vocabulary: &Vocabulary, config: &DecoderConfig, folder: &Path) -> Result<(), ModelError> {

@@ -61,7 +61,7 @@ impl Worlds {
     }
 
     pub fn sample(&self, phrases: &Phrases, random: &mut impl Rng) -> World {
-        let count = *[0, 1, 1, 1, 1, 2, 2, 2, 3, 4].choose(random).unwrap_or(&1);
+        let count = *[0, 1, 1, 1, 1, 2, 2, 2, 3].choose(random).unwrap_or(&1);
         let mut tables: Vec<WorldTable> = Vec::new();
         for pattern in self.patterns.choose_multiple(random, count) {
             let table = table(pattern, phrases, random);
@@ -114,7 +114,7 @@ fn table(pattern: &Pattern, phrases: &Phrases, random: &mut impl Rng) -> WorldTa
         _ => base.clone(),
     };
     let singular = base.strip_suffix('s').unwrap_or(&base);
-    let mut chosen: Vec<&ColumnPattern> = pattern.columns.iter().filter(|_| random.random_bool(0.85)).collect();
+    let mut chosen: Vec<&ColumnPattern> = pattern.columns.iter().filter(|_| random.random_bool(0.65)).collect();
     if chosen.len() < 3 {
         chosen = pattern.columns.iter().take(3).collect();
     }

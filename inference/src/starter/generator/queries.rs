@@ -108,8 +108,11 @@ impl Query<'_> {
         let mut missing = false;
         let mut conditioned = false;
         let by = self.phrases.pick("by", self.random);
-        let table_words = self.table_words(true);
-        let table_one = self.table_words(false);
+        // Columns and values often say enough: the table goes unnamed, or is "rows".
+        let silent = (column.is_some() || grouped || !columns.is_empty() || !self.conditions.is_empty()) && self.random.random_bool(0.25);
+        let unnamed = |random: &mut ChaCha8Rng, words: &[&str]| words.choose(random).map_or(String::new(), |word| (*word).to_owned());
+        let table_words = if silent { unnamed(self.random, &["rows", "entries", "records", "ones", "data", "everything", "all", "of them"]) } else { self.table_words(true) };
+        let table_one = if silent { unnamed(self.random, &["row", "entry", "record", "one", "case"]) } else { self.table_words(false) };
         let column_words = column.as_ref().map(|column| self.column_words(column)).unwrap_or_default();
         let list = columns.iter().map(|column| self.column_words(column)).collect::<Vec<_>>();
         let list = match list.as_slice() {
