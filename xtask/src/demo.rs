@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::process::{self, say};
-use crate::setup::embedding;
+use crate::setup::{embedding, rust};
 use crate::{build, paths};
 
 #[derive(clap::Args)]
@@ -16,6 +16,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
+    rust::sources();
     build::binary()?;
     if let Err(error) = embedding::model() {
         say(&format!("{error:#}"));

@@ -5,6 +5,7 @@ pub mod duckdb;
 pub mod embedding;
 pub mod node;
 pub mod python;
+pub mod rust;
 
 use anyhow::Result;
 
@@ -18,6 +19,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
+    rust::sources();
     let library = duckdb::library()?;
     say(&library.describe());
     say(&embedding::model()

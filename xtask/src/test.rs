@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{self, say};
-use crate::setup::{browser, embedding, python};
+use crate::setup::{browser, embedding, python, rust as toolchain};
 use crate::{build, paths};
 
 #[derive(clap::Args)]
@@ -30,6 +30,7 @@ const STAGES: [Stage; 3] = [Stage::Rust, Stage::Python, Stage::Browser];
 
 /// A failing stage fails the whole, but the others run.
 pub fn run(options: &Options) -> Result<()> {
+    toolchain::sources();
     build::tests()?;
     let chosen = |stage: &Stage| options.stages.is_empty() || options.stages.contains(stage);
     let mut reports = Vec::new();
