@@ -89,6 +89,47 @@ impl Findings {
         found(items.iter().take(MAX_ROWS).map(|line| shorten(line)).collect(), rows)
     }
 
+    /// The section of `phrases/answers.txt` that speaks of results of this shape.
+    pub fn section(&self) -> String {
+        use Keyword::{Calculate, DescribeTable, ExplainError, GitDiff, GitLog, GitStatus, ListFiles, ReadFile, Recall, Remember, RunRust, SearchFiles, Sql};
+        if self.failed {
+            return "answer.failed".to_owned();
+        }
+        let name = match self.tool {
+            Sql => {
+                let section = match (self.columns.len(), self.rows) {
+                    (_, 0) => "answer.empty",
+                    (1, 1) => "answer.value",
+                    (2, 1) => "answer.pair",
+                    (_, 1) => "answer.row",
+                    (1, _) => "answer.list",
+                    (2, _) => "answer.pairs",
+                    _ => "answer.table",
+                };
+                return section.to_owned();
+            }
+            DescribeTable => "describe_table",
+            GitStatus => "git_status",
+            GitLog => "git_log",
+            GitDiff => "git_diff",
+            ListFiles => "list_files",
+            ReadFile => "read_file",
+            SearchFiles => "search_files",
+            RunRust => "run_rust",
+            Calculate => "calculate",
+            Remember => "remember",
+            Recall => "recall",
+            ExplainError => "explain_error",
+            _ => "search_docs",
+        };
+        let singular = matches!(self.tool, GitStatus | GitLog | ListFiles | ReadFile | SearchFiles);
+        match self.rows {
+            0 => format!("answer.{name}.empty"),
+            1 if singular => format!("answer.{name}.one"),
+            _ => format!("answer.{name}"),
+        }
+    }
+
     /// The prompt, up to where the answer starts, and the reference of each cell.
     pub fn prompt(&self, numbering: &mut Numbering) -> (Vec<Piece>, Vec<Token>) {
         let mut pieces = vec![Piece::Token(Keyword::Result.token()), Piece::Token(self.tool.token())];
@@ -118,6 +159,23 @@ impl Findings {
 /// A line of a patch that adds or removes.
 fn is_changed_line(line: &str) -> bool {
     (line.starts_with('+') && !line.starts_with("+++")) || (line.starts_with('-') && !line.starts_with("---"))
+}
+
+/// A template of an answer as pieces: `<A>` is the first cell, `<N>` the number of rows. `None`
+/// where it speaks of a cell that is not there.
+pub fn pieces(template: &str, references: &[Token]) -> Option<Vec<Piece>> {
+    let spaced = template.replace('<', " <").replace('>', "> ");
+    let words = spaced.split_whitespace().map(|word| match word.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+        Some("N") => Some(Piece::Token(Keyword::Rows.token())),
+        Some(slot) => {
+            let index = slot.bytes().next().map_or(0, |letter| usize::from(letter.saturating_sub(b'A')));
+            references.get(index).map(|token| Piece::Token(*token))
+        }
+        None => Some(Piece::Text(word.to_lowercase())),
+    });
+    let mut pieces = words.collect::<Option<Vec<_>>>()?;
+    pieces.push(Piece::Token(Keyword::End.token()));
+    Some(pieces)
 }
 
 /// `(12 rows)`, `12 rows, first 50 shown` and the like.

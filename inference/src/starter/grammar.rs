@@ -121,7 +121,7 @@ impl State {
             }
             State::LogOptions(stage) => log_options(stage, names),
             State::DiffOptions(stage) => diff_options(stage, names),
-            State::DiffTo => names.of(Kind::Branch).map(|token| (token, State::End)).collect(),
+            State::DiffTo => names.of(Kind::Branch).map(|token| (token, State::DiffOptions(1))).collect(),
             State::ListOptions(stage) => list_options(stage, names),
             State::ReadOptions => {
                 let mut steps: Steps = names.of(Kind::Constant).map(|token| (token, State::ReadEnd)).collect();

@@ -29,8 +29,9 @@ impl Mention {
 /// At most this many references stand before one word.
 const MAX_A_WORD: usize = 5;
 
-/// Words too common to stand for a longer name they are part of.
-const WEAK: &[&str] = &["id", "is", "of", "the", "at", "on", "in", "by", "no", "to", "per", "a", "an", "number", "has", "and", "or", "for", "with", "name", "count"];
+/// Words too common to stand for a longer name they are part of. A name that starts with one
+/// (`by_region`) is not meant by its words in a sentence ("total by region").
+const WEAK: &[&str] = &["by", "id", "is", "of", "the", "at", "on", "in", "no", "to", "per", "a", "an", "number", "has", "and", "or", "for", "with", "name", "count"];
 
 /// Drops partial mentions of words that a whole mention covers.
 pub fn strongest(mut mentions: Vec<Mention>) -> Vec<Mention> {
@@ -66,7 +67,7 @@ pub fn of_name(words: &[Word], name: &str) -> Vec<Mention> {
             found.push(Mention::at(index, 1, 3));
         } else if name_words(&word.text).len() > 1 && name_words(&word.text).iter().map(|part| stem(part)).eq(parts.iter().cloned()) {
             found.push(Mention::at(index, 1, 3));
-        } else if let Some(strength) = sequence(&words[index..], &parts) {
+        } else if let Some(strength) = sequence(&words[index..], &parts).filter(|_| parts.len() == 1 || !WEAK.contains(&parts[0].as_str())) {
             found.push(Mention::at(index, parts.len(), strength));
         } else if parts.len() > 1 && parts.iter().any(|part| *part == word.stem && !WEAK.contains(&part.as_str())) {
             found.push(Mention::at(index, 1, 1));
@@ -117,6 +118,7 @@ static EXPRESSION: LazyLock<Option<Regex>> =
 static RUN: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?is)^(?:please |now |can you |could you )*(?:run|execute|evaluate|eval|compile(?: and run)?)(?: this| the| following| rust| code| snippet)*:?\s+(\S.*[;(){}].*)$").ok());
 static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[$€£]?-?\d[\d,]*(?:\.\d+)?(k|m|%)?$").ok());
+static REVISION: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^(?:HEAD|head)(?:[~^]\d*)*$").ok());
 static DAY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\d{4}-\d{2}-\d{2}$").ok());
 
 /// Quoted text, code, expressions, numbers and dates.
@@ -289,6 +291,11 @@ pub fn of_workspace(words: &[Word], environment: &Environment) -> Vec<(Mention, 
             && (next_is_files || word.lower.starts_with('.') || word.stem != word.lower)
         {
             found.push((Mention::at(index, 1 + usize::from(next_is_files), 3), Kind::Glob, Referent::Glob((*glob).to_owned())));
+        }
+    }
+    for (index, word) in words.iter().enumerate() {
+        if REVISION.as_ref().is_some_and(|pattern| pattern.is_match(&word.text)) {
+            found.push((Mention::at(index, 1, 3), Kind::Branch, Referent::Branch(word.text.replace("head", "HEAD"))));
         }
     }
     for branch in &environment.branches {

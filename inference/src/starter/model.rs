@@ -5,11 +5,12 @@ use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::answering::Findings;
+use super::answering::{self, Findings};
 use super::call::{self, Call, TOOL_NAMES};
 use super::grammar::State;
 use super::linking::{Linked, Numbering, Piece, link};
 use super::notation::{Keyword, Token, first_piece};
+use super::phrases::Phrases;
 use super::prior::Prior;
 use super::vocabulary::Vocabulary;
 use crate::chat::{
@@ -23,6 +24,7 @@ use crate::models::decoder::{Decoder, KvCache};
 pub struct Starter {
     decoder: Decoder,
     vocabulary: Vocabulary,
+    phrases: Phrases,
     device: Device,
 }
 
@@ -59,7 +61,7 @@ impl Starter {
         if sayable < first_piece() as usize || vocabulary.size() != decoder.config.vocab_size {
             return Err(ModelError::Unsupported("this checkpoint's notation is not this program's: run `cargo xtask train-starter`".to_owned()));
         }
-        Ok(Self { decoder, vocabulary, device })
+        Ok(Self { decoder, vocabulary, phrases: Phrases::shipped(), device })
     }
 
     /// The call for a request, without running anything.
@@ -154,17 +156,14 @@ impl Starter {
         let keyword = TOOL_NAMES.iter().find(|(_, name)| *name == tool).map_or(Keyword::SearchDocs, |(keyword, _)| *keyword);
         let findings = Findings::read(keyword, result);
         let (prompt, references) = findings.prompt(&mut Numbering::in_order());
-        let words: Vec<Token> = (first_piece()..self.vocabulary.sayable as Token).collect();
-        let mut said = 0;
-        let (tokens, usage) = self.decode(&prompt, &|_, _| 0.0, cancellation, |_| {
-            said += 1;
-            if said > MAX_TOKENS - 2 {
-                return Some(vec![Keyword::End.token()]);
-            }
-            let mut allowed = words.clone();
-            allowed.extend(&references);
-            allowed.extend([Keyword::Rows.token(), Keyword::End.token()]);
-            Some(allowed)
+        // The model chooses what to say of a result of this shape; what it says of it is the result's.
+        let section = findings.section();
+        let templates = self.phrases.templates(&section).iter().filter_map(|template| answering::pieces(template, &references));
+        let sayings: Vec<Vec<Token>> = templates.map(|pieces| self.vocabulary.encode(&pieces)).collect::<Result<_, _>>()?;
+        let mut said: Vec<Token> = Vec::new();
+        let (tokens, usage) = self.decode(&prompt, &|_, _| 0.0, cancellation, |token| {
+            said.extend(token);
+            Some(sayings.iter().filter(|saying| saying.starts_with(&said)).filter_map(|saying| saying.get(said.len()).copied()).collect::<BTreeSet<Token>>().into_iter().collect())
         })?;
         let mut text = String::new();
         for token in tokens {

@@ -35,6 +35,11 @@ impl Phrases {
         tidy(&expand(template, random, fill))
     }
 
+    /// The templates of a section.
+    pub fn templates(&self, section: &str) -> &[String] {
+        self.0.get(section).map_or(&[], Vec::as_slice)
+    }
+
     /// The words of all sections whose names start with `prefix`.
     pub fn words(&self, prefix: &str) -> Vec<String> {
         let lines = self.0.iter().filter(|(name, _)| name.starts_with(prefix)).flat_map(|(_, lines)| lines);

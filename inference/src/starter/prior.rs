@@ -9,61 +9,106 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::linking::{Linked, Referent};
 use super::notation::{Keyword, Kind, Token, kind_of};
+use super::words::{self, name_words};
 
 fn weight(name: &str, default: f32) -> f32 { std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default) }
+
+/// Words around a number that compare with it; such a number is no limit.
+const COMPARING: &[&str] = &["above", "over", "under", "below", "than", ">", "<", ">=", "<=", "=", "exceeding", "exceeds", "exceed", "least", "most", "past", "beyond", "exactly", "before", "after", "between", "equal", "equals", "is", "of"];
+
+/// Words that are seldom what a search is for.
+const COMMON: &[&str] = &["a", "an", "the", "in", "is", "are", "of", "for", "to", "with", "any", "all", "every", "where", "which", "what", "who", "does", "do", "find", "search", "show", "list", "use", "used", "uses", "using", "contain", "contains", "mention", "mentions", "file", "files", "place", "code", "we", "i", "me", "my", "it", "word", "text", "and", "on", "call", "calls", "called", "need", "across", "project", "repo"];
 
 /// The prior of one request.
 pub struct Prior {
     /// The tokens that stand for each word with a mention.
     spoken: BTreeMap<usize, BTreeSet<Token>>,
+    /// Columns named in full, and tables.
     names: BTreeMap<Token, f32>,
+    columns: BTreeSet<Token>,
+    /// Number columns that count nothing: keys.
+    keys: BTreeSet<Token>,
+    compared: BTreeSet<Token>,
+    /// Words of the request that look like what people search for, and those that do not.
+    needles: BTreeMap<Token, f32>,
 }
 
 impl Prior {
     pub fn of(linked: &Linked) -> Self {
-        let mut spoken: BTreeMap<usize, BTreeSet<Token>> = BTreeMap::new();
-        let mut names: BTreeMap<Token, f32> = BTreeMap::new();
-        let mut tables: BTreeMap<(usize, Token), f32> = BTreeMap::new();
+        let words = words::split(&linked.request);
+        let mut prior = Self { spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), needles: BTreeMap::new() };
         for mention in &linked.mentions {
-            let share = if mention.strength > 1 { 1.0 } else { 0.4 };
-            spoken.entry(mention.word).or_default().insert(mention.token);
-            let known = names.entry(mention.token).or_default();
+            let share = if mention.strength > 1 { 1.0 } else { 0.5 };
+            prior.spoken.entry(mention.word).or_default().insert(mention.token);
+            let known = prior.names.entry(mention.token).or_default();
             *known = known.max(share * weight("WN", 2.0));
-            // A column or value speaks for its table, too.
-            let owners: Vec<Token> = match linked.references.get(&mention.token) {
-                Some(Referent::Column { table, .. }) => vec![*table],
-                Some(Referent::Value { columns, .. }) => columns.iter().filter_map(|column| match linked.references.get(column) {
-                    Some(Referent::Column { table, .. }) => Some(*table),
-                    _ => None,
-                }).collect(),
-                _ => Vec::new(),
-            };
-            for owner in owners {
-                let vote = tables.entry((mention.word, owner)).or_default();
-                *vote = vote.max(share * weight("WT", 1.5));
+            if mention.strength > 1 && matches!(linked.references.get(&mention.token), Some(Referent::Column { .. })) {
+                prior.columns.insert(mention.token);
+            }
+            let before = mention.word.checked_sub(1).and_then(|index| words.get(index)).map_or("", |word| word.lower.as_str());
+            let after = words.get(mention.word + 1).map_or("", |word| word.lower.as_str());
+            if kind_of(mention.token) == Some(Kind::Constant) && (COMPARING.contains(&before) || matches!(after, "or" | "onwards" | "onward" | "upwards")) {
+                prior.compared.insert(mention.token);
             }
         }
-        for ((_, table), vote) in tables {
-            *names.entry(table).or_default() += vote;
+        for (token, referent) in &linked.references {
+            match referent {
+                Referent::Column { name, .. } if is_key(name) => drop(prior.keys.insert(*token)),
+                Referent::Constant(text) if text.parse::<f64>().is_ok_and(|value| value > 100.0 || value.fract() != 0.0) => drop(prior.compared.insert(*token)),
+                Referent::Word { start, end } => {
+                    let text = linked.request.get(*start..*end).unwrap_or_default();
+                    let odd = text.contains(['_', '(', ':', '!', '.']) || text.chars().skip(1).any(char::is_uppercase);
+                    let worth = if odd { 1.0 } else if COMMON.contains(&text.to_lowercase().as_str()) { -1.0 } else { 0.0 };
+                    prior.needles.insert(*token, worth * weight("WS", 2.0));
+                }
+                _ => {}
+            }
         }
-        Self { spoken, names }
+        prior
     }
 
     /// Logits to add to a token's score after `said`.
     pub fn score(&self, token: Token, said: &[Token]) -> f32 {
-        let literal = |token: Token| matches!(kind_of(token), Some(Kind::Value | Kind::Literal | Kind::Period));
-        if literal(token) && said.contains(&token) {
+        if is_literal(token) && said.contains(&token) {
             return f32::NEG_INFINITY;
         }
-        let query = said.first() == Some(&Keyword::Sql.token());
-        let unsaid = self.spoken.values().filter(|tokens| tokens.iter().any(|token| literal(*token)) && !tokens.iter().any(|token| said.contains(token))).count() as f32;
-        let numbers = self.spoken.values().filter(|tokens| tokens.iter().any(|token| kind_of(*token) == Some(Kind::Constant)) && !tokens.iter().any(|token| said.contains(token))).count() as f32;
-        if query && token == Keyword::End.token() {
-            return -weight("WE", 1.5) * unsaid - weight("WK", 1.0) * numbers;
+        match said.first() {
+            Some(first) if *first == Keyword::Sql.token() => self.query_score(token, said),
+            Some(first) if *first == Keyword::SearchFiles.token() => self.names.get(&token).or_else(|| self.needles.get(&token)).copied().unwrap_or_default(),
+            _ => self.names.get(&token).copied().unwrap_or_default(),
         }
-        if query && token == Keyword::Where.token() && unsaid > 0.0 {
-            return weight("WW", 1.0);
-        }
-        self.names.get(&token).copied().unwrap_or_default()
     }
+
+    fn query_score(&self, token: Token, said: &[Token]) -> f32 {
+        let unsaid = |wanted: &dyn Fn(&Token) -> bool| self.spoken.values().filter(|tokens| tokens.iter().any(wanted) && !tokens.iter().any(|token| said.contains(token))).count() as f32;
+        let values = unsaid(&|token| is_literal(*token));
+        let compared = unsaid(&|token| self.compared.contains(token));
+        let numbers = unsaid(&|token| kind_of(*token) == Some(Kind::Constant));
+        let last = said.last().copied();
+        let listing = said.contains(&Keyword::Columns.token()) && !said.contains(&Keyword::Where.token());
+        let columns = if listing { unsaid(&|token| self.columns.contains(token)) } else { 0.0 };
+        if token == Keyword::End.token() {
+            return -weight("WE", 2.5) * values - weight("WK", 1.5) * numbers - weight("WC", 1.5) * columns;
+        }
+        if token == Keyword::Where.token() {
+            return if values + compared > 0.0 { weight("WW", 1.5) } else { -weight("WX", 1.0) } - weight("WC", 1.5) * columns;
+        }
+        if token == Keyword::Limit.token() && numbers > 0.0 && numbers <= compared {
+            return -weight("WL", 3.0);
+        }
+        if last == Some(Keyword::Limit.token()) && self.compared.contains(&token) {
+            return -weight("WL", 3.0);
+        }
+        let key = self.keys.contains(&token) && matches!(last, Some(last) if [Keyword::Sum, Keyword::Average, Keyword::Minimum, Keyword::Maximum].map(Keyword::token).contains(&last));
+        self.names.get(&token).copied().unwrap_or_default() - if key { weight("WI", 3.0) } else { 0.0 }
+    }
+}
+
+fn is_literal(token: Token) -> bool {
+    matches!(kind_of(token), Some(Kind::Value | Kind::Literal | Kind::Period))
+}
+
+/// Numbers that name rather than count: `id`, `order_id`, `EmpNo`.
+pub fn is_key(name: &str) -> bool {
+    name_words(name).last().is_some_and(|word| matches!(word.as_str(), "id" | "no" | "key" | "sku" | "isbn" | "nr"))
 }

@@ -63,6 +63,15 @@ fn where_no_table_is_named_its_column_names_it() {
 }
 
 #[test]
+fn a_frame_called_by_something_is_not_meant_by_those_words() {
+    let column = ColumnSchema { name: "orders".into(), data_type: "BIGINT".into(), values: Vec::new() };
+    let environment = Environment { tables: vec![TableSchema { name: "by_region".into(), columns: vec![column] }], ..Environment::default() };
+    let mentioned = |request: &str| link(request, &environment, &mut Numbering::in_order()).mentions.iter().any(|mention| mention.strength > 1);
+    assert!(!mentioned("total amount by region"));
+    assert!(mentioned("show by_region"));
+}
+
+#[test]
 fn results_are_read_as_the_tools_write_them() {
     let table = Findings::read(Keyword::Sql, "region | total\nnorth | 12\nsouth | 7\n(2 rows)");
     assert_eq!((table.rows, table.cells), (2, vec!["north".to_owned(), "12".into(), "south".into(), "7".into()]));

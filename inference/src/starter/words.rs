@@ -24,6 +24,9 @@ pub fn split(text: &str) -> Vec<Word> {
         let keep = |c: char| c.is_alphanumeric() || matches!(c, '_' | '*' | '%' | '.' | '/' | '-' | '+' | '^' | '=' | '<' | '>' | '#' | '&' | '$' | '€' | '£');
         let left = chunk.len() - chunk.trim_start_matches(|c: char| !keep(c)).len();
         let core = chunk[left..].trim_end_matches(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '*' | '%' | '/' | '+')));
+        // A function's name keeps its parentheses.
+        let called = chunk[left + core.len()..].starts_with("()") && core.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let core = if called { &chunk[left..left + core.len() + 2] } else { core };
         let core = core.strip_suffix("'s").or_else(|| core.strip_suffix("’s")).unwrap_or(core);
         if core.is_empty() {
             continue;

@@ -5,75 +5,40 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::Example;
-use crate::starter::answering::{Findings, MAX_CELLS};
+use crate::starter::answering::{self, Findings, MAX_CELLS};
 use crate::starter::linking::{Numbering, Piece};
-use crate::starter::notation::{Keyword, Kind};
+use crate::starter::notation::Keyword;
 use crate::starter::phrases::Phrases;
 
 /// A result of a random shape, and the answer to it. The cells' own words do not matter:
 /// answers speak of them by reference.
 pub(super) fn example(phrases: &Phrases, random: &mut ChaCha8Rng) -> Example {
-    let (tool, section, columns, rows) = shape(random);
-    let failed = section == "answer.failed";
-    let cells: Vec<String> = (0..columns * rows.min(3).max(1)).map(|_| cell(phrases, random)).collect();
-    let names: Vec<String> = (0..columns).map(|_| phrases.pick("things", random).to_lowercase()).collect();
-    let cells = if rows == 0 { Vec::new() } else { cells };
-    let findings = Findings { tool, failed, columns: names, cells: cells.into_iter().take(MAX_CELLS).collect(), rows };
+    let (findings, template) = loop {
+        let findings = findings(phrases, random);
+        let template = phrases.expand(&findings.section(), random, &mut |slot| format!("<{slot}>"));
+        if !template.is_empty() {
+            break (findings, template);
+        }
+    };
     let mut numbering = Numbering::with(|pool| pool.shuffle(random));
     let (prompt, references) = findings.prompt(&mut numbering);
-    let reference = |index: usize| references.get(index).copied().unwrap_or(Kind::Cell.token(0));
-    let text = phrases.expand(&section, random, &mut |slot| format!(" <{slot}> "));
-    let mut target = Vec::new();
-    for word in text.replace('<', " <").replace('>', "> ").split_whitespace() {
-        match word.trim_matches(['<', '>']) {
-            "N" if word.starts_with('<') => target.push(Piece::Token(Keyword::Rows.token())),
-            slot if word.starts_with('<') => target.push(Piece::Token(reference(slot.chars().next().map_or(0, |letter| (letter as usize).saturating_sub('A' as usize))))),
-            _ => target.push(Piece::Text(word.to_lowercase())),
-        }
-    }
-    target.push(Piece::Token(Keyword::End.token()));
-    Example { prompt, target, request: text }
+    let target = answering::pieces(&template, &references).unwrap_or_else(|| vec![Piece::Token(Keyword::End.token())]);
+    Example { prompt, target, request: template }
 }
 
-fn shape(random: &mut impl Rng) -> (Keyword, String, usize, usize) {
+fn findings(phrases: &Phrases, random: &mut ChaCha8Rng) -> Findings {
     use Keyword::{Calculate, DescribeTable, ExplainError, GitDiff, GitLog, GitStatus, ListFiles, ReadFile, Recall, Remember, RunRust, SearchDocs, SearchFiles, Sql};
     let tool = *[Sql, Sql, Sql, Sql, Sql, DescribeTable, GitStatus, GitLog, GitDiff, ListFiles, ReadFile, SearchFiles, RunRust, Calculate, Remember, Recall, ExplainError, SearchDocs].choose(random).unwrap_or(&Sql);
-    if random.random_bool(0.06) {
-        return (tool, "answer.failed".to_owned(), 1, 1);
-    }
-    let rows = *[0, 1, 1, 1, 2, 3, 4, 7, 20].choose(random).unwrap_or(&1);
-    let name = match tool {
-        Sql => {
-            let columns = random.random_range(1..=4);
-            let section = match (columns, rows) {
-                (_, 0) => "answer.empty",
-                (1, 1) => "answer.value",
-                (2, 1) => "answer.pair",
-                (_, 1) => "answer.row",
-                (1, _) => "answer.list",
-                (2, _) => "answer.pairs",
-                _ => "answer.table",
-            };
-            return (tool, section.to_owned(), columns, rows);
-        }
-        DescribeTable => "describe_table",
-        GitStatus => "git_status",
-        GitLog => "git_log",
-        GitDiff => "git_diff",
-        ListFiles => "list_files",
-        ReadFile => "read_file",
-        SearchFiles => "search_files",
-        RunRust => "run_rust",
-        Calculate => "calculate",
-        Remember => "remember",
-        Recall => "recall",
-        ExplainError => "explain_error",
-        _ => "search_docs",
+    let failed = random.random_bool(0.06);
+    let rows = match tool {
+        RunRust | Calculate | Remember | ExplainError => 1,
+        _ if failed => 1,
+        _ => *[0, 1, 1, 1, 2, 3, 4, 7, 20].choose(random).unwrap_or(&1),
     };
-    let always_one = matches!(tool, RunRust | Calculate | Remember | ExplainError);
-    let rows = if always_one { 1 } else { rows };
-    let section = if rows == 0 { format!("answer.{name}.empty") } else { format!("answer.{name}") };
-    (tool, section, 1, rows)
+    let width = if tool == Sql && !failed { random.random_range(1..=4) } else { 0 };
+    let columns: Vec<String> = (0..width).map(|_| phrases.pick("things", random).to_lowercase()).collect();
+    let cells = (0..width.max(1) * rows.min(3)).take(MAX_CELLS).map(|_| cell(phrases, random)).collect();
+    Findings { tool, failed, columns, cells, rows }
 }
 
 fn cell(phrases: &Phrases, random: &mut impl Rng) -> String {

@@ -8,6 +8,7 @@ use super::{Request, Want, plural, singular};
 use crate::starter::linking::Period;
 use crate::starter::notation::Keyword;
 use crate::starter::phrases::Phrases;
+use crate::starter::prior::is_key;
 use crate::starter::words::name_words;
 use crate::starter::worlds::{ColumnKind, World, WorldColumn, WorldTable};
 
@@ -431,9 +432,4 @@ impl Query<'_> {
         }
         words.join(" ")
     }
-}
-
-fn is_key(name: &str) -> bool {
-    let lower = name.to_lowercase();
-    lower == "id" || lower.ends_with("_id") || lower.ends_with("_no") || lower == "sku"
 }
