@@ -217,10 +217,13 @@ impl Reader<'_> {
             "*".to_owned()
         } else if self.skip(Keyword::Columns) {
             let mut columns = Vec::new();
-            while self.peek().and_then(kind_of).is_some_and(is_column) {
-                columns.push(self.column());
+            while let Some(token) = self.peek().filter(|token| kind_of(*token).is_some_and(is_column)) {
+                let said = self.linked.mentions.iter().filter(|mention| mention.token == token).map(|mention| mention.word).min();
+                columns.push((said.unwrap_or(usize::MAX), self.column()));
             }
-            columns.join(", ")
+            // In the order in which the request names them.
+            columns.sort_by_key(|(said, _)| *said);
+            columns.into_iter().map(|(_, column)| column).collect::<Vec<_>>().join(", ")
         } else if self.skip(Keyword::Distinct) {
             let column = self.column();
             grouping = Some(column.clone());

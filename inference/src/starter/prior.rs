@@ -9,9 +9,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::linking::{Linked, Referent};
 use super::notation::{Keyword, Kind, Token, kind_of};
-use super::words::{self, name_words};
+use super::words::{self, Word, name_words};
 
-fn weight(name: &str, default: f32) -> f32 { std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default) }
+/// For a name that was said in full; half of it for one of its words.
+const SAID: f32 = 2.0;
+/// Against ending while a value, a number or a listed column is left unsaid.
+const UNSAID_VALUE: f32 = 2.5;
+const UNSAID_NUMBER: f32 = 1.5;
+const UNSAID_COLUMN: f32 = 1.5;
+/// For a condition while there is something to condition on, and against one while there is not.
+const CONDITION: f32 = 1.5;
+const NO_CONDITION: f32 = 1.0;
+/// Against limiting rows by a number that the request compares with.
+const COMPARED_LIMIT: f32 = 3.0;
+/// For the comparison that the words before a number name.
+const DIRECTION: f32 = 2.5;
+/// Against computing with, or sorting by, a key that was not said.
+const KEY: f32 = 3.0;
+/// For words that look like what people search for, and against common ones.
+const NEEDLE: f32 = 2.0;
 
 /// Words around a number that compare with it; such a number is no limit.
 const COMPARING: &[&str] = &["above", "over", "under", "below", "than", ">", "<", ">=", "<=", "=", "exceeding", "exceeds", "exceed", "least", "most", "past", "beyond", "exactly", "before", "after", "between", "equal", "equals", "is", "of"];
@@ -29,6 +45,8 @@ pub struct Prior {
     /// Number columns that count nothing: keys.
     keys: BTreeSet<Token>,
     compared: BTreeSet<Token>,
+    /// The comparison that the request's words name.
+    direction: Option<Keyword>,
     /// Words of the request that look like what people search for, and those that do not.
     needles: BTreeMap<Token, f32>,
 }
@@ -36,12 +54,12 @@ pub struct Prior {
 impl Prior {
     pub fn of(linked: &Linked) -> Self {
         let words = words::split(&linked.request);
-        let mut prior = Self { spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), needles: BTreeMap::new() };
+        let mut prior = Self { spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), direction: None, needles: BTreeMap::new() };
         for mention in &linked.mentions {
             let share = if mention.strength > 1 { 1.0 } else { 0.5 };
             prior.spoken.entry(mention.word).or_default().insert(mention.token);
             let known = prior.names.entry(mention.token).or_default();
-            *known = known.max(share * weight("WN", 2.0));
+            *known = known.max(share * SAID);
             if mention.strength > 1 && matches!(linked.references.get(&mention.token), Some(Referent::Column { .. })) {
                 prior.columns.insert(mention.token);
             }
@@ -49,6 +67,9 @@ impl Prior {
             let after = words.get(mention.word + 1).map_or("", |word| word.lower.as_str());
             if kind_of(mention.token) == Some(Kind::Constant) && (COMPARING.contains(&before) || matches!(after, "or" | "onwards" | "onward" | "upwards")) {
                 prior.compared.insert(mention.token);
+            }
+            if kind_of(mention.token) == Some(Kind::Constant) {
+                prior.direction = prior.direction.or_else(|| direction(&words[mention.word.saturating_sub(3)..mention.word], after));
             }
         }
         for (token, referent) in &linked.references {
@@ -59,7 +80,7 @@ impl Prior {
                     let text = linked.request.get(*start..*end).unwrap_or_default();
                     let odd = text.contains(['_', '(', ':', '!', '.']) || text.chars().skip(1).any(char::is_uppercase);
                     let worth = if odd { 1.0 } else if COMMON.contains(&text.to_lowercase().as_str()) { -1.0 } else { 0.0 };
-                    prior.needles.insert(*token, worth * weight("WS", 2.0));
+                    prior.needles.insert(*token, worth * NEEDLE);
                 }
                 _ => {}
             }
@@ -84,24 +105,41 @@ impl Prior {
         let values = unsaid(&|token| is_literal(*token));
         let compared = unsaid(&|token| self.compared.contains(token));
         let numbers = unsaid(&|token| kind_of(*token) == Some(Kind::Constant));
-        let last = said.last().copied();
         let listing = said.contains(&Keyword::Columns.token()) && !said.contains(&Keyword::Where.token());
         let columns = if listing { unsaid(&|token| self.columns.contains(token)) } else { 0.0 };
         if token == Keyword::End.token() {
-            return -weight("WE", 2.5) * values - weight("WK", 1.5) * numbers - weight("WC", 1.5) * columns;
+            return -UNSAID_VALUE * values - UNSAID_NUMBER * numbers - UNSAID_COLUMN * columns;
         }
         if token == Keyword::Where.token() {
-            return if values + compared > 0.0 { weight("WW", 1.5) } else { -weight("WX", 1.0) } - weight("WC", 1.5) * columns;
+            return if values + compared > 0.0 { CONDITION } else { -NO_CONDITION } - UNSAID_COLUMN * columns;
         }
         if token == Keyword::Limit.token() && numbers > 0.0 && numbers <= compared {
-            return -weight("WL", 3.0);
+            return -COMPARED_LIMIT;
         }
-        if last == Some(Keyword::Limit.token()) && self.compared.contains(&token) {
-            return -weight("WL", 3.0);
+        if said.last() == Some(&Keyword::Limit.token()) && self.compared.contains(&token) {
+            return -COMPARED_LIMIT;
         }
-        let key = self.keys.contains(&token) && matches!(last, Some(last) if [Keyword::Sum, Keyword::Average, Keyword::Minimum, Keyword::Maximum].map(Keyword::token).contains(&last));
-        self.names.get(&token).copied().unwrap_or_default() - if key { weight("WI", 3.0) } else { 0.0 }
+        if self.direction.map(Keyword::token) == Some(token) {
+            return DIRECTION;
+        }
+        let key = self.keys.contains(&token) && !self.names.contains_key(&token);
+        self.names.get(&token).copied().unwrap_or_default() - if key { KEY } else { 0.0 }
     }
+}
+
+/// The comparison that the words before a number name, or the word behind it.
+fn direction(before: &[Word], after: &str) -> Option<Keyword> {
+    let said = |names: &[&str]| before.iter().any(|word| names.contains(&word.lower.as_str()));
+    if said(&["least", ">=", "minimum"]) || matches!(after, "onwards" | "onward" | "upwards") {
+        return Some(Keyword::AtLeast);
+    }
+    if said(&["most", "<=", "maximum"]) {
+        return Some(Keyword::AtMost);
+    }
+    if said(&["under", "below", "less", "fewer", "lower", "smaller", "cheaper", "<", "before"]) {
+        return Some(Keyword::Below);
+    }
+    said(&["over", "above", "more", "greater", "higher", "larger", "bigger", "exceeding", "exceeds", "exceed", "exceeded", "past", "beyond", ">", "after"]).then_some(Keyword::Above)
 }
 
 fn is_literal(token: Token) -> bool {
