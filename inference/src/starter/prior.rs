@@ -26,6 +26,8 @@ const COMPARED_LIMIT: f32 = 3.0;
 const DIRECTION: f32 = 2.5;
 /// Against computing with, or sorting by, a key that was not said.
 const KEY: f32 = 3.0;
+/// Against groups where neither a word nor a column asks for them.
+const UNASKED_GROUPS: f32 = 4.0;
 /// For words that look like what people search for, and against common ones.
 const NEEDLE: f32 = 2.0;
 
@@ -34,6 +36,9 @@ const COMPARING: &[&str] = &["above", "over", "under", "below", "than", ">", "<"
 
 /// Words that are seldom what a search is for.
 const COMMON: &[&str] = &["a", "an", "the", "in", "is", "are", "of", "for", "to", "with", "any", "all", "every", "where", "which", "what", "who", "does", "do", "find", "search", "show", "list", "use", "used", "uses", "using", "contain", "contains", "mention", "mentions", "file", "files", "place", "code", "we", "i", "me", "my", "it", "word", "text", "and", "on", "call", "calls", "called", "need", "across", "project", "repo"];
+
+/// Words that ask for groups, or for the first of them.
+const GROUPING: &[&str] = &["by", "per", "each", "every", "which", "what", "who", "where", "most", "least", "top", "across", "breakdown", "distribution", "split", "compare", "rank", "between", "among", "best", "worst", "group", "grouped", "vary", "wise"];
 
 /// The prior of one request.
 pub struct Prior {
@@ -45,6 +50,8 @@ pub struct Prior {
     /// Number columns that count nothing: keys.
     keys: BTreeSet<Token>,
     compared: BTreeSet<Token>,
+    /// Whether anything asks for groups.
+    groups: bool,
     /// The comparison that the request's words name.
     direction: Option<Keyword>,
     /// Words of the request that look like what people search for, and those that do not.
@@ -54,7 +61,7 @@ pub struct Prior {
 impl Prior {
     pub fn of(linked: &Linked) -> Self {
         let words = words::split(&linked.request);
-        let mut prior = Self { spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), direction: None, needles: BTreeMap::new() };
+        let mut prior = Self { spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), groups: words.iter().any(|word| GROUPING.contains(&word.lower.as_str())), direction: None, needles: BTreeMap::new() };
         for mention in &linked.mentions {
             let share = if mention.strength > 1 { 1.0 } else { 0.5 };
             prior.spoken.entry(mention.word).or_default().insert(mention.token);
@@ -63,6 +70,7 @@ impl Prior {
             if mention.strength > 1 && matches!(linked.references.get(&mention.token), Some(Referent::Column { .. })) {
                 prior.columns.insert(mention.token);
             }
+            prior.groups |= mention.strength > 1 && matches!(kind_of(mention.token), Some(Kind::Text | Kind::Date));
             let before = mention.word.checked_sub(1).and_then(|index| words.get(index)).map_or("", |word| word.lower.as_str());
             let after = words.get(mention.word + 1).map_or("", |word| word.lower.as_str());
             if kind_of(mention.token) == Some(Kind::Constant) && (COMPARING.contains(&before) || matches!(after, "or" | "onwards" | "onward" | "upwards")) {
@@ -118,6 +126,9 @@ impl Prior {
         }
         if said.last() == Some(&Keyword::Limit.token()) && self.compared.contains(&token) {
             return -COMPARED_LIMIT;
+        }
+        if token == Keyword::By.token() && !self.groups {
+            return -UNASKED_GROUPS;
         }
         if self.direction.map(Keyword::token) == Some(token) {
             return DIRECTION;
