@@ -141,12 +141,22 @@ pub fn link(request: &str, environment: &Environment, numbering: &mut Numbering)
         }
     }
     let mut mentions = mentions::strongest(mentions);
+    tables_before_columns(&mut mentions, &linked);
     if let Some(table) = implied_table(&mentions, &linked) {
         mentions.push(table);
         mentions.sort_by_key(|mention| (mention.word, kind_of(mention.token) != Some(Kind::Table)));
     }
     write_request(&words, mentions, numbering, &mut linked);
     linked
+}
+
+/// A word that is a table's name is not meant as a column of another table.
+fn tables_before_columns(mentions: &mut Vec<mentions::Mention>, linked: &Linked) {
+    let named: Vec<(usize, Token)> = mentions.iter().filter(|mention| kind_of(mention.token) == Some(Kind::Table) && mention.strength > 1).map(|mention| (mention.word, mention.token)).collect();
+    mentions.retain(|mention| match linked.references.get(&mention.token) {
+        Some(Referent::Column { table, .. }) => !named.iter().any(|(word, named)| *word == mention.word && named != table),
+        _ => true,
+    });
 }
 
 /// Where no table is named, the one whose columns and values are named most, at the first of them.

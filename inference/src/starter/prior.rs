@@ -26,6 +26,8 @@ const COMPARED_LIMIT: f32 = 3.0;
 const DIRECTION: f32 = 2.5;
 /// Against computing with, or sorting by, a key that was not said.
 const KEY: f32 = 3.0;
+/// For counting where the request says so.
+const COUNTING: f32 = 2.0;
 /// Against groups where neither a word nor a column asks for them.
 const UNASKED_GROUPS: f32 = 4.0;
 /// For words that look like what people search for, and against common ones.
@@ -52,6 +54,8 @@ pub struct Prior {
     compared: BTreeSet<Token>,
     /// Whether anything asks for groups.
     groups: bool,
+    /// Whether the request says "how many", "count" or "number of".
+    counts: bool,
     /// The comparison that the request's words name.
     direction: Option<Keyword>,
     /// Words of the request that look like what people search for, and those that do not.
@@ -61,7 +65,9 @@ pub struct Prior {
 impl Prior {
     pub fn of(linked: &Linked) -> Self {
         let words = words::split(&linked.request);
-        let mut prior = Self { spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), groups: words.iter().any(|word| GROUPING.contains(&word.lower.as_str())), direction: None, needles: BTreeMap::new() };
+        let pair = |first: &str, second: &str| words.windows(2).any(|pair| pair[0].lower == first && pair[1].lower == second);
+        let counts = pair("how", "many") || pair("number", "of") || words.iter().any(|word| word.stem == "count");
+        let mut prior = Self { counts, spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), groups: words.iter().any(|word| GROUPING.contains(&word.lower.as_str())), direction: None, needles: BTreeMap::new() };
         for mention in &linked.mentions {
             let share = if mention.strength > 1 { 1.0 } else { 0.5 };
             prior.spoken.entry(mention.word).or_default().insert(mention.token);
@@ -126,6 +132,9 @@ impl Prior {
         }
         if said.last() == Some(&Keyword::Limit.token()) && self.compared.contains(&token) {
             return -COMPARED_LIMIT;
+        }
+        if token == Keyword::Count.token() && self.counts {
+            return COUNTING;
         }
         if token == Keyword::By.token() && !self.groups {
             return -UNASKED_GROUPS;
