@@ -28,6 +28,9 @@ pub struct Training {
     batch: usize,
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// Go on from these weights instead of from nothing
+    #[arg(long, value_name = "FOLDER")]
+    resume: Option<std::path::PathBuf>,
 }
 
 /// Trains, and writes over `inference/assets/starter`.
@@ -46,6 +49,9 @@ pub fn train(options: &Training) -> Result<()> {
         ("--seed", options.seed.to_string()),
     ] {
         command.args([flag, &value]);
+    }
+    if let Some(folder) = &options.resume {
+        command.arg("--resume").arg(folder);
     }
     process::run(command.current_dir(paths::root()))?;
     say("the starter is trained; `cargo xtask eval-starter` measures it");
