@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, getpgid};
 
 use super::utf8::Utf8Stream;
 use super::{CellContext, CellError, CellOutcome, CellResult};
@@ -167,14 +167,23 @@ impl Group {
     }
 
     /// Asks, then insists, then kills, without blocking the caller.
+    ///
+    /// A script's background subshell ignores SIGINT, and the command it is waiting for does
+    /// not: asked together, the command would end and the subshell go on with the next one.
+    /// What is deaf to SIGINT is therefore frozen before anyone is asked.
     fn stop(&self) {
         let group = self.clone();
         std::thread::spawn(move || {
+            group.freeze_the_deaf();
             for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
                 if group.finished.load(Ordering::SeqCst) {
                     return;
                 }
                 group.send(signal);
+                if signal == Signal::SIGTERM {
+                    // The frozen wake up to the SIGTERM that waits for them.
+                    group.send(Signal::SIGCONT);
+                }
                 let deadline = Instant::now() + PATIENCE;
                 while Instant::now() < deadline && !group.finished.load(Ordering::SeqCst) {
                     std::thread::sleep(Duration::from_millis(20));
@@ -183,13 +192,30 @@ impl Group {
         });
     }
 
-    /// bash has ended. After an interrupt nothing of its group stays behind: background
-    /// jobs of a script ignore SIGINT. (The group's number is not reused while it has members.)
+    /// Stops every member but the leader that ignores SIGINT, where the system has a /proc
+    /// to tell (proc(5), `SigIgn`).
+    fn freeze_the_deaf(&self) {
+        let Ok(processes) = std::fs::read_dir("/proc") else {
+            return;
+        };
+        let numbers = processes
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for member in numbers.map(Pid::from_raw) {
+            let ours = member != self.leader && getpgid(Some(member)) == Ok(self.leader);
+            if ours && ignores_sigint(member) {
+                if let Err(error) = kill(member, Signal::SIGSTOP) {
+                    tracing::debug!(%error, %member, "a background job is gone");
+                }
+            }
+        }
+    }
+
+    /// bash has ended. After an interrupt nothing of its group stays behind. (The group's
+    /// number is not reused while it has members.)
     fn finish(&self, interrupted: bool) {
         self.finished.store(true, Ordering::SeqCst);
         if interrupted {
-            self.send(Signal::SIGTERM);
-            std::thread::sleep(Duration::from_millis(50));
             self.send(Signal::SIGKILL);
         }
     }
@@ -199,4 +225,15 @@ impl Group {
             tracing::debug!(%error, %signal, "the process group is gone");
         }
     }
+}
+
+fn ignores_sigint(process: Pid) -> bool {
+    const SIGINT_BIT: u64 = 1 << (Signal::SIGINT as u64 - 1);
+    std::fs::read_to_string(format!("/proc/{process}/status"))
+        .ok()
+        .and_then(|status| {
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+            u64::from_str_radix(mask.trim(), 16).ok()
+        })
+        .is_some_and(|ignored| ignored & SIGINT_BIT != 0)
 }
