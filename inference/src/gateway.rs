@@ -10,7 +10,7 @@ use std::time::Duration;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::chat::{Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, ModelError, Usage};
+use crate::{Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, ModelError, Usage};
 use request::Body;
 use response::Assembler;
 use transport::{Endpoint, Piece};

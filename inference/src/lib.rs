@@ -3,7 +3,6 @@
 //! The only crate that names `burn`. Callers see one trait, [`ChatModel`], whether
 //! the model runs in this process ([`models`]) or behind an endpoint ([`gateway`]).
 
-pub mod chat;
 pub mod device;
 mod embedder;
 mod engine;
@@ -15,7 +14,8 @@ pub mod sampling;
 pub mod starter;
 mod streaming;
 
-pub use chat::{
+pub use codriver_chat as chat;
+pub use codriver_chat::{
     Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Environment, FinishReason,
     Message, ModelError, Role, SamplingParameters, TableSchema, ColumnSchema, ToolCall, ToolChoice,
     ToolDefinition, Usage,

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::chat::answer::{AnswerParser, CallStyle};
-use crate::chat::retelling::tools_as_text;
-use crate::chat::template::ChatTemplate;
+use codriver_chat::answer::{AnswerParser, CallStyle};
+use codriver_chat::retelling::tools_as_text;
+use codriver_chat::template::ChatTemplate;
 use crate::device::{self, DeviceChoice};
 use crate::engine::Engine;
 use crate::loader::tokenizer::TokenizerFiles;

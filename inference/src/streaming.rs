@@ -1,5 +1,6 @@
 //! From tokens to text, piece by piece: no piece splits a character or shows part of a stop string.
 
+use codriver_chat::markers::{find_first, partial_suffix};
 use tokenizers::Tokenizer;
 
 use crate::ModelError;
@@ -106,26 +107,4 @@ impl StopStrings {
     pub(crate) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
-}
-
-/// The first of the markers in a text, and where.
-pub(crate) fn find_first<'m>(
-    text: &str,
-    markers: impl Iterator<Item = &'m str>,
-) -> Option<(usize, &'m str)> {
-    markers
-        .filter_map(|marker| Some((text.find(marker)?, marker)))
-        .min_by_key(|(position, _)| *position)
-}
-
-/// How many of the last bytes of a text may be the beginning of a marker.
-pub(crate) fn partial_suffix<'m>(text: &str, markers: impl Iterator<Item = &'m str>) -> usize {
-    let partial = |marker: &str| {
-        let longest = text.len().min(marker.len() - 1);
-        (1..=longest).rev().find(|length| {
-            let start = text.len() - length;
-            text.is_char_boundary(start) && marker.as_bytes().starts_with(&text.as_bytes()[start..])
-        })
-    };
-    markers.filter_map(partial).max().unwrap_or(0)
 }

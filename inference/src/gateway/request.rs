@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::chat::{ChatRequest, Message, Role, SamplingParameters, ToolCall, ToolChoice};
+use crate::{ChatRequest, Message, Role, SamplingParameters, ToolCall, ToolChoice};
 
 /// Parameters a server may not know. Left out when it says so.
 const OPTIONAL: [&str; 8] =

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::server_events::ServerEvents;
-use crate::chat::{ChatEvent, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage};
+use crate::{ChatEvent, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage};
 
 /// Puts the answer together from the bytes of the body.
 pub(super) struct Assembler {

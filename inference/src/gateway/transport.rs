@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
 
 use super::Patience;
-use crate::chat::{Cancellation, ModelError};
+use crate::{Cancellation, ModelError};
 
 /// How often a waiting call looks for an interrupt.
 const GLANCE: Duration = Duration::from_millis(15);

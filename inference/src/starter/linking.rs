@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::mentions;
 use super::notation::{Keyword, Kind, Token, kind_of};
 use super::words::{self, Word};
-use crate::chat::{Environment, TableSchema};
+use crate::{Environment, TableSchema};
 
 /// A piece of a prompt: a token of the notation, or text still to be split into word pieces.
 #[derive(Debug, Clone, PartialEq)]

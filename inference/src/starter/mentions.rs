@@ -8,7 +8,7 @@ use regex::Regex;
 use super::linking::{Period, Referent};
 use super::notation::{Kind, Token};
 use super::words::{Word, alike, name_words, stem};
-use crate::chat::Environment;
+use crate::Environment;
 
 /// One mention, at the word it starts with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::notation::{Keyword, Token, first_piece};
 use super::phrases::Phrases;
 use super::prior::Prior;
 use super::vocabulary::Vocabulary;
-use crate::chat::{
+use crate::{
     Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Environment, FinishReason, Message, ModelError, Role, ToolCall, ToolChoice, Usage,
 };
 use crate::device::{self, DeviceChoice};

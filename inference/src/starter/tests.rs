@@ -6,7 +6,7 @@ use super::generator::Generator;
 use super::grammar::State;
 use super::linking::{Linked, Numbering, Referent, link};
 use super::notation::{Keyword, Token};
-use crate::chat::{ColumnSchema, Environment, TableSchema};
+use crate::{ColumnSchema, Environment, TableSchema};
 
 #[test]
 fn every_call_the_generator_writes_is_admitted_and_complete() {

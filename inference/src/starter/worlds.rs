@@ -4,7 +4,7 @@ use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::phrases::Phrases;
-use crate::chat::{ColumnSchema, Environment, TableSchema};
+use crate::{ColumnSchema, Environment, TableSchema};
 
 /// A session with what people call its columns.
 #[derive(Debug, Clone, Default)]

@@ -58,7 +58,7 @@ fn texts() -> Vec<String> {
     .into();
     texts.push("Every word of a long text counts until the window is full. ".repeat(60));
     let sources = [
-        include_str!("../../src/chat.rs"),
+        include_str!("../../chat/src/lib.rs"),
         include_str!("../../src/models/decoder.rs"),
     ];
     let paragraphs = sources.iter().flat_map(|source| source.split("\n\n"));

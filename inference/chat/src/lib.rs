@@ -1,8 +1,9 @@
 //! What is said to a model and what it answers, whatever the model.
 
-pub(crate) mod answer;
+pub mod answer;
+pub mod markers;
 mod python_json;
-pub(crate) mod retelling;
+pub mod retelling;
 pub mod template;
 
 use std::sync::Arc;

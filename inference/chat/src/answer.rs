@@ -3,7 +3,7 @@
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::streaming::{find_first, partial_suffix};
+use crate::markers::{find_first, partial_suffix};
 use crate::{ChatEvent, ToolCall};
 
 const CALL: &str = "<tool_call>";
@@ -14,7 +14,7 @@ const PYTHON_TAG: &str = "<|python_tag|>";
 
 /// How a model writes its tool calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CallStyle {
+pub enum CallStyle {
     /// `<tool_call>{"name": .., "arguments": ..}</tool_call>` anywhere in the text (Hermes, Qwen).
     Spans,
     /// The whole answer is `{"name": .., "parameters": ..}`, or several (Llama 3).
@@ -22,7 +22,7 @@ pub(crate) enum CallStyle {
 }
 
 /// Reads an answer piece by piece.
-pub(crate) struct AnswerParser {
+pub struct AnswerParser {
     style: CallStyle,
     tool_names: Vec<String>,
     state: State,
@@ -48,7 +48,7 @@ enum State {
 impl AnswerParser {
     /// `calls_before` is the number of calls in the conversation so far: ids are unique in it.
     /// `reasoning` says that the prompt already opened the model's reasoning.
-    pub(crate) fn new(
+    pub fn new(
         style: CallStyle,
         tool_names: Vec<String>,
         calls_before: usize,
@@ -70,13 +70,13 @@ impl AnswerParser {
         }
     }
 
-    pub(crate) fn push(&mut self, piece: &str, on_event: &mut dyn FnMut(ChatEvent)) {
+    pub fn push(&mut self, piece: &str, on_event: &mut dyn FnMut(ChatEvent)) {
         self.buffer.push_str(piece);
         while self.advance(on_event) {}
     }
 
     /// The answer's text and calls, when no more comes.
-    pub(crate) fn finish(mut self, on_event: &mut dyn FnMut(ChatEvent)) -> (String, Vec<ToolCall>) {
+    pub fn finish(mut self, on_event: &mut dyn FnMut(ChatEvent)) -> (String, Vec<ToolCall>) {
         let rest = std::mem::take(&mut self.buffer);
         match self.state {
             State::Text => self.say(&rest, on_event),

@@ -8,7 +8,7 @@ use crate::{Message, Role, ToolCall, ToolDefinition};
 
 /// For templates that know no tools: the system prompt introduces them, calls and results are
 /// text, as Hermes and Qwen models write and read them.
-pub(crate) fn tools_as_text(messages: &[Message], tools: &[ToolDefinition]) -> Vec<Message> {
+pub fn tools_as_text(messages: &[Message], tools: &[ToolDefinition]) -> Vec<Message> {
     let mut retold: Vec<Message> = Vec::new();
     for message in messages {
         let (role, content) = match message.role {
@@ -71,7 +71,7 @@ fn introduction(tools: &[ToolDefinition]) -> String {
 }
 
 /// For templates that accept one call a message: each call, then its result.
-pub(crate) fn one_call_a_message(messages: &[Message]) -> Vec<Message> {
+pub fn one_call_a_message(messages: &[Message]) -> Vec<Message> {
     let mut retold = Vec::new();
     let mut rest = messages;
     while let [message, following @ ..] = rest {
@@ -104,7 +104,7 @@ pub(crate) fn one_call_a_message(messages: &[Message]) -> Vec<Message> {
 }
 
 /// For templates without a system role: what it says opens the first request.
-pub(crate) fn merge_system(messages: &[Message]) -> Vec<Message> {
+pub fn merge_system(messages: &[Message]) -> Vec<Message> {
     match messages {
         [system, user, rest @ ..] if system.role == Role::System && user.role == Role::User => {
             let opening = Message::user(format!("{}\n\n{}", system.content, user.content));

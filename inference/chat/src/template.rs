@@ -31,7 +31,7 @@ const FUEL: u64 = 50_000_000;
 
 impl ChatTemplate {
     /// The templates in a model's folder and its `tokenizer_config.json`; `None` where it has none.
-    pub(crate) fn open(folder: &Path, settings: &Value) -> Result<Option<Self>, ModelError> {
+    pub fn open(folder: &Path, settings: &Value) -> Result<Option<Self>, ModelError> {
         let file = folder.join("chat_template.jinja");
         if file.exists() {
             let source = fs_err::read_to_string(&file)
@@ -90,11 +90,11 @@ impl ChatTemplate {
         })
     }
 
-    pub(crate) fn knows_tools(&self) -> bool {
+    pub fn knows_tools(&self) -> bool {
         self.knows_tools
     }
 
-    pub(crate) fn uses_tool_call_spans(&self) -> bool {
+    pub fn uses_tool_call_spans(&self) -> bool {
         self.tool_call_spans
     }
 
@@ -180,7 +180,7 @@ fn message_json(message: &Message) -> Value {
 }
 
 /// A tool as templates know it: OpenAI's form.
-pub(crate) fn tool_json(tool: &ToolDefinition) -> Value {
+pub fn tool_json(tool: &ToolDefinition) -> Value {
     json!({
         "type": "function",
         "function": { "name": tool.name, "description": tool.description, "parameters": tool.parameters },

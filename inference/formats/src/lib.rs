@@ -1,0 +1,2 @@
+//! The files that models come in, without the network they describe: GGUF containers, their
+//! block-quantized numbers and their tokenizers.
