@@ -4,6 +4,7 @@ mod ask;
 mod doctor;
 mod install;
 mod run;
+mod signals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -143,7 +143,7 @@ fn percent_encode(text: &str) -> String {
 }
 
 /// Text as HTML, in elements and in quoted attributes.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

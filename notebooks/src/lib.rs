@@ -14,7 +14,7 @@ mod run;
 mod terminal;
 
 pub use error::NotebookError;
-pub use html::to_html;
+pub use html::{escape, to_html};
 pub use notebook::{Cell, CellKind, Notebook};
 pub use output::{Bundle, Output, OutputEvent, StreamName};
 pub use run::{CellReport, CellStatus, Executor, RunEvent, RunOptions, RunReport, run};

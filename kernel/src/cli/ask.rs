@@ -64,7 +64,7 @@ pub struct AskArguments {
 /// Asks, and says by the exit code whether there was an answer.
 pub fn ask(arguments: &AskArguments) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::new();
-    terminal::interrupt_on_ctrl_c(interrupt.clone())?;
+    super::signals::interrupt_on_ctrl_c(interrupt.clone())?;
     let mut asker = Asker::start(arguments, interrupt)?;
     if let Some(file) = &arguments.batch {
         return batch::answer(&mut asker, file);

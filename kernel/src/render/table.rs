@@ -1,5 +1,6 @@
 //! A frame as people know it from dataframes.
 
+pub use codriver_notebooks::escape;
 use unicode_width::UnicodeWidthStr;
 
 use crate::languages::sql::{Frame, FrameColumn};
@@ -24,22 +25,6 @@ pub fn grouped(number: usize) -> String {
         text.push(digit);
     }
     text
-}
-
-/// `text` with what HTML would read as markup written out.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 fn html(frame: &Frame) -> String {

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use crate::agent::METADATA;
-use crate::session::{Interrupt, MimeBundle, OutputEvent, OutputSink};
+use crate::session::{MimeBundle, OutputEvent, OutputSink};
 
 /// Prints words as they come.
 pub(super) struct Terminal {
@@ -99,23 +99,6 @@ impl OutputSink for Silent {
     fn can_ask(&self) -> bool {
         false
     }
-}
-
-/// Ctrl-C stops the turn; a second one ends the process.
-pub(super) fn interrupt_on_ctrl_c(interrupt: Interrupt) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            while tokio::signal::ctrl_c().await.is_ok() {
-                if interrupt.is_set() {
-                    std::process::exit(130);
-                }
-                let interrupt = interrupt.clone();
-                tokio::task::spawn_blocking(move || interrupt.trigger());
-            }
-        });
-    })?;
-    Ok(())
 }
 
 fn kind(bundle: &MimeBundle) -> &str {

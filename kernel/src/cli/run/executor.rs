@@ -31,7 +31,7 @@ enum Event {
 impl SessionExecutor {
     pub fn start(options: SessionOptions, timeout: Option<Duration>) -> anyhow::Result<Self> {
         let interrupt = Interrupt::new();
-        interrupt_on_ctrl_c(interrupt.clone())?;
+        crate::cli::signals::interrupt_on_ctrl_c(interrupt.clone())?;
         let (code, codes) = channel();
         let (sender, events) = channel();
         let (opened, open) = channel();
@@ -147,23 +147,6 @@ impl OutputSink for Forward {
     fn can_ask(&self) -> bool {
         false
     }
-}
-
-/// Ctrl-C interrupts the cell; a second one ends the run at once.
-fn interrupt_on_ctrl_c(interrupt: Interrupt) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            while tokio::signal::ctrl_c().await.is_ok() {
-                if interrupt.is_set() {
-                    std::process::exit(130);
-                }
-                let interrupt = interrupt.clone();
-                tokio::task::spawn_blocking(move || interrupt.trigger());
-            }
-        });
-    })?;
-    Ok(())
 }
 
 fn timeout_error(timeout: Option<Duration>, error: &CellError) -> CellError {
