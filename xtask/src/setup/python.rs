@@ -23,8 +23,21 @@ pub fn environment() -> Result<PathBuf> {
     process::capture(pip(&python).args(["install", "--quiet", "-r"]).arg(folder.join("requirements.txt")))?;
     say("installing torch and transformers for the reference tests (once)");
     process::run(Command::new(&python).arg(folder.join("install_torch.py")))?;
+    say("building llama.cpp, which the engine is compared with (once, some minutes)");
+    process::capture(
+        pip(&python)
+            .args(["install", "--quiet", "-r"])
+            .arg(folder.join("requirements-llama.txt"))
+            // Not for this processor alone: the environment may be cached for another machine.
+            .env("CMAKE_ARGS", "-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF")
+            .env("CMAKE_BUILD_PARALLEL_LEVEL", cores().to_string()),
+    )?;
     fs_err::write(stamp, wanted)?;
     Ok(python)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The interpreter of the environment, with pip and whatever is in it by now.
