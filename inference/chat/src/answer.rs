@@ -48,20 +48,11 @@ enum State {
 impl AnswerParser {
     /// `calls_before` is the number of calls in the conversation so far: ids are unique in it.
     /// `reasoning` says that the prompt already opened the model's reasoning.
-    pub fn new(
-        style: CallStyle,
-        tool_names: Vec<String>,
-        calls_before: usize,
-        reasoning: bool,
-    ) -> Self {
+    pub fn new(style: CallStyle, tool_names: Vec<String>, calls_before: usize, reasoning: bool) -> Self {
         Self {
             style,
             tool_names,
-            state: if reasoning {
-                State::Reasoning
-            } else {
-                State::Text
-            },
+            state: if reasoning { State::Reasoning } else { State::Text },
             buffer: String::new(),
             space: String::new(),
             content: String::new(),
@@ -93,8 +84,7 @@ impl AnswerParser {
             State::Text => self.advance_text(on_event),
             State::Reasoning => {
                 let Some(end) = self.buffer.find(THINK_END) else {
-                    let sure =
-                        self.buffer.len() - partial_suffix(&self.buffer, [THINK_END].into_iter());
+                    let sure = self.buffer.len() - partial_suffix(&self.buffer, [THINK_END].into_iter());
                     reason(&self.take(sure), on_event);
                     return false;
                 };
@@ -118,8 +108,7 @@ impl AnswerParser {
     }
 
     fn advance_text(&mut self, on_event: &mut dyn FnMut(ChatEvent)) -> bool {
-        let begins_with_brace =
-            self.content.is_empty() && self.buffer.trim_start().starts_with('{');
+        let begins_with_brace = self.content.is_empty() && self.buffer.trim_start().starts_with('{');
         if self.style == CallStyle::Json && !self.tool_names.is_empty() && begins_with_brace {
             self.state = State::Json;
             return true;
@@ -151,11 +140,7 @@ impl AnswerParser {
 
     /// Says text, without white space at the answer's beginning and end.
     fn say(&mut self, text: &str, on_event: &mut dyn FnMut(ChatEvent)) {
-        let text = if self.content.is_empty() {
-            text.trim_start()
-        } else {
-            text
-        };
+        let text = if self.content.is_empty() { text.trim_start() } else { text };
         let trimmed = text.trim_end();
         if !trimmed.is_empty() {
             let said = std::mem::take(&mut self.space) + trimmed;
@@ -169,11 +154,7 @@ impl AnswerParser {
 
     fn call(&mut self, name: String, arguments: Value, on_event: &mut dyn FnMut(ChatEvent)) {
         let id = format!("call_{}", self.first_call + self.calls.len() + 1);
-        let call = ToolCall {
-            id,
-            name,
-            arguments,
-        };
+        let call = ToolCall { id, name, arguments };
         self.calls.push(call.clone());
         on_event(ChatEvent::ToolCall(call));
     }
@@ -209,17 +190,9 @@ fn read_call(text: &str) -> Option<(String, Value)> {
     if let Ok(call) = serde_json::from_str::<Map<String, Value>>(text) {
         return call_parts(&call);
     }
-    let name = Regex::new(r#""name"\s*:\s*"([^"]+)""#)
-        .ok()?
-        .captures(text)?
-        .get(1)?
-        .as_str()
-        .to_string();
+    let name = Regex::new(r#""name"\s*:\s*"([^"]+)""#).ok()?.captures(text)?.get(1)?.as_str().to_string();
     let arguments = Regex::new(r#"(?s)"(?:arguments|parameters)"\s*:\s*(.*)"#).ok()?;
-    let raw = arguments
-        .captures(text)
-        .and_then(|found| found.get(1))
-        .map_or(text, |found| found.as_str());
+    let raw = arguments.captures(text).and_then(|found| found.get(1)).map_or(text, |found| found.as_str());
     Some((name, Value::String(raw.to_string())))
 }
 

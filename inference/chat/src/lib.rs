@@ -1,6 +1,8 @@
 //! What is said to a model and what it answers, whatever the model.
 
 pub mod answer;
+pub mod formats;
+pub mod grammar;
 pub mod markers;
 mod python_json;
 pub mod retelling;
@@ -254,7 +256,9 @@ pub enum ModelError {
     File { path: String, reason: String },
     #[error("unsupported model: {0}")]
     Unsupported(String),
-    #[error("the prompt has {prompt} tokens but the model's window holds {window}; shorten the request or reset the conversation with %agent reset")]
+    #[error(
+        "the prompt has {prompt} tokens but the model's window holds {window}; shorten the request or reset the conversation with %agent reset"
+    )]
     ContextOverflow { prompt: usize, window: usize },
     #[error("{provider} answered {status}: {message}")]
     Provider { provider: String, status: u16, message: String },

@@ -1,13 +1,8 @@
 //! Markers in a text that is still coming.
 
 /// The first of the markers in a text, and where.
-pub fn find_first<'m>(
-    text: &str,
-    markers: impl Iterator<Item = &'m str>,
-) -> Option<(usize, &'m str)> {
-    markers
-        .filter_map(|marker| Some((text.find(marker)?, marker)))
-        .min_by_key(|(position, _)| *position)
+pub fn find_first<'m>(text: &str, markers: impl Iterator<Item = &'m str>) -> Option<(usize, &'m str)> {
+    markers.filter_map(|marker| Some((text.find(marker)?, marker))).min_by_key(|(position, _)| *position)
 }
 
 /// How many of the last bytes of a text may be the beginning of a marker.

@@ -39,30 +39,16 @@ fn write_value(text: &mut String, value: &Value, style: &Style, depth: usize) {
         Value::Number(number) => text.push_str(&python_number(number)),
         Value::String(string) => write_string(text, string, style.ascii),
         Value::Array(items) => {
-            write_items(
-                text,
-                ['[', ']'],
-                items.iter(),
-                style,
-                depth,
-                |text, item| {
-                    write_value(text, item, style, depth + 1);
-                },
-            );
+            write_items(text, ['[', ']'], items.iter(), style, depth, |text, item| {
+                write_value(text, item, style, depth + 1);
+            });
         }
         Value::Object(entries) => {
-            write_items(
-                text,
-                ['{', '}'],
-                ordered(entries, style.sorted),
-                style,
-                depth,
-                |text, (key, item)| {
-                    write_string(text, key, style.ascii);
-                    text.push_str(&style.key_separator);
-                    write_value(text, item, style, depth + 1);
-                },
-            );
+            write_items(text, ['{', '}'], ordered(entries, style.sorted), style, depth, |text, (key, item)| {
+                write_string(text, key, style.ascii);
+                text.push_str(&style.key_separator);
+                write_value(text, item, style, depth + 1);
+            });
         }
     }
 }

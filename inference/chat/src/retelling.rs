@@ -13,10 +13,7 @@ pub fn tools_as_text(messages: &[Message], tools: &[ToolDefinition]) -> Vec<Mess
     for message in messages {
         let (role, content) = match message.role {
             Role::Assistant => (Role::Assistant, with_calls(message)),
-            Role::Tool => (
-                Role::User,
-                format!("<tool_response>\n{}\n</tool_response>", message.content),
-            ),
+            Role::Tool => (Role::User, format!("<tool_response>\n{}\n</tool_response>", message.content)),
             role => (role, message.content.clone()),
         };
         match retold.last_mut() {
@@ -24,10 +21,7 @@ pub fn tools_as_text(messages: &[Message], tools: &[ToolDefinition]) -> Vec<Mess
             Some(last) if last.role == role && role == Role::User => {
                 last.content = format!("{}\n{content}", last.content);
             }
-            _ => retold.push(Message {
-                role,
-                ..Message::user(content)
-            }),
+            _ => retold.push(Message { role, ..Message::user(content) }),
         }
     }
     if tools.is_empty() {
@@ -45,20 +39,14 @@ pub fn tools_as_text(messages: &[Message], tools: &[ToolDefinition]) -> Vec<Mess
 fn with_calls(message: &Message) -> String {
     let calls = message.tool_calls.iter().map(|call| {
         let call = json!({ "name": call.name, "arguments": call.arguments });
-        format!(
-            "<tool_call>\n{}\n</tool_call>",
-            python_json(&call, &Style::default())
-        )
+        format!("<tool_call>\n{}\n</tool_call>", python_json(&call, &Style::default()))
     });
     let said = Some(message.content.clone()).filter(|content| !content.is_empty());
     said.into_iter().chain(calls).collect::<Vec<_>>().join("\n")
 }
 
 fn introduction(tools: &[ToolDefinition]) -> String {
-    let signatures: Vec<String> = tools
-        .iter()
-        .map(|tool| python_json(&tool_json(tool), &Style::default()))
-        .collect();
+    let signatures: Vec<String> = tools.iter().map(|tool| python_json(&tool_json(tool), &Style::default())).collect();
     format!(
         "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n\
          You are provided with function signatures within <tools></tools> XML tags:\n\
@@ -80,21 +68,14 @@ pub fn one_call_a_message(messages: &[Message]) -> Vec<Message> {
             retold.push(message.clone());
             continue;
         }
-        let results = following
-            .iter()
-            .take_while(|next| next.role == Role::Tool)
-            .count();
+        let results = following.iter().take_while(|next| next.role == Role::Tool).count();
         let (results, after) = following.split_at(results);
         let answers = |call: &ToolCall| {
             let answers = |result: &&Message| result.tool_call_id.as_ref() == Some(&call.id);
             results.iter().find(answers).cloned()
         };
         for (index, call) in message.tool_calls.iter().enumerate() {
-            let said = if index == 0 {
-                message.content.clone()
-            } else {
-                String::new()
-            };
+            let said = if index == 0 { message.content.clone() } else { String::new() };
             retold.push(Message::assistant(said, vec![call.clone()]));
             retold.extend(answers(call));
         }
@@ -108,9 +89,7 @@ pub fn merge_system(messages: &[Message]) -> Vec<Message> {
     match messages {
         [system, user, rest @ ..] if system.role == Role::System && user.role == Role::User => {
             let opening = Message::user(format!("{}\n\n{}", system.content, user.content));
-            std::iter::once(opening)
-                .chain(rest.iter().cloned())
-                .collect()
+            std::iter::once(opening).chain(rest.iter().cloned()).collect()
         }
         _ => messages.to_vec(),
     }

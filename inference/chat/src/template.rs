@@ -34,15 +34,9 @@ impl ChatTemplate {
     pub fn open(folder: &Path, settings: &Value) -> Result<Option<Self>, ModelError> {
         let file = folder.join("chat_template.jinja");
         if file.exists() {
-            let source = fs_err::read_to_string(&file)
-                .map_err(|error| ModelError::Template(error.to_string()))?;
-            let tools = folder
-                .join("additional_chat_templates")
-                .join("tool_use.jinja");
-            let tools = tools
-                .exists()
-                .then(|| fs_err::read_to_string(&tools))
-                .transpose();
+            let source = fs_err::read_to_string(&file).map_err(|error| ModelError::Template(error.to_string()))?;
+            let tools = folder.join("additional_chat_templates").join("tool_use.jinja");
+            let tools = tools.exists().then(|| fs_err::read_to_string(&tools)).transpose();
             let tools = tools.map_err(|error| ModelError::Template(error.to_string()))?;
             return Self::new(&source, tools.as_deref()).map(Some);
         }
@@ -53,9 +47,7 @@ impl ChatTemplate {
                     let entry = named.iter().find(|entry| entry["name"] == name)?;
                     entry["template"].as_str()
                 };
-                find(DEFAULT)
-                    .map(|source| Self::new(source, find(FOR_TOOLS)))
-                    .transpose()
+                find(DEFAULT).map(|source| Self::new(source, find(FOR_TOOLS))).transpose()
             }
             _ => Ok(None),
         }
@@ -68,26 +60,17 @@ impl ChatTemplate {
         environment.set_lstrip_blocks(true);
         environment.set_fuel(Some(FUEL));
         environment.set_formatter(print_as_python);
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_filter("tojson", tojson);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
         for (name, source) in [(DEFAULT, Some(source)), (FOR_TOOLS, for_tools)] {
             let Some(source) = source else { continue };
-            environment
-                .add_template_owned(name, without_generation_blocks(source)?)
-                .map_err(template_error)?;
+            environment.add_template_owned(name, without_generation_blocks(source)?).map_err(template_error)?;
         }
-        let mentions =
-            |word: &str| source.contains(word) || for_tools.is_some_and(|text| text.contains(word));
+        let mentions = |word: &str| source.contains(word) || for_tools.is_some_and(|text| text.contains(word));
         let (knows_tools, tool_call_spans) = (mentions("tools"), mentions("<tool_call>"));
-        Ok(Self {
-            environment,
-            for_tools: for_tools.is_some(),
-            knows_tools,
-            tool_call_spans,
-        })
+        Ok(Self { environment, for_tools: for_tools.is_some(), knows_tools, tool_call_spans })
     }
 
     pub fn knows_tools(&self) -> bool {
@@ -125,34 +108,31 @@ impl ChatTemplate {
         tools: &[ToolDefinition],
         special_names: &Map<String, Value>,
     ) -> Result<String, ModelError> {
-        let mut context = special_names.clone();
-        context.insert(
-            "messages".to_string(),
-            messages.iter().map(message_json).collect(),
-        );
-        context.insert("add_generation_prompt".to_string(), Value::Bool(true));
-        let tools_json: Value = tools.iter().map(tool_json).collect();
-        context.insert(
-            "tools".to_string(),
-            if tools.is_empty() {
-                Value::Null
-            } else {
-                tools_json
-            },
-        );
+        let messages = messages.iter().map(message_json).collect();
+        let tools: Value = tools.iter().map(tool_json).collect();
+        self.render_raw(&messages, &tools, special_names)
+    }
+
+    /// Renders messages and tools in whatever form the template knows, as `apply_chat_template` does:
+    /// `messages` is a list of objects with any keys, `tools` a list of JSON schemas or null.
+    /// `variables` are `bos_token`, `eos_token` and whatever else the template reads
+    /// (`enable_thinking`, `documents`); `add_generation_prompt` is true unless it is among them.
+    pub fn render_raw(
+        &self,
+        messages: &Value,
+        tools: &Value,
+        variables: &Map<String, Value>,
+    ) -> Result<String, ModelError> {
+        let has_tools = tools.as_array().is_some_and(|tools| !tools.is_empty());
+        let mut context = Map::new();
+        context.insert("messages".to_string(), messages.clone());
+        context.insert("tools".to_string(), if has_tools { tools.clone() } else { Value::Null });
         context.insert("documents".to_string(), Value::Null);
-        let name = if self.for_tools && !tools.is_empty() {
-            FOR_TOOLS
-        } else {
-            DEFAULT
-        };
-        let template = self
-            .environment
-            .get_template(name)
-            .map_err(template_error)?;
-        template
-            .render(JinjaValue::from_serialize(&context))
-            .map_err(template_error)
+        context.insert("add_generation_prompt".to_string(), Value::Bool(true));
+        context.extend(variables.clone());
+        let name = if self.for_tools && has_tools { FOR_TOOLS } else { DEFAULT };
+        let template = self.environment.get_template(name).map_err(template_error)?;
+        template.render(JinjaValue::from_serialize(&context)).map_err(template_error)
     }
 }
 
@@ -194,9 +174,7 @@ fn without_generation_blocks(source: &str) -> Result<String, ModelError> {
         Regex::new(&pattern).map_err(|error| ModelError::Template(error.to_string()))
     };
     let opened = block("generation")?.replace_all(source, "{%$1 if true $2%}");
-    Ok(block("endgeneration")?
-        .replace_all(&opened, "{%$1 endif $2%}")
-        .into_owned())
+    Ok(block("endgeneration")?.replace_all(&opened, "{%$1 endif $2%}").into_owned())
 }
 
 fn print_as_python(output: &mut Output, state: &State, value: &JinjaValue) -> Result<(), Error> {
@@ -211,19 +189,13 @@ fn print_as_python(output: &mut Output, state: &State, value: &JinjaValue) -> Re
 
 fn tojson(value: &JinjaValue, options: Kwargs) -> Result<JinjaValue, Error> {
     if value.is_undefined() {
-        return Err(Error::new(
-            ErrorKind::UndefinedError,
-            "tojson of an undefined value",
-        ));
+        return Err(Error::new(ErrorKind::UndefinedError, "tojson of an undefined value"));
     }
-    let value = serde_json::to_value(value).map_err(|error| {
-        Error::new(ErrorKind::BadSerialization, "cannot be written as JSON").with_source(error)
-    })?;
+    let value = serde_json::to_value(value)
+        .map_err(|error| Error::new(ErrorKind::BadSerialization, "cannot be written as JSON").with_source(error))?;
     let mut style = Style {
         indent: options.get::<Option<usize>>("indent")?,
-        ascii: options
-            .get::<Option<bool>>("ensure_ascii")?
-            .unwrap_or(false),
+        ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
         sorted: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
         ..Style::default()
     };
@@ -246,24 +218,11 @@ fn raise_exception(message: String) -> Result<String, Error> {
 fn strftime_now(format: String) -> Result<String, Error> {
     let mut text = String::new();
     let written = write!(text, "{}", chrono::Local::now().format(&format));
-    written.map_err(|_| {
-        Error::new(
-            ErrorKind::InvalidOperation,
-            format!("strftime_now: bad format {format:?}"),
-        )
-    })?;
+    written.map_err(|_| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: bad format {format:?}")))?;
     Ok(text)
 }
 
 fn template_error(error: Error) -> ModelError {
-    let place = error
-        .line()
-        .map(|line| format!(" (line {line})"))
-        .unwrap_or_default();
-    ModelError::Template(format!(
-        "{}{place}",
-        error
-            .detail()
-            .map_or_else(|| error.to_string(), str::to_string)
-    ))
+    let place = error.line().map(|line| format!(" (line {line})")).unwrap_or_default();
+    ModelError::Template(format!("{}{place}", error.detail().map_or_else(|| error.to_string(), str::to_string)))
 }
