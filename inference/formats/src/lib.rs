@@ -1,2 +1,11 @@
 //! The files that models come in, without the network they describe: GGUF containers, their
 //! block-quantized numbers and their tokenizers.
+//!
+//! Files come from strangers. Whatever is in them, reading ends in a value or in a [`FormatError`]
+//! that names the file and says what to do, never in a panic, and never in an allocation that the
+//! file's own size does not justify.
+
+mod error;
+pub mod gguf;
+
+pub use error::FormatError;
