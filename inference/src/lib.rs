@@ -22,4 +22,5 @@ pub use codriver_chat::{
 };
 pub use device::DeviceChoice;
 pub use embedder::TextEmbedder;
-pub use local::{Completion, Flow, LocalModel};
+pub use loader::lora::Adapter;
+pub use local::{Completion, Flow, LocalModel, OpenOptions};

@@ -7,6 +7,7 @@
 pub(crate) mod checkpoint;
 pub(crate) mod decoder;
 pub(crate) mod encoder;
+pub(crate) mod lora;
 pub(crate) mod tokenizer;
 
 use std::path::Path;

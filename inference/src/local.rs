@@ -8,6 +8,7 @@ use codriver_chat::retelling::tools_as_text;
 use codriver_chat::template::ChatTemplate;
 use crate::device::{self, DeviceChoice};
 use crate::engine::Engine;
+use crate::loader::lora::Adapter;
 use crate::loader::tokenizer::TokenizerFiles;
 use crate::loader::{self, file_error};
 use crate::sampling::Sampler;
@@ -30,19 +31,29 @@ pub struct LocalModel {
 impl LocalModel {
     /// Loads the model in a folder: `config.json`, safetensors, `tokenizer.json`, chat template.
     pub fn open(folder: &Path, device: DeviceChoice) -> Result<Self, ModelError> {
+        let options = OpenOptions {
+            device,
+            ..OpenOptions::default()
+        };
+        Self::open_with(folder, &options)
+    }
+
+    /// [`LocalModel::open`] with adapters, or a shorter window.
+    pub fn open_with(folder: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
         if !folder.is_dir() {
             return Err(file_error(
                 folder,
                 "no such folder; a local model is a folder with config.json in it",
             ));
         }
-        let device = device::resolve(device)?;
+        let device = device::resolve(options.device)?;
         let tokenizer = TokenizerFiles::open(folder)?;
         let template = ChatTemplate::open(folder, &tokenizer.settings)?;
-        let decoder = loader::decoder::load(folder, &device)?;
+        let decoder = loader::decoder::load(folder, &options.adapters, &device)?;
+        let longest = decoder.config.max_position_embeddings;
         Ok(Self {
             name: loader::model_name(folder),
-            window: decoder.config.max_position_embeddings,
+            window: options.window.map_or(longest, |window| window.clamp(1, longest)),
             tokenizer,
             template,
             engine: Mutex::new(Engine::new(decoder, device)),
@@ -213,6 +224,16 @@ impl LocalModel {
             tool_names: tools.into_iter().map(|tool| tool.name).collect(),
         })
     }
+}
+
+/// How a model is opened.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    pub device: DeviceChoice,
+    /// Adapters merged into the weights as they are read.
+    pub adapters: Vec<Adapter>,
+    /// Tokens, prompt and answer together, that are enough; `None` is all the model can read.
+    pub window: Option<usize>,
 }
 
 /// Whether to go on generating.

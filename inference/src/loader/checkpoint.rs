@@ -13,6 +13,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::Deserialize;
 
+use super::lora::{self, Adaptation, Adapter};
 use super::{file_error, read_json};
 use crate::ModelError;
 
@@ -22,6 +23,8 @@ pub(crate) struct Checkpoint {
     /// The shard that holds each tensor.
     holder: HashMap<String, usize>,
     device: Device,
+    /// What changes in the weights while they are read.
+    adaptations: Vec<Adaptation>,
 }
 
 struct Shard {
@@ -53,14 +56,17 @@ impl Checkpoint {
                  (.bin, .gguf) are not read: get the model's safetensors files",
             ));
         };
-        let mut checkpoint = Self {
-            shards: Vec::new(),
-            holder: HashMap::new(),
-            device: device.clone(),
-        };
+        let mut checkpoint = Self::empty(device);
         for path in paths {
             checkpoint.add(Shard::open(path)?);
         }
+        Ok(checkpoint)
+    }
+
+    /// A safetensors file of any name: weights that come beside a model's own.
+    pub(crate) fn file(path: PathBuf, device: &Device) -> Result<Self, ModelError> {
+        let mut checkpoint = Self::empty(device);
+        checkpoint.add(Shard::open(path)?);
         Ok(checkpoint)
     }
 
@@ -70,13 +76,25 @@ impl Checkpoint {
         bytes: &'static [u8],
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let mut checkpoint = Self {
+        let mut checkpoint = Self::empty(device);
+        checkpoint.add(Shard::read(PathBuf::from(name), Box::new(bytes))?);
+        Ok(checkpoint)
+    }
+
+    fn empty(device: &Device) -> Self {
+        Self {
             shards: Vec::new(),
             holder: HashMap::new(),
             device: device.clone(),
-        };
-        checkpoint.add(Shard::read(PathBuf::from(name), Box::new(bytes))?);
-        Ok(checkpoint)
+            adaptations: Vec::new(),
+        }
+    }
+
+    /// The weights with adapters merged into them.
+    pub(crate) fn adapted(mut self, adapters: &[Adapter]) -> Result<Self, ModelError> {
+        let opened = adapters.iter().map(|adapter| Adaptation::open(adapter, &self));
+        self.adaptations = opened.collect::<Result<_, _>>()?;
+        Ok(self)
     }
 
     fn add(&mut self, shard: Shard) {
@@ -93,6 +111,14 @@ impl Checkpoint {
 
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.holder.contains_key(name)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.holder.keys().map(String::as_str)
+    }
+
+    pub(crate) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.find(name).ok().map(|(_, info)| info.shape.clone())
     }
 
     /// A linear layer from `NAME.weight` (and `NAME.bias`), which checkpoints hold as
@@ -150,6 +176,16 @@ impl Checkpoint {
             );
             return Err(file_error(&shard.path, reason));
         }
+        let values = lora::adapted(&self.adaptations, name, &shape, self.values(name)?)?;
+        Ok(Tensor::from_data(
+            TensorData::new(values, shape),
+            &self.device,
+        ))
+    }
+
+    /// A tensor's numbers as the file has them, in 32 bits.
+    pub(crate) fn values(&self, name: &str) -> Result<Vec<f32>, ModelError> {
+        let (shard, info) = self.find(name)?;
         let (from, to) = info.data_offsets;
         let bytes = shard
             .bytes
@@ -159,17 +195,13 @@ impl Checkpoint {
         let bytes = bytes.ok_or_else(|| {
             file_error(&shard.path, format!("tensor {name} reaches past the end"))
         })?;
-        let values = floats(bytes, info.dtype).ok_or_else(|| {
+        floats(bytes, info.dtype).ok_or_else(|| {
             let reason = format!(
                 "tensor {name} is {:?}; the types read are F32, F16, BF16 and F64",
                 info.dtype
             );
             file_error(&shard.path, reason)
-        })?;
-        Ok(Tensor::from_data(
-            TensorData::new(values, shape),
-            &self.device,
-        ))
+        })
     }
 
     fn find(&self, name: &str) -> Result<(&Shard, &TensorInfo), ModelError> {

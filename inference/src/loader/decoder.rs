@@ -7,16 +7,21 @@ use burn::tensor::Device;
 use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
+use super::lora::Adapter;
 use super::{file_error, read_json};
 use crate::ModelError;
 use crate::models::decoder::{Attention, Decoder, DecoderConfig, DecoderLayer, FeedForward};
 use crate::models::rotary::RopeScaling;
 
-/// Loads the decoder in a folder.
-pub(crate) fn load(folder: &Path, device: &Device) -> Result<Decoder, ModelError> {
+/// Loads the decoder in a folder, adapters merged into it.
+pub(crate) fn load(
+    folder: &Path,
+    adapters: &[Adapter],
+    device: &Device,
+) -> Result<Decoder, ModelError> {
     let path = folder.join("config.json");
     let config = parse_config(&path, &read_json(&path)?)?;
-    let checkpoint = Checkpoint::open(folder, device)?;
+    let checkpoint = Checkpoint::open(folder, device)?.adapted(adapters)?;
     build(config, &checkpoint)
 }
 

@@ -48,7 +48,7 @@ impl Starter {
     /// A starter that training wrote.
     pub fn open(folder: &Path, choice: DeviceChoice) -> Result<Self, ModelError> {
         let device = device::resolve(choice)?;
-        let decoder = loader::decoder::load(folder, &device)?;
+        let decoder = loader::decoder::load(folder, &[], &device)?;
         let read = |name: &str| fs_err::read(folder.join(name)).map_err(|error| ModelError::File { path: folder.join(name).display().to_string(), reason: error.to_string() });
         let config = String::from_utf8_lossy(&read("config.json")?).into_owned();
         Self::new(decoder, &config, &read("tokenizer.json")?, device)

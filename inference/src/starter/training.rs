@@ -131,7 +131,7 @@ fn start(config: &DecoderConfig, vocabulary: &Vocabulary, pieces: &[(String, usi
 
 /// A student as an earlier run left it.
 fn resume(folder: &Path, sayable: usize, device: &Device) -> Result<(Student, Tensor<2>), ModelError> {
-    let decoder = loader::decoder::load(folder, device)?;
+    let decoder = loader::decoder::load(folder, &[], device)?;
     let table = decoder.embed_tokens.weight.val();
     let rows = table.dims()[0];
     let fixed = table.clone().slice([sayable..rows]).autodiff();

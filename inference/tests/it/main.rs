@@ -1,5 +1,6 @@
 //! The engine against references and against broken input. One binary: modules below.
 
+mod adapters;
 mod chat_templates;
 mod conversation;
 mod corrupt_files;
