@@ -7,5 +7,6 @@
 
 mod error;
 pub mod gguf;
+pub mod quant;
 
 pub use error::FormatError;

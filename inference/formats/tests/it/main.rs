@@ -1,5 +1,7 @@
 //! Reading and writing model files, compared with the implementations that others trust.
 
 mod gguf;
+mod quantization;
+#[allow(dead_code, reason = "shared with another crate's tests")]
 #[path = "../../../tests/it/reference.rs"]
 mod reference;
