@@ -8,6 +8,7 @@ mod metadata;
 mod parse;
 mod split;
 mod tensor_type;
+mod writer;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,6 +18,7 @@ use memmap2::Mmap;
 
 pub use metadata::{Array, FromValue, Metadata, Value};
 pub use tensor_type::TensorType;
+pub use writer::{GgufWriter, TensorWriter};
 
 use crate::FormatError;
 

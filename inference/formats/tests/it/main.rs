@@ -2,6 +2,7 @@
 
 mod gguf;
 mod quantization;
+mod writing;
 #[allow(dead_code, reason = "shared with another crate's tests")]
 #[path = "../../../tests/it/reference.rs"]
 mod reference;
