@@ -21,6 +21,6 @@ pub use codriver_chat::{
     ToolDefinition, Usage,
 };
 pub use device::DeviceChoice;
-pub use embedder::TextEmbedder;
+pub use embedder::{Prompt, TextEmbedder};
 pub use loader::lora::Adapter;
 pub use local::{Completion, Flow, LocalModel, OpenOptions};

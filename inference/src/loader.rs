@@ -10,7 +10,7 @@ pub(crate) mod encoder;
 pub(crate) mod lora;
 pub(crate) mod tokenizer;
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -40,6 +40,13 @@ pub(crate) fn read_optional_json(path: &Path) -> Result<Option<Value>, ModelErro
     } else {
         Ok(None)
     }
+}
+
+/// A file or folder by its path relative to `folder`; `None` where that leads out of it.
+pub(crate) fn inside(folder: &Path, relative: &str) -> Option<PathBuf> {
+    let relative = Path::new(relative);
+    let inside = relative.components().all(|part| matches!(part, Component::Normal(_)));
+    inside.then(|| folder.join(relative))
 }
 
 /// What a person would call the model in a folder: the folder's name; in the Hub's cache

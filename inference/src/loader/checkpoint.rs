@@ -1,7 +1,7 @@
 //! Weights in safetensors files, mapped into memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
@@ -14,7 +14,7 @@ use safetensors::{SafeTensorError, SafeTensors};
 use serde::Deserialize;
 
 use super::lora::{self, Adaptation, Adapter};
-use super::{file_error, read_json};
+use super::{file_error, inside, read_json};
 use crate::ModelError;
 
 /// The weights of a model, by name, on their way to a device.
@@ -264,18 +264,13 @@ fn shard_paths(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, ModelEr
     if names.is_empty() {
         return Err(file_error(index_path, "names no shards"));
     }
-    let inside = |name: &String| {
-        Path::new(name)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
+    let path = |name: String| {
+        inside(folder, &name).ok_or_else(|| {
+            let reason = format!("names a shard outside of its folder: {name}");
+            file_error(index_path, reason)
+        })
     };
-    if let Some(outside) = names.iter().find(|name| !inside(name)) {
-        return Err(file_error(
-            index_path,
-            format!("names a shard outside of its folder: {outside}"),
-        ));
-    }
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    names.into_iter().map(path).collect()
 }
 
 /// Little-endian numbers of any float type as `f32`; `None` for other types.

@@ -1,163 +1,102 @@
-//! BERT checkpoints as [`Encoder`]s.
+//! Checkpoints of BERT, RoBERTa, XLM-R, MPNet, DistilBERT and ModernBERT as [`Encoder`]s.
+
+mod bert;
+mod modern;
 
 use std::path::Path;
 
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Device;
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
 use super::{file_error, read_json};
 use crate::ModelError;
-use crate::models::encoder::{Activation, Encoder, EncoderLayer};
+use crate::models::encoder::{Activation, Encoder};
 
-/// The keys of a BERT `config.json` that shape the network.
-#[derive(Debug, Deserialize)]
-pub(crate) struct EncoderConfig {
-    #[serde(default)]
-    model_type: String,
-    pub(crate) vocab_size: usize,
+/// An encoder, and what its inputs must be like.
+#[derive(Debug)]
+pub(crate) struct LoadedEncoder {
+    pub(crate) encoder: Encoder,
+    /// Tokens are below.
+    pub(crate) vocabulary: usize,
     pub(crate) hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    pub(crate) max_position_embeddings: usize,
-    type_vocab_size: usize,
-    #[serde(default = "default_epsilon")]
-    layer_norm_eps: f64,
-    #[serde(default = "default_activation")]
-    hidden_act: String,
-    #[serde(default = "default_positions")]
-    position_embedding_type: String,
-}
-
-fn default_epsilon() -> f64 {
-    1e-12
-}
-
-fn default_activation() -> String {
-    "gelu".to_string()
-}
-
-fn default_positions() -> String {
-    "absolute".to_string()
+    /// Tokens of the longest text that can be read.
+    pub(crate) window: usize,
 }
 
 /// Loads the encoder in a folder.
-pub(crate) fn load(folder: &Path, device: &Device) -> Result<(EncoderConfig, Encoder), ModelError> {
+pub(crate) fn load(folder: &Path, device: &Device) -> Result<LoadedEncoder, ModelError> {
     let path = folder.join("config.json");
-    let config: EncoderConfig = read_json(&path)?;
-    let activation = check(&path, &config)?;
-    let encoder = build(
-        &config,
-        activation,
-        &Checkpoint::open(folder, device)?,
-        device,
-    )?;
-    Ok((config, encoder))
+    let config: Value = read_json(&path)?;
+    let model_type = config["model_type"].as_str().unwrap_or("none").to_string();
+    let open = || Checkpoint::open(folder, device);
+    if model_type == "modernbert" {
+        return modern::load(&path, config, open, device);
+    }
+    match bert::Family::named(&model_type) {
+        Some(family) => bert::load(&path, config, family, open, device),
+        None => Err(unsupported(
+            &path,
+            &format!(
+                "model_type `{model_type}`; the encoders that run here are bert, roberta, xlm-roberta, camembert, \
+                 mpnet, distilbert and modernbert"
+            ),
+        )),
+    }
 }
 
-fn check(path: &Path, config: &EncoderConfig) -> Result<Activation, ModelError> {
-    let unsupported = |what: String| {
-        Err(ModelError::Unsupported(format!(
-            "{}: {what}",
-            path.display()
-        )))
-    };
-    if config.model_type != "bert" {
-        return unsupported(format!(
-            "model_type `{}`; embedding models must be of type bert",
-            config.model_type
-        ));
+fn unsupported(path: &Path, what: &str) -> ModelError {
+    ModelError::Unsupported(format!("{}: {what}", path.display()))
+}
+
+/// No dimension of a model that fits a machine is larger; products of two stay far from overflow.
+const LARGEST_SIZE: usize = 1 << 28;
+
+fn check_sizes(path: &Path, sizes: &[(&str, usize)]) -> Result<(), ModelError> {
+    match sizes.iter().find(|(_, size)| !(1..=LARGEST_SIZE).contains(size)) {
+        Some((name, size)) => Err(file_error(path, format!("`{name}` is {size}, not a size"))),
+        None => Ok(()),
     }
-    if config.position_embedding_type != "absolute" {
-        return unsupported(format!(
-            "positions of type `{}`",
-            config.position_embedding_type
-        ));
+}
+
+fn check_heads(path: &Path, hidden_size: usize, heads: usize) -> Result<(), ModelError> {
+    if hidden_size.is_multiple_of(heads) {
+        return Ok(());
     }
-    if config.num_attention_heads == 0
-        || !config
-            .hidden_size
-            .is_multiple_of(config.num_attention_heads)
-    {
-        return Err(file_error(
-            path,
-            "hidden_size is not a multiple of num_attention_heads",
-        ));
+    Err(file_error(path, "hidden_size is not a multiple of num_attention_heads"))
+}
+
+fn check_positive(path: &Path, name: &str, value: f64) -> Result<(), ModelError> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(());
     }
-    if !(config.layer_norm_eps.is_finite() && config.layer_norm_eps > 0.0) {
-        return Err(file_error(
-            path,
-            "layer_norm_eps must be a small positive number",
-        ));
-    }
-    match config.hidden_act.as_str() {
+    Err(file_error(path, format!("{name} must be positive, and is {value}")))
+}
+
+fn activation(path: &Path, name: &str) -> Result<Activation, ModelError> {
+    match name {
         "gelu" => Ok(Activation::Gelu),
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
         "relu" => Ok(Activation::Relu),
-        other => unsupported(format!("the activation `{other}`")),
+        "silu" | "swish" => Ok(Activation::Silu),
+        other => Err(unsupported(path, &format!("the activation `{other}`"))),
     }
 }
 
-fn build(
-    config: &EncoderConfig,
-    activation: Activation,
-    checkpoint: &Checkpoint,
-    device: &Device,
-) -> Result<Encoder, ModelError> {
-    let prefix = if checkpoint.contains("bert.embeddings.word_embeddings.weight") {
-        "bert."
-    } else {
-        ""
-    };
-    let hidden = config.hidden_size;
-    let norm = |name: String| norm(checkpoint, &name, hidden, config.layer_norm_eps, device);
-    let embedding = |part: &str, rows| {
-        checkpoint.embedding(&format!("{prefix}embeddings.{part}"), rows, hidden)
-    };
-    let layer = |index: usize| -> Result<EncoderLayer, ModelError> {
-        let name = |part: &str| format!("{prefix}encoder.layer.{index}.{part}");
-        let linear =
-            |part: &str, input, output| checkpoint.linear(&name(part), input, output, true);
-        Ok(EncoderLayer {
-            query: linear("attention.self.query", hidden, hidden)?,
-            key: linear("attention.self.key", hidden, hidden)?,
-            value: linear("attention.self.value", hidden, hidden)?,
-            attention_output: linear("attention.output.dense", hidden, hidden)?,
-            attention_norm: norm(name("attention.output.LayerNorm"))?,
-            intermediate: linear("intermediate.dense", hidden, config.intermediate_size)?,
-            output: linear("output.dense", config.intermediate_size, hidden)?,
-            output_norm: norm(name("output.LayerNorm"))?,
-            heads: config.num_attention_heads,
-            activation,
-        })
-    };
-    Ok(Encoder {
-        word_embeddings: embedding("word_embeddings", config.vocab_size)?,
-        position_embeddings: embedding("position_embeddings", config.max_position_embeddings)?,
-        token_type_embeddings: embedding("token_type_embeddings", config.type_vocab_size)?,
-        embeddings_norm: norm(format!("{prefix}embeddings.LayerNorm"))?,
-        layers: (0..config.num_hidden_layers)
-            .map(layer)
-            .collect::<Result<_, _>>()?,
-    })
-}
-
-fn norm(
+/// A layer normalization from `NAME.weight`, and `NAME.bias` where it has one.
+pub(crate) fn layer_norm(
     checkpoint: &Checkpoint,
     name: &str,
     size: usize,
     epsilon: f64,
+    bias: bool,
     device: &Device,
 ) -> Result<LayerNorm, ModelError> {
-    let (gamma, beta) = (
-        checkpoint.parameter(&format!("{name}.weight"), [size])?,
-        checkpoint.parameter(&format!("{name}.bias"), [size])?,
-    );
-    let mut norm = LayerNormConfig::new(size)
-        .with_epsilon(epsilon)
-        .init(device);
+    let gamma = checkpoint.parameter(&format!("{name}.weight"), [size])?;
+    let beta = bias.then(|| checkpoint.parameter(&format!("{name}.bias"), [size])).transpose()?;
+    let mut norm = LayerNormConfig::new(size).with_epsilon(epsilon).init(device);
     norm.gamma = gamma;
-    norm.beta = Some(beta);
+    norm.beta = beta;
     Ok(norm)
 }

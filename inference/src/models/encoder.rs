@@ -1,95 +1,164 @@
-//! The BERT encoder, as sentence embedding models (MiniLM and its kin) use it.
+//! Encoders: networks that read a whole text at once and give a vector for each of its tokens.
+//! Embedding models pool these into one vector for the text.
 
-use burn::module::Module;
-use burn::nn::{Embedding, LayerNorm, Linear};
-use burn::tensor::activation::{gelu, relu, softmax};
-use burn::tensor::{Int, Tensor};
+pub mod bert;
+pub mod modern;
 
-use super::project;
+use std::ops::Range;
 
-/// BERT without its pooler: tokens in, a vector a token out.
-#[derive(Module, Debug)]
-pub struct Encoder {
-    pub word_embeddings: Embedding,
-    pub position_embeddings: Embedding,
-    pub token_type_embeddings: Embedding,
-    pub embeddings_norm: LayerNorm,
-    pub layers: Vec<EncoderLayer>,
+use burn::tensor::activation::{gelu, gelu_approximate, relu, silu, softmax};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+pub use bert::BertEncoder;
+pub use modern::ModernEncoder;
+
+/// An encoder of any of the families that run here.
+#[derive(Debug)]
+pub enum Encoder {
+    /// BERT and its kin: RoBERTa, XLM-R, MPNet, DistilBERT.
+    Bert(BertEncoder),
+    Modern(ModernEncoder),
 }
 
 impl Encoder {
-    /// The last hidden states, `[batch, positions, hidden_size]`. `mask` is 1 at real tokens
-    /// and 0 at padding; every token is of type 0 (one text, not a pair).
-    pub fn forward(&self, tokens: Tensor<2, Int>, mask: Tensor<2>) -> Tensor<3> {
-        let [batch, length] = tokens.dims();
-        let device = tokens.device();
-        let positions = Tensor::<1, Int>::arange(0..length as i64, &device).unsqueeze();
-        let types = Tensor::<2, Int>::zeros([1, 1], &device);
-        let embedded = self.word_embeddings.forward(tokens)
-            + self.position_embeddings.forward(positions)
-            + self.token_type_embeddings.forward(types);
-        // Added to the scores: nothing at real tokens, so much at padding that softmax gives 0.
-        let bias = ((mask - 1.0) * PADDING_PENALTY).reshape([batch, 1, 1, length]);
-        let hidden = self.embeddings_norm.forward(embedded);
-        self.layers
-            .iter()
-            .fold(hidden, |hidden, layer| layer.forward(hidden, &bias))
+    /// The last hidden states of some texts, each given as its tokens: `[texts, longest,
+    /// hidden_size]`. What stands behind the end of a shorter text means nothing.
+    pub fn forward(&self, texts: &[&[u32]], device: &Device) -> Tensor<3> {
+        match self {
+            Self::Bert(encoder) => encoder.forward(texts, device),
+            Self::Modern(encoder) => encoder.forward(texts, device),
+        }
     }
 }
 
-const PADDING_PENALTY: f32 = 1e9;
-
-#[derive(Module, Debug)]
-pub struct EncoderLayer {
-    pub query: Linear,
-    pub key: Linear,
-    pub value: Linear,
-    pub attention_output: Linear,
-    pub attention_norm: LayerNorm,
-    pub intermediate: Linear,
-    pub output: Linear,
-    pub output_norm: LayerNorm,
-    #[module(skip)]
-    pub heads: usize,
-    #[module(skip)]
-    pub activation: Activation,
-}
-
+/// The function between the two halves of a feed-forward block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     Gelu,
+    /// GELU by its approximation with tanh.
+    GeluTanh,
     Relu,
+    Silu,
 }
 
-impl EncoderLayer {
-    fn forward(&self, hidden: Tensor<3>, bias: &Tensor<4>) -> Tensor<3> {
-        let attended = project(&self.attention_output, self.attend(hidden.clone(), bias));
-        let hidden = self.attention_norm.forward(hidden + attended);
-        let wide = project(&self.intermediate, hidden.clone());
-        let wide = match self.activation {
-            Activation::Gelu => gelu(wide),
-            Activation::Relu => relu(wide),
-        };
-        self.output_norm
-            .forward(hidden + project(&self.output, wide))
+impl Activation {
+    fn apply(self, input: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Gelu => gelu(input),
+            Self::GeluTanh => gelu_approximate(input),
+            Self::Relu => relu(input),
+            Self::Silu => silu(input),
+        }
+    }
+}
+
+/// Something for each token of some texts, as a rectangle; 0 behind the end of a shorter text.
+fn rectangle(texts: &[&[u32]], value: impl Fn(usize, u32) -> i32, device: &Device) -> Tensor<2, Int> {
+    let longest = longest(texts);
+    let rows = texts.iter().flat_map(|text| {
+        let values = text.iter().enumerate().map(|(column, token)| value(column, *token));
+        values.chain(std::iter::repeat(0)).take(longest)
+    });
+    Tensor::from_data(TensorData::new(rows.collect::<Vec<_>>(), [texts.len(), longest]), device)
+}
+
+fn longest(texts: &[&[u32]]) -> usize {
+    texts.iter().map(|text| text.len()).max().unwrap_or(0)
+}
+
+/// What attention sees of the other tokens of its text.
+struct Sight {
+    /// Added to the scores, `[texts, 1, 1, longest]`: nothing at tokens, a penalty at padding.
+    padding: Tensor<4>,
+    blocks: Vec<Block>,
+}
+
+/// Queries that are computed together, and the keys that one of them at least sees. It bounds the
+/// scores held at once, and leaves out most of them where attention is local.
+struct Block {
+    queries: Range<usize>,
+    keys: Range<usize>,
+    /// Added to the scores, `[1, 1, queries, keys]`: a penalty at what is too far away.
+    distance: Option<Tensor<4>>,
+}
+
+/// So much that softmax gives 0.
+const PENALTY: f32 = 1e9;
+
+/// Scores held at once, about: 64 MiB of them.
+const SCORES: usize = 1 << 24;
+
+impl Sight {
+    /// `heads` is for the size of the blocks; `reach` is how far attention sees to each side,
+    /// `None` the whole text.
+    fn new(texts: &[&[u32]], heads: usize, reach: Option<usize>, device: &Device) -> Self {
+        let longest = longest(texts);
+        let penalties = texts.iter().flat_map(|text| {
+            let padding = longest - text.len();
+            std::iter::repeat_n(0.0, text.len()).chain(std::iter::repeat_n(-PENALTY, padding))
+        });
+        let penalties = TensorData::new(penalties.collect::<Vec<f32>>(), [texts.len(), 1, 1, longest]);
+        let seen = reach.map_or(longest, |reach| (2 * reach.min(longest) + 1).min(longest));
+        let size = (SCORES / (texts.len() * heads * seen).max(1)).clamp(1, longest.max(1));
+        // Local attention: blocks much larger than the reach would see much in vain.
+        let size = reach.map_or(size, |reach| size.min(reach.max(64)));
+        let blocks = (0..longest)
+            .step_by(size)
+            .map(|start| Block::new(start..longest.min(start + size), longest, reach, device));
+        Self { padding: Tensor::from_data(penalties, device), blocks: blocks.collect() }
     }
 
-    fn attend(&self, hidden: Tensor<3>, bias: &Tensor<4>) -> Tensor<3> {
-        let [batch, length, size] = hidden.dims();
-        let head_dim = size / self.heads;
-        let split = |projected: Tensor<3>| {
-            projected
-                .reshape([batch, length, self.heads, head_dim])
-                .swap_dims(1, 2)
+    /// Scaled dot-product attention; queries, keys and values are `[texts, heads, longest,
+    /// head_dim]`, `relative` is added to the scores, `[1, heads, longest, longest]`. The heads
+    /// come back side by side: `[texts, longest, heads * head_dim]`.
+    fn attend(
+        &self,
+        queries: Tensor<4>,
+        keys: Tensor<4>,
+        values: Tensor<4>,
+        relative: Option<&Tensor<4>>,
+    ) -> Tensor<3> {
+        let [texts, heads, longest, head_dim] = queries.dims();
+        let queries = queries * (head_dim as f64).powf(-0.5);
+        let part = |block: &Block| {
+            let narrow = |tensor: &Tensor<4>, range: &Range<usize>| tensor.clone().narrow(2, range.start, range.len());
+            let queries = narrow(&queries, &block.queries);
+            let mut scores = queries.matmul(narrow(&keys, &block.keys).swap_dims(2, 3))
+                + self.padding.clone().narrow(3, block.keys.start, block.keys.len());
+            if let Some(relative) = relative {
+                scores = scores + narrow(relative, &block.queries).narrow(3, block.keys.start, block.keys.len());
+            }
+            if let Some(distance) = &block.distance {
+                scores = scores + distance.clone();
+            }
+            softmax(scores, 3).matmul(narrow(&values, &block.keys))
         };
-        let queries = split(project(&self.query, hidden.clone()));
-        let keys = split(project(&self.key, hidden.clone()));
-        let values = split(project(&self.value, hidden));
-        let scores = queries.matmul(keys.swap_dims(2, 3)) * (head_dim as f64).powf(-0.5);
-        let weights = softmax(scores + bias.clone(), 3);
-        weights
-            .matmul(values)
-            .swap_dims(1, 2)
-            .reshape([batch, length, size])
+        let mixed = match self.blocks.as_slice() {
+            [block] => part(block),
+            blocks => Tensor::cat(blocks.iter().map(part).collect(), 2),
+        };
+        mixed.swap_dims(1, 2).reshape([texts, longest, heads * head_dim])
     }
+}
+
+impl Block {
+    fn new(queries: Range<usize>, longest: usize, reach: Option<usize>, device: &Device) -> Self {
+        let Some(reach) = reach.filter(|reach| *reach + 1 < longest) else {
+            return Self { queries, keys: 0..longest, distance: None };
+        };
+        let keys = queries.start.saturating_sub(reach)..longest.min(queries.end + reach);
+        let penalties = queries.clone().flat_map(|query| {
+            let near = move |key: usize| if query.abs_diff(key) <= reach { 0.0 } else { -PENALTY };
+            keys.clone().map(near)
+        });
+        let shape = [1, 1, queries.len(), keys.len()];
+        let distance = TensorData::new(penalties.collect::<Vec<f32>>(), shape);
+        Self { queries, keys, distance: Some(Tensor::from_data(distance, device)) }
+    }
+}
+
+/// `[texts, longest, heads * head_dim]` as `[texts, heads, longest, head_dim]`.
+fn split_heads(projected: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [texts, longest, size] = projected.dims();
+    projected.reshape([texts, longest, heads, size / heads]).swap_dims(1, 2)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use codriver_inference::{Adapter, DeviceChoice, LocalModel, OpenOptions};
+use codriver_inference::{Adapter, LocalModel, OpenOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

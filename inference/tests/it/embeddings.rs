@@ -1,10 +1,105 @@
-//! The sentence encoder against transformers, on real text.
+//! Embedding models against transformers: all-MiniLM-L6-v2 on real text, and random models of every
+//! architecture with the modules that sentence-transformers puts behind them.
 
 use std::path::Path;
 
-use codriver_inference::{DeviceChoice, TextEmbedder};
+use codriver_inference::{DeviceChoice, Prompt, TextEmbedder};
+use serde_json::{Value, json};
 
-use crate::reference::{floats, run};
+use crate::fixture::write_json;
+use crate::reference::{floats, fresh_seed, run};
+
+#[test]
+fn encoders_compute_what_transformers_computes() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = run("encoders.py", &[folder.path().to_str().unwrap(), &fresh_seed().to_string()]);
+    let cases = cases.as_array().unwrap();
+    assert_eq!(cases.len(), 9);
+    for case in cases {
+        let name = case["name"].as_str().unwrap();
+        let embedder = TextEmbedder::open(Path::new(case["folder"].as_str().unwrap()), DeviceChoice::Cpu).unwrap();
+        assert_eq!(json!(embedder.dimensions()), case["dimensions"], "{name}");
+        let texts: Vec<&str> = case["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+        for (prompt_name, vectors) in case["vectors"].as_object().unwrap() {
+            let prompts = match prompt_name.as_str() {
+                "default" => vec![Prompt::Default],
+                "query" => vec![Prompt::Query, Prompt::Named("query")],
+                "passage" => vec![Prompt::Document],
+                other => vec![Prompt::Named(other)],
+            };
+            for prompt in prompts {
+                let ours = embedder.embed_with(prompt, &texts).unwrap();
+                check_vectors(&format!("{name}, {prompt:?}"), &ours, vectors);
+            }
+        }
+        // A text's vector must not depend on what shares its batch.
+        let longest = (0..texts.len()).max_by_key(|index| texts[*index].len()).unwrap();
+        let shortest = texts.iter().position(|text| text.is_empty()).unwrap();
+        let together = embedder.embed(&[texts[shortest], texts[longest]]).unwrap();
+        for (index, vector) in [shortest, longest].into_iter().zip(&together) {
+            let alone = embedder.embed(&[texts[index]]).unwrap();
+            assert!(cosine(vector, &alone[0]) > 0.99999, "{name}: text {index}");
+        }
+    }
+}
+
+/// Within 1e-3 of the reference, relative to the vector's largest number, and in its direction.
+fn check_vectors(name: &str, ours: &[Vec<f32>], theirs: &Value) {
+    let theirs: Vec<Vec<f32>> = theirs.as_array().unwrap().iter().map(floats).collect();
+    assert_eq!(ours.len(), theirs.len(), "{name}");
+    let (mut worst, mut nearest) = (0.0_f32, 1.0_f32);
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours.len(), theirs.len(), "{name}");
+        let largest = theirs.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let difference = ours.iter().zip(theirs).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+        worst = worst.max(difference / largest);
+        nearest = nearest.min(cosine(ours, theirs));
+    }
+    eprintln!("{name}: differs by {worst:.1e}, cosine {nearest}");
+    assert!(worst < 1e-3, "{name}: differs by {worst}");
+    assert!(nearest >= 0.9999, "{name}: cosine {nearest}");
+}
+
+#[test]
+fn modules_that_do_not_run_here_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = run("encoders.py", &[folder.path().to_str().unwrap(), &fresh_seed().to_string()]);
+    let find = |name: &str| cases.as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
+    let folder = Path::new(find("bert-tanh")["folder"].as_str().unwrap());
+    let error = || TextEmbedder::open(folder, DeviceChoice::Cpu).err().unwrap().to_string();
+    let module = |path: &str, kind: &str| json!({ "idx": 0, "name": "0", "path": path, "type": format!("sentence_transformers.models.{kind}") });
+    let (encoder, pooling, dense) =
+        (module("", "Transformer"), module("1_Pooling", "Pooling"), module("2_Dense", "Dense"));
+    let pool = |mode: &str| json!({ "word_embedding_dimension": 48, "pooling_mode": mode });
+    let activation =
+        |name: &str| json!({ "in_features": 48, "out_features": 20, "bias": true, "activation_function": name });
+    for (file, content, expected) in [
+        ("modules.json", json!([encoder, pooling, module("", "CNN")]), "`CNN`"),
+        ("modules.json", json!([module("", "WordEmbeddings"), pooling]), "`WordEmbeddings`"),
+        ("modules.json", json!([encoder, module("", "MultiVectorMask")]), "no Pooling"),
+        ("modules.json", json!([encoder, module("../../secret", "Pooling")]), "outside"),
+        ("modules.json", json!([]), "no modules"),
+        ("modules.json", json!({ "idx": 0 }), "modules.json"),
+        ("modules.json", json!([encoder, pooling, dense, dense]), "takes vectors of 48 numbers, but is given 20"),
+        ("1_Pooling/config.json", pool("median"), "`median`"),
+        ("1_Pooling/config.json", json!({ "word_embedding_dimension": 384 }), "384"),
+        ("1_Pooling/config.json", json!({ "pooling_mode_median": true }), "pooling_mode_median"),
+        ("2_Dense/config.json", activation("torch.nn.modules.activation.Mish"), "`Mish`"),
+        ("2_Dense/config.json", json!({ "in_features": -1, "out_features": 20 }), "config.json"),
+        ("sentence_bert_config.json", json!({ "max_seq_length": 2 }), "special tokens"),
+        ("config.json", json!({ "model_type": "t5" }), "`t5`"),
+    ] {
+        let path = folder.join(file);
+        let before = std::fs::read(&path).unwrap();
+        write_json(folder, file, &content);
+        let error = error();
+        assert!(error.contains(expected), "{file}: {error}");
+        std::fs::write(&path, before).unwrap();
+    }
+    let embedder = TextEmbedder::open(folder, DeviceChoice::Cpu).unwrap();
+    let error = embedder.embed_with(Prompt::Named("query"), &["x"]).unwrap_err().to_string();
+    assert!(error.contains("`query`"), "{error}");
+}
 
 #[test]
 fn minilm_embeds_as_the_reference_does() {
@@ -13,12 +108,7 @@ fn minilm_embeds_as_the_reference_does() {
     serde_json::to_writer(&file, &texts).unwrap();
     let reference = run("embeddings.py", &[file.path().to_str().unwrap()]);
     let folder = Path::new(reference["folder"].as_str().unwrap());
-    let theirs: Vec<Vec<f32>> = reference["vectors"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(floats)
-        .collect();
+    let theirs: Vec<Vec<f32>> = reference["vectors"].as_array().unwrap().iter().map(floats).collect();
 
     let embedder = TextEmbedder::open(folder, DeviceChoice::Cpu).unwrap();
     assert_eq!(embedder.dimensions(), 384);
@@ -57,17 +147,9 @@ fn texts() -> Vec<String> {
     .map(str::to_string)
     .into();
     texts.push("Every word of a long text counts until the window is full. ".repeat(60));
-    let sources = [
-        include_str!("../../chat/src/lib.rs"),
-        include_str!("../../src/models/decoder.rs"),
-    ];
+    let sources = [include_str!("../../chat/src/lib.rs"), include_str!("../../src/models/decoder.rs")];
     let paragraphs = sources.iter().flat_map(|source| source.split("\n\n"));
-    texts.extend(
-        paragraphs
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .map(str::to_string),
-    );
+    texts.extend(paragraphs.map(str::trim).filter(|text| !text.is_empty()).map(str::to_string));
     assert!(texts.len() > 40);
     texts
 }

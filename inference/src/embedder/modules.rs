@@ -1,0 +1,206 @@
+//! The parts of an embedding model, as sentence-transformers lists them in `modules.json`: an
+//! encoder, a pooling, and what is done to the pooled vector.
+
+use std::path::{Path, PathBuf};
+
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::activation::{gelu, relu, sigmoid, silu, tanh};
+use burn::tensor::{Device, Tensor};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::pooling::Pooling;
+use crate::ModelError;
+use crate::loader::checkpoint::Checkpoint;
+use crate::loader::encoder::layer_norm;
+use crate::loader::{file_error, inside, read_json, read_optional_json};
+
+/// An entry of `modules.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Module {
+    /// The folder of the module's files, relative to the model's.
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// What `modules.json` lists, with the encoder's folder set apart.
+pub(super) struct Modules {
+    pub(super) encoder: PathBuf,
+    rest: Vec<(String, PathBuf)>,
+}
+
+impl Modules {
+    /// Reads `modules.json`. A folder without is an encoder, pooled as `1_Pooling` says or by the
+    /// mean, its vectors brought to length 1.
+    pub(super) fn open(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join("modules.json");
+        if !path.exists() {
+            let rest = [("Pooling", folder.join("1_Pooling")), ("Normalize", folder.to_path_buf())];
+            let rest = rest.map(|(kind, path)| (kind.to_string(), path)).into();
+            return Ok(Self { encoder: folder.to_path_buf(), rest });
+        }
+        let modules: Vec<Module> = read_json(&path)?;
+        let part = |module: &Module| {
+            let kind = module.kind.rsplit('.').next().unwrap_or_default().to_string();
+            let folder = if module.path.is_empty() { Some(folder.to_path_buf()) } else { inside(folder, &module.path) };
+            let folder = folder
+                .ok_or_else(|| file_error(&path, format!("names a module outside of its folder: {}", module.path)))?;
+            Ok((kind, folder))
+        };
+        let mut parts = modules.iter().map(part).collect::<Result<Vec<_>, ModelError>>()?.into_iter();
+        match parts.next() {
+            Some((kind, encoder)) if kind == "Transformer" => Ok(Self { encoder, rest: parts.collect() }),
+            Some((kind, _)) => Err(unknown(&path, &kind)),
+            None => Err(file_error(&path, "lists no modules")),
+        }
+    }
+
+    /// The pooling and the steps after it, for an encoder with vectors of `hidden_size`; and how
+    /// long the vectors are in the end.
+    pub(super) fn load(self, hidden_size: usize, device: &Device) -> Result<(Pooling, Vec<Step>, usize), ModelError> {
+        let mut rest = self.rest.into_iter().filter(|(kind, _)| kind != "Dropout").peekable();
+        let pooling = match rest.next_if(|(kind, _)| kind == "Pooling") {
+            Some((_, folder)) => {
+                let path = folder.join("config.json");
+                let config = read_optional_json(&path)?.unwrap_or(Value::Null);
+                Pooling::parse(&path, &config, hidden_size)?
+            }
+            None => {
+                let reason = "modules.json has no Pooling after the Transformer; models that give a vector for each token are not run";
+                return Err(ModelError::Unsupported(format!("{}: {reason}", self.encoder.display())));
+            }
+        };
+        let mut size = pooling.size(hidden_size);
+        let mut steps = Vec::new();
+        for (kind, folder) in rest {
+            let step = match kind.as_str() {
+                "Normalize" => Step::Normalize,
+                "Dense" => Step::Dense(Dense::load(&folder, &mut size, device)?),
+                "LayerNorm" => {
+                    let checkpoint = Checkpoint::open(&folder, device)?;
+                    Step::LayerNorm(layer_norm(&checkpoint, "norm", size, LAYER_NORM_EPSILON, true, device)?)
+                }
+                other => return Err(unknown(&folder, other)),
+            };
+            steps.push(step);
+        }
+        Ok((pooling, steps, size))
+    }
+}
+
+const LAYER_NORM_EPSILON: f64 = 1e-5;
+
+fn unknown(path: &Path, kind: &str) -> ModelError {
+    ModelError::Unsupported(format!(
+        "{}: the module `{kind}`; those that run here are Transformer, Pooling, Dense, LayerNorm, Dropout and Normalize",
+        path.display()
+    ))
+}
+
+/// Something done to the pooled vectors, `[texts, size]`.
+#[derive(Debug)]
+pub(super) enum Step {
+    Dense(Dense),
+    LayerNorm(LayerNorm),
+    /// To length 1.
+    Normalize,
+}
+
+impl Step {
+    pub(super) fn apply(&self, vectors: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Dense(dense) => dense.apply(vectors),
+            Self::LayerNorm(norm) => norm.forward(vectors),
+            Self::Normalize => {
+                let length = vectors.clone().square().sum_dim(1).sqrt().clamp_min(SMALLEST_LENGTH);
+                vectors / length
+            }
+        }
+    }
+}
+
+const SMALLEST_LENGTH: f32 = 1e-12;
+
+/// A linear layer with an activation, and perhaps a way around both.
+#[derive(Debug)]
+pub(super) struct Dense {
+    linear: Linear,
+    activation: fn(Tensor<2>) -> Tensor<2>,
+    residual: Residual,
+}
+
+#[derive(Debug)]
+enum Residual {
+    None,
+    Same,
+    Projected(Linear),
+}
+
+#[derive(Debug, Deserialize)]
+struct DenseConfig {
+    in_features: usize,
+    out_features: usize,
+    #[serde(default = "default_bias")]
+    bias: bool,
+    /// A class of torch; an older file that does not say means Tanh, null means none.
+    #[serde(default = "default_activation")]
+    activation_function: Option<String>,
+    #[serde(default)]
+    use_residual: bool,
+    #[serde(default)]
+    module_input_name: Option<String>,
+    #[serde(default)]
+    module_output_name: Option<String>,
+}
+
+fn default_bias() -> bool {
+    true
+}
+
+fn default_activation() -> Option<String> {
+    Some("Tanh".to_string())
+}
+
+impl Dense {
+    fn load(folder: &Path, size: &mut usize, device: &Device) -> Result<Self, ModelError> {
+        let path = folder.join("config.json");
+        let config: DenseConfig = read_json(&path)?;
+        if config.in_features != *size {
+            let reason = format!("takes vectors of {} numbers, but is given {size}", config.in_features);
+            return Err(file_error(&path, reason));
+        }
+        let ends = [&config.module_input_name, &config.module_output_name];
+        if let Some(other) = ends.into_iter().flatten().find(|name| *name != "sentence_embedding") {
+            return Err(ModelError::Unsupported(format!("{}: a Dense of `{other}`", path.display())));
+        }
+        let name = config.activation_function.as_deref().unwrap_or("Identity");
+        let activation: fn(Tensor<2>) -> Tensor<2> = match name.rsplit('.').next().unwrap_or_default() {
+            "Identity" => |vectors| vectors,
+            "Tanh" => tanh,
+            "ReLU" => relu,
+            "GELU" => gelu,
+            "SiLU" => silu,
+            "Sigmoid" => sigmoid,
+            other => return Err(ModelError::Unsupported(format!("{}: the activation `{other}`", path.display()))),
+        };
+        let checkpoint = Checkpoint::open(folder, device)?;
+        let (input, output) = (config.in_features, config.out_features);
+        let residual = match (config.use_residual, input == output) {
+            (false, _) => Residual::None,
+            (true, true) => Residual::Same,
+            (true, false) => Residual::Projected(checkpoint.linear("residual", input, output, false)?),
+        };
+        *size = output;
+        Ok(Self { linear: checkpoint.linear("linear", input, output, config.bias)?, activation, residual })
+    }
+
+    fn apply(&self, vectors: Tensor<2>) -> Tensor<2> {
+        let output = (self.activation)(self.linear.forward(vectors.clone()));
+        match &self.residual {
+            Residual::None => output,
+            Residual::Same => output + vectors,
+            Residual::Projected(linear) => output + linear.forward(vectors),
+        }
+    }
+}
