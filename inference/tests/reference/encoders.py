@@ -1,7 +1,7 @@
 """Writes random embedding models of several architectures into a folder, as sentence-transformers
 does, and says what transformers computes with them, the modules after the encoder in torch.
 
-    python encoders.py FOLDER SEED
+    python encoders.py FOLDER SEED [NAME...]
 
 Prints a list of cases: texts, and their vectors when embedded as {prompt name: vectors}.
 """
@@ -76,7 +76,8 @@ def main():
     chance = random.Random(seed)
     torch.manual_seed(seed)
     tokenizer = train_tokenizer()
-    json.dump([case(folder / name, name, *spec, tokenizer, chance) for name, spec in SPECS.items()], sys.stdout)
+    names = sys.argv[3:] or SPECS
+    json.dump([case(folder / name, name, *SPECS[name], tokenizer, chance) for name in names], sys.stdout)
 
 
 def case(folder, name, config, pooling, after, other, tokenizer, chance):
