@@ -1,5 +1,5 @@
 //! Model folders as Hugging Face publishes them: `config.json`, `model.safetensors` (or shards
-//! and their index), `tokenizer.json` and a chat template.
+//! and their index), `tokenizer.json` and a chat template; and GGUF files as if they were such folders.
 //!
 //! Files come from strangers. Whatever is in them, loading ends in a model or in an error that
 //! names the file, never in a panic.
@@ -7,6 +7,7 @@
 pub(crate) mod checkpoint;
 pub(crate) mod decoder;
 pub(crate) mod encoder;
+pub(crate) mod gguf;
 pub(crate) mod lora;
 pub(crate) mod tokenizer;
 
@@ -31,6 +32,17 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelErro
     let text = fs_err::read(path).map_err(|error| file_error(path, error.kind()))?;
     serde_json::from_slice(&text)
         .map_err(|error| file_error(path, format!("not the JSON expected: {error}")))
+}
+
+/// Reads the `config.json` of a model's folder, or what a GGUF file says in its place; with the path
+/// for errors.
+pub(crate) fn read_config(model: &Path) -> Result<(PathBuf, Value), ModelError> {
+    if gguf::is_gguf(model) {
+        return Ok((model.to_path_buf(), gguf::read_config(model)?));
+    }
+    let path = model.join("config.json");
+    let config = read_json(&path)?;
+    Ok((path, config))
 }
 
 /// Reads a JSON file that a model need not have.

@@ -1,6 +1,7 @@
-//! Weights in safetensors files, mapped into memory.
+//! Weights in safetensors or GGUF files, mapped into memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::module::Param;
@@ -9,24 +10,35 @@ use burn::tensor::{Device, Tensor, TensorData};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::tensor::{Dtype, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::Deserialize;
 
+use super::gguf::{GgufWeights, is_gguf};
 use super::lora::{self, Adaptation, Adapter};
 use super::{file_error, inside, read_json};
 use crate::ModelError;
 
 /// The weights of a model, by name, on their way to a device.
 pub(crate) struct Checkpoint {
-    shards: Vec<Shard>,
-    /// The shard that holds each tensor.
+    files: Vec<Box<dyn WeightFile>>,
+    /// The file that holds each tensor.
     holder: HashMap<String, usize>,
     device: Device,
     /// What changes in the weights while they are read.
     adaptations: Vec<Adaptation>,
 }
 
+/// A file that holds weights under Hugging Face's names.
+pub(crate) trait WeightFile: Send + Sync {
+    fn path(&self) -> &Path;
+    fn names(&self) -> Vec<String>;
+    fn shape(&self, name: &str) -> Option<&[usize]>;
+    /// Some of a tensor's numbers, in row-major order, in 32 bits. The range lies in the shape.
+    fn values(&self, name: &str, elements: Range<usize>) -> Result<Vec<f32>, ModelError>;
+}
+
+/// A safetensors file.
 struct Shard {
     path: PathBuf,
     bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
@@ -41,8 +53,14 @@ struct Index {
 }
 
 impl Checkpoint {
-    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    /// Opens a GGUF file; of a folder `model.safetensors`, or the shards that
+    /// `model.safetensors.index.json` names.
     pub(crate) fn open(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        if is_gguf(folder) {
+            let mut checkpoint = Self::empty(device);
+            checkpoint.add(GgufWeights::open(folder)?);
+            return Ok(checkpoint);
+        }
         let single = folder.join("model.safetensors");
         let index_path = folder.join("model.safetensors.index.json");
         let paths = if single.exists() {
@@ -52,8 +70,8 @@ impl Checkpoint {
         } else {
             return Err(file_error(
                 folder,
-                "has neither model.safetensors nor model.safetensors.index.json; weights in other formats \
-                 (.bin, .gguf) are not read: get the model's safetensors files",
+                "has neither model.safetensors nor model.safetensors.index.json; pickled weights (.bin) are not \
+                 read: get the model's safetensors files, or give the path of a .gguf file",
             ));
         };
         let mut checkpoint = Self::empty(device);
@@ -83,7 +101,7 @@ impl Checkpoint {
 
     fn empty(device: &Device) -> Self {
         Self {
-            shards: Vec::new(),
+            files: Vec::new(),
             holder: HashMap::new(),
             device: device.clone(),
             adaptations: Vec::new(),
@@ -97,16 +115,10 @@ impl Checkpoint {
         Ok(self)
     }
 
-    fn add(&mut self, shard: Shard) {
-        let position = self.shards.len();
-        self.holder.extend(
-            shard
-                .metadata
-                .offset_keys()
-                .into_iter()
-                .map(|name| (name, position)),
-        );
-        self.shards.push(shard);
+    fn add(&mut self, file: impl WeightFile + 'static) {
+        let position = self.files.len();
+        self.holder.extend(file.names().into_iter().map(|name| (name, position)));
+        self.files.push(Box::new(file));
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
@@ -118,7 +130,7 @@ impl Checkpoint {
     }
 
     pub(crate) fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.find(name).ok().map(|(_, info)| info.shape.clone())
+        self.find(name).ok().map(|(_, shape)| shape.to_vec())
     }
 
     /// A linear layer from `NAME.weight` (and `NAME.bias`), which checkpoints hold as
@@ -168,13 +180,10 @@ impl Checkpoint {
         name: &str,
         shape: [usize; D],
     ) -> Result<Tensor<D>, ModelError> {
-        let (shard, info) = self.find(name)?;
-        if info.shape != shape {
-            let reason = format!(
-                "tensor {name} has shape {:?}, but config.json says {shape:?}",
-                info.shape
-            );
-            return Err(file_error(&shard.path, reason));
+        let (file, found) = self.find(name)?;
+        if found != shape {
+            let reason = format!("tensor {name} has shape {found:?}, but config.json says {shape:?}");
+            return Err(file_error(file.path(), reason));
         }
         let values = lora::adapted(&self.adaptations, name, &shape, self.values(name)?)?;
         Ok(Tensor::from_data(
@@ -185,40 +194,16 @@ impl Checkpoint {
 
     /// A tensor's numbers as the file has them, in 32 bits.
     pub(crate) fn values(&self, name: &str) -> Result<Vec<f32>, ModelError> {
-        let (shard, info) = self.find(name)?;
-        let (from, to) = info.data_offsets;
-        let bytes = shard
-            .bytes
-            .as_ref()
-            .as_ref()
-            .get(shard.start + from..shard.start + to);
-        let bytes = bytes.ok_or_else(|| {
-            file_error(&shard.path, format!("tensor {name} reaches past the end"))
-        })?;
-        floats(bytes, info.dtype).ok_or_else(|| {
-            let reason = format!(
-                "tensor {name} is {:?}; the types read are F32, F16, BF16 and F64",
-                info.dtype
-            );
-            file_error(&shard.path, reason)
-        })
+        let (file, shape) = self.find(name)?;
+        file.values(name, 0..shape.iter().product())
     }
 
-    fn find(&self, name: &str) -> Result<(&Shard, &TensorInfo), ModelError> {
-        let shard = self
-            .holder
-            .get(name)
-            .and_then(|position| self.shards.get(*position));
-        let found = shard.and_then(|shard| Some((shard, shard.metadata.info(name)?)));
+    fn find(&self, name: &str) -> Result<(&dyn WeightFile, &[usize]), ModelError> {
+        let file = self.holder.get(name).and_then(|position| self.files.get(*position));
+        let found = file.and_then(|file| Some((file.as_ref(), file.shape(name)?)));
         found.ok_or_else(|| {
-            let path = self
-                .shards
-                .first()
-                .map_or(Path::new("model.safetensors"), |shard| &shard.path);
-            file_error(
-                path,
-                format!("tensor {name} is missing; the download may be incomplete"),
-            )
+            let path = self.files.first().map_or(Path::new("model.safetensors"), |file| file.path());
+            file_error(path, format!("tensor {name} is missing; the download may be incomplete"))
         })
     }
 }
@@ -241,6 +226,33 @@ impl Shard {
             bytes,
             metadata,
             start: size_of::<u64>() + header,
+        })
+    }
+}
+
+impl WeightFile for Shard {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.metadata.offset_keys()
+    }
+
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.metadata.info(name).map(|info| info.shape.as_slice())
+    }
+
+    fn values(&self, name: &str, elements: Range<usize>) -> Result<Vec<f32>, ModelError> {
+        let missing = || file_error(&self.path, format!("tensor {name} reaches past the end"));
+        let info = self.metadata.info(name).ok_or_else(missing)?;
+        let (from, to) = info.data_offsets;
+        let bytes = (*self.bytes).as_ref().get(self.start + from..self.start + to);
+        let width = info.dtype.bitsize() / 8;
+        let bytes = bytes.and_then(|bytes| bytes.get(elements.start * width..elements.end * width));
+        floats(bytes.ok_or_else(missing)?, info.dtype).ok_or_else(|| {
+            let reason = format!("tensor {name} is {:?}; the types read are F32, F16, BF16 and F64", info.dtype);
+            file_error(&self.path, reason)
         })
     }
 }

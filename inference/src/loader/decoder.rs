@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
 use super::lora::Adapter;
-use super::{file_error, read_json};
+use super::{file_error, read_config};
 use crate::ModelError;
 use crate::models::decoder::{Attention, Decoder, DecoderConfig, DecoderLayer, FeedForward};
 use crate::models::rotary::RopeScaling;
@@ -19,8 +19,8 @@ pub(crate) fn load(
     adapters: &[Adapter],
     device: &Device,
 ) -> Result<Decoder, ModelError> {
-    let path = folder.join("config.json");
-    let config = parse_config(&path, &read_json(&path)?)?;
+    let (path, config) = read_config(folder)?;
+    let config = parse_config(&path, &config)?;
     let checkpoint = Checkpoint::open(folder, device)?.adapted(adapters)?;
     build(config, &checkpoint)
 }

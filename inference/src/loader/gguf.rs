@@ -1,0 +1,186 @@
+//! GGUF files as the loader of Hugging Face folders expects a model: their metadata as a
+//! `config.json`, their tensors under Hugging Face's names, and the numbers as these are there.
+//!
+//! llama.cpp's converter changes some weights on the way into a file (`conversion/*.py` in its
+//! repository); here these changes are undone, so that one network serves both.
+
+mod config;
+mod names;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+
+use codriver_formats::gguf::{GgufFile, TensorView};
+use codriver_formats::{FormatError, quant};
+use serde_json::Value;
+
+use self::names::{Change, Piece};
+use super::checkpoint::WeightFile;
+use super::file_error;
+use crate::ModelError;
+
+/// The weights of a GGUF file.
+pub(crate) struct GgufWeights {
+    file: GgufFile,
+    /// What each of Hugging Face's tensors is in the file.
+    pieces: HashMap<String, Piece>,
+}
+
+/// Whether a path is meant as a GGUF file.
+pub(crate) fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
+/// What the model's `config.json` would say.
+pub(crate) fn read_config(path: &Path) -> Result<Value, ModelError> {
+    let file = GgufFile::open(path).map_err(format_error)?;
+    let architecture = Architecture::of(&file)?;
+    config::config(&file, architecture)
+}
+
+impl GgufWeights {
+    pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
+        let file = GgufFile::open(path).map_err(format_error)?;
+        let architecture = Architecture::of(&file)?;
+        let pieces = names::pieces(&file, architecture)?;
+        Ok(Self { file, pieces })
+    }
+
+    fn tensor(&self, piece: &Piece) -> Result<TensorView<'_>, ModelError> {
+        self.file.tensor(&piece.tensor).map_err(format_error)
+    }
+}
+
+impl WeightFile for GgufWeights {
+    fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.pieces.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.pieces.get(name).map(|piece| piece.shape.as_slice())
+    }
+
+    fn values(&self, name: &str, elements: Range<usize>) -> Result<Vec<f32>, ModelError> {
+        let missing = || file_error(self.path(), format!("tensor {name} is missing"));
+        let piece = self.pieces.get(name).ok_or_else(missing)?;
+        let tensor = self.tensor(piece)?;
+        match piece.change {
+            Change::None => {
+                let range = piece.start + elements.start..piece.start + elements.end;
+                dequantized(&tensor, range).map_err(|reason| file_error(self.path(), reason))
+            }
+            Change::MinusOne => {
+                let mut values = self.whole(&tensor)?;
+                values.iter_mut().for_each(|value| *value -= 1.0);
+                part(values, elements).ok_or_else(missing)
+            }
+            Change::Unpermute { heads } => {
+                let values = unpermuted(&self.whole(&tensor)?, heads, &piece.shape);
+                let reason = || file_error(self.path(), format!("tensor {name} does not divide into {heads} heads"));
+                part(values.ok_or_else(reason)?, elements).ok_or_else(missing)
+            }
+        }
+    }
+}
+
+impl GgufWeights {
+    fn whole(&self, tensor: &TensorView) -> Result<Vec<f32>, ModelError> {
+        let explain = |error| file_error(self.path(), format!("tensor {}: {error}", tensor.name));
+        tensor.dequantize().map_err(explain)
+    }
+}
+
+fn part(mut values: Vec<f32>, elements: Range<usize>) -> Option<Vec<f32>> {
+    if elements == (0..values.len()) {
+        return Some(values);
+    }
+    values.truncate(elements.end);
+    (elements.end >= elements.start && values.len() == elements.end).then(|| values.split_off(elements.start))
+}
+
+/// Some elements of a tensor: only the blocks that hold them are read.
+fn dequantized(tensor: &TensorView, elements: Range<usize>) -> Result<Vec<f32>, String> {
+    let (block, bytes) = (tensor.tensor_type.block_size(), tensor.tensor_type.block_bytes());
+    let blocks = elements.start / block..elements.end.div_ceil(block);
+    let outside = || format!("tensor {} is smaller than the model says", tensor.name);
+    let held = tensor.bytes.get(blocks.start * bytes..blocks.end * bytes).ok_or_else(outside)?;
+    let mut values = vec![0.0; blocks.len() * block];
+    quant::dequantize(tensor.tensor_type, held, &mut values)
+        .map_err(|error| format!("tensor {}: {error}", tensor.name))?;
+    let first = blocks.start * block;
+    part(values, elements.start - first..elements.end - first).ok_or_else(outside)
+}
+
+/// Rows of query and key heads in Hugging Face's order. llama.cpp rotates neighbours, Hugging Face
+/// the first half of a head with the second: row `2 i + half` there is row `half * size / 2 + i`.
+fn unpermuted(values: &[f32], heads: usize, shape: &[usize]) -> Option<Vec<f32>> {
+    let rows = *shape.first()?;
+    let width = shape.iter().skip(1).product::<usize>();
+    let size = rows.checked_div(heads).filter(|size| size * heads == rows && size.is_multiple_of(2))?;
+    let mut ordered = Vec::with_capacity(values.len());
+    for head in values.chunks(size * width) {
+        for half in 0..2 {
+            for row in head.chunks(width).skip(half).step_by(2) {
+                ordered.extend_from_slice(row);
+            }
+        }
+    }
+    Some(ordered)
+}
+
+/// What is special about the files of an architecture.
+#[derive(Debug, Clone, Copy)]
+struct Architecture {
+    /// `general.architecture`, the prefix of its metadata keys.
+    name: &'static str,
+    /// `model_type` in a `config.json`.
+    model_type: &'static str,
+    /// The rows of query and key projections are in llama.cpp's order.
+    permuted: bool,
+    /// Norm weights are stored with the one that Gemma's code adds.
+    norms_with_one: bool,
+    /// Attention and feed-forward outputs are normalized too.
+    output_norms: bool,
+}
+
+const PLAIN: Architecture =
+    Architecture { name: "", model_type: "", permuted: false, norms_with_one: false, output_norms: false };
+const LLAMA: Architecture = Architecture { name: "llama", model_type: "llama", permuted: true, ..PLAIN };
+const GEMMA: Architecture = Architecture { name: "gemma", model_type: "gemma", norms_with_one: true, ..PLAIN };
+
+const ARCHITECTURES: [Architecture; 11] = [
+    LLAMA,
+    Architecture { name: "granite", model_type: "granite", ..LLAMA },
+    Architecture { name: "granitemoe", model_type: "granitemoe", ..LLAMA },
+    Architecture { name: "smollm3", model_type: "smollm3", ..LLAMA },
+    Architecture { name: "qwen2", model_type: "qwen2", ..PLAIN },
+    Architecture { name: "qwen3", model_type: "qwen3", ..PLAIN },
+    Architecture { name: "qwen3moe", model_type: "qwen3_moe", ..PLAIN },
+    Architecture { name: "phi3", model_type: "phi3", ..PLAIN },
+    GEMMA,
+    Architecture { name: "gemma2", model_type: "gemma2", output_norms: true, ..GEMMA },
+    Architecture { name: "gemma3", model_type: "gemma3_text", output_norms: true, ..GEMMA },
+];
+
+impl Architecture {
+    fn of(file: &GgufFile) -> Result<Self, ModelError> {
+        let name = file.metadata().require::<&str>("general.architecture").map_err(format_error)?;
+        ARCHITECTURES.into_iter().find(|architecture| architecture.name == name).ok_or_else(|| {
+            let known = ARCHITECTURES.map(|architecture| architecture.name).join(", ");
+            ModelError::Unsupported(format!(
+                "{}: architecture `{name}`; those of GGUF files that run here are {known}. \
+                 Others can be served by llama.cpp and attached with %model http://HOST:PORT/v1#NAME",
+                file.path().display()
+            ))
+        })
+    }
+}
+
+pub(crate) fn format_error(error: FormatError) -> ModelError {
+    file_error(&error.path, error.reason)
+}
