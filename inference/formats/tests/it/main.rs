@@ -6,3 +6,4 @@ mod writing;
 #[allow(dead_code, reason = "shared with another crate's tests")]
 #[path = "../../../tests/it/reference.rs"]
 mod reference;
+mod tokenizer;
