@@ -1,6 +1,8 @@
 //! Reading and writing model files, compared with the implementations that others trust.
 
+mod allocation;
 mod gguf;
+mod hostile;
 mod quantization;
 mod writing;
 #[allow(dead_code, reason = "shared with another crate's tests")]
