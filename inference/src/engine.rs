@@ -4,6 +4,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::device::caught;
 use crate::models::decoder::{Decoder, KvCache};
+use crate::models::rotary::Regime;
+use crate::sampling::check_scores;
 use crate::{Cancellation, ModelError};
 
 /// Runs one sequence at a time. What consecutive prompts share is read once.
@@ -11,8 +13,8 @@ pub(crate) struct Engine {
     decoder: Decoder,
     device: Device,
     cache: KvCache,
-    /// The tokens whose keys and values the cache holds.
-    read: Vec<u32>,
+    /// The tokens whose keys and values the cache holds, and how their positions were rotated.
+    read: Vec<(u32, Regime)>,
 }
 
 /// Prompts are read in pieces of this many tokens: it bounds the attention scores held at once,
@@ -22,12 +24,7 @@ const PREFILL_TOKENS: usize = 256;
 impl Engine {
     pub(crate) fn new(decoder: Decoder, device: Device) -> Self {
         let cache = KvCache::new(&decoder.config, 1, &device);
-        Self {
-            decoder,
-            device,
-            cache,
-            read: Vec::new(),
-        }
+        Self { decoder, device, cache, read: Vec::new() }
     }
 
     /// Reads a prompt, of which there is at least one token, and returns the scores of the token
@@ -38,30 +35,38 @@ impl Engine {
         capacity: usize,
         cancellation: &Cancellation,
     ) -> Result<Vec<f32>, ModelError> {
-        let shared = self
-            .read
-            .iter()
-            .zip(prompt)
-            .take_while(|(read, token)| read == token)
-            .count();
+        let regime = self.decoder.config.regime(prompt.len());
+        let same = |(read, token): &(&(u32, Regime), &u32)| **read == (**token, regime);
+        let shared = self.read.iter().zip(prompt).take_while(same).count();
         // The last token is always read again: its scores are what is asked for.
         let shared = shared.min(prompt.len().saturating_sub(1));
         self.read.truncate(shared);
         self.cache.truncate(shared);
         self.cache.reserve(capacity);
+        self.cache.expect(prompt.len());
         let mut logits = Vec::new();
-        for piece in prompt[shared..].chunks(PREFILL_TOKENS) {
+        for piece in prompt.get(shared..).unwrap_or_default().chunks(PREFILL_TOKENS) {
             if cancellation.is_cancelled() {
                 return Err(ModelError::Cancelled);
             }
-            logits = self.read(piece)?;
+            logits = self.read(piece, regime)?;
         }
         Ok(logits)
     }
 
     /// Reads one more token.
-    pub(crate) fn step(&mut self, token: u32) -> Result<Vec<f32>, ModelError> {
-        self.read(&[token])
+    pub(crate) fn step(&mut self, token: u32, cancellation: &Cancellation) -> Result<Vec<f32>, ModelError> {
+        let length = self.read.len() + 1;
+        let regime = self.decoder.config.regime(length);
+        let outdated = |(_, read): &(u32, Regime)| *read != regime;
+        // A sequence that becomes long has other positions from its beginning on. A stretched base
+        // changes with every token; there, as in the reference, what is read stays as it was.
+        if regime == Regime::Long && self.read.iter().any(outdated) {
+            let read = self.read.iter().map(|(read, _)| *read);
+            let whole: Vec<u32> = read.chain(std::iter::once(token)).collect();
+            return self.prefill(&whole, length, cancellation);
+        }
+        self.read(&[token], regime)
     }
 
     /// The scores after each token of a sequence on its own.
@@ -69,13 +74,10 @@ impl Engine {
         let input = self.input(tokens)?;
         let scores = caught(|| self.decoder.forward(input).try_into_vec_as::<f32>());
         let scores = flatten(scores)?;
-        Ok(scores
-            .chunks(self.decoder.config.vocab_size)
-            .map(<[f32]>::to_vec)
-            .collect())
+        Ok(scores.chunks(self.decoder.config.vocab_size).map(<[f32]>::to_vec).collect())
     }
 
-    fn read(&mut self, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+    fn read(&mut self, tokens: &[u32], regime: Regime) -> Result<Vec<f32>, ModelError> {
         let input = self.input(tokens)?;
         let (decoder, cache) = (&self.decoder, &mut self.cache);
         let scores = flatten(caught(|| {
@@ -83,17 +85,18 @@ impl Engine {
             let last = hidden.narrow(1, tokens.len() - 1, 1);
             decoder.logits(last).try_into_vec_as::<f32>()
         }));
-        match scores {
-            Ok(scores) => {
-                self.read.extend_from_slice(tokens);
-                Ok(scores)
-            }
-            Err(error) => {
-                self.read.clear();
-                self.cache = KvCache::new(&self.decoder.config, 1, &self.device);
-                Err(error)
-            }
+        let checked = scores.and_then(|scores| check_scores(&scores).map(|()| scores));
+        match &checked {
+            Ok(_) => self.read.extend(tokens.iter().map(|token| (*token, regime))),
+            // What the cache holds may be broken too.
+            Err(_) => self.forget(),
         }
+        checked
+    }
+
+    fn forget(&mut self) {
+        self.read.clear();
+        self.cache = KvCache::new(&self.decoder.config, 1, &self.device);
     }
 
     fn input(&self, tokens: &[u32]) -> Result<Tensor<2, Int>, ModelError> {
@@ -105,10 +108,7 @@ impl Engine {
         }
         let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
         let length = ids.len();
-        Ok(Tensor::from_data(
-            TensorData::new(ids, [1, length]),
-            &self.device,
-        ))
+        Ok(Tensor::from_data(TensorData::new(ids, [1, length]), &self.device))
     }
 }
 

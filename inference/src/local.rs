@@ -119,7 +119,7 @@ impl LocalModel {
                 });
             }
             if tokens < limit {
-                logits = engine.step(token)?;
+                logits = engine.step(token, cancellation)?;
             }
         }
         Ok(Completion {

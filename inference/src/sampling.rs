@@ -28,15 +28,7 @@ impl Sampler {
 
     /// The next token, by its scores (logits), which are used up.
     pub fn choose(&mut self, logits: &mut [f32]) -> Result<u32, ModelError> {
-        // -inf is how a mask says "never"; NaN and +inf are how broken weights look.
-        if logits
-            .iter()
-            .any(|logit| logit.is_nan() || *logit == f32::INFINITY)
-        {
-            return Err(numeric(
-                "the model computed a score that is not a number; its weights may be corrupt",
-            ));
-        }
+        check_scores(logits)?;
         self.penalize_repetition(logits);
         let token = if self.parameters.temperature == 0.0 {
             greedy(logits)
@@ -97,6 +89,15 @@ impl Sampler {
         }
         weighted.last().map(|(token, _)| *token)
     }
+}
+
+/// Refuses scores that a sound model doesn't compute.
+pub(crate) fn check_scores(logits: &[f32]) -> Result<(), ModelError> {
+    // -inf is how a mask says "never"; NaN and +inf are how broken weights look.
+    if logits.iter().any(|logit| logit.is_nan() || *logit == f32::INFINITY) {
+        return Err(numeric("the model computed a score that is not a number; its weights may be corrupt"));
+    }
+    Ok(())
 }
 
 /// Keeps the best tokens up to and including the one that reaches a share of `top_p`.

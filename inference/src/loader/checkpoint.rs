@@ -174,22 +174,37 @@ impl Checkpoint {
         self.tensor(name, shape).map(Param::from_tensor)
     }
 
+    /// A linear layer without bias whose weight is some of the `rows` of a tensor that stacks
+    /// several, as `[output, input]` or as `[stacked, output, input]`. `shape` is the whole
+    /// tensor's, `name` its full name; rows are counted through the stack.
+    pub(crate) fn linear_rows(&self, name: &str, shape: &[usize], rows: Range<usize>) -> Result<Linear, ModelError> {
+        self.check_shape(name, shape)?;
+        let input = shape.last().copied().unwrap_or_default();
+        let elements = rows.start * input..rows.end * input;
+        let values = if lora::changes(&self.adaptations, name) {
+            let whole = lora::adapted(&self.adaptations, name, shape, self.values(name)?)?;
+            whole.get(elements).unwrap_or_default().to_vec()
+        } else {
+            self.find(name)?.0.values(name, elements)?
+        };
+        let weight = Tensor::<2>::from_data(TensorData::new(values, [rows.len(), input]), &self.device);
+        Ok(Linear { weight: Param::from_tensor(weight.transpose()), bias: None })
+    }
+
     /// A tensor as 32-bit floats, which it must have the given shape.
-    fn tensor<const D: usize>(
-        &self,
-        name: &str,
-        shape: [usize; D],
-    ) -> Result<Tensor<D>, ModelError> {
-        let (file, found) = self.find(name)?;
-        if found != shape {
-            let reason = format!("tensor {name} has shape {found:?}, but config.json says {shape:?}");
-            return Err(file_error(file.path(), reason));
-        }
+    fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, ModelError> {
+        self.check_shape(name, &shape)?;
         let values = lora::adapted(&self.adaptations, name, &shape, self.values(name)?)?;
-        Ok(Tensor::from_data(
-            TensorData::new(values, shape),
-            &self.device,
-        ))
+        Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
+    }
+
+    fn check_shape(&self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        let (file, found) = self.find(name)?;
+        if found == shape {
+            return Ok(());
+        }
+        let reason = format!("tensor {name} has shape {found:?}, but config.json says {shape:?}");
+        Err(file_error(file.path(), reason))
     }
 
     /// A tensor's numbers as the file has them, in 32 bits.

@@ -1,28 +1,32 @@
-//! Llama, Mistral, Qwen2 and Qwen3 checkpoints as [`Decoder`]s.
+//! Checkpoints of decoders as [`Decoder`]s.
 
+mod config;
+mod experts;
+mod families;
+mod keys;
+mod rotary;
+
+use std::ops::Range;
 use std::path::Path;
 
-use burn::nn::RmsNorm;
+use burn::module::Param;
+use burn::nn::{Linear, RmsNorm};
 use burn::tensor::Device;
 use serde_json::Value;
 
+use self::config::{Architecture, parse_config};
 use super::checkpoint::Checkpoint;
 use super::lora::Adapter;
 use super::{file_error, read_config};
 use crate::ModelError;
-use crate::models::decoder::{Attention, Decoder, DecoderConfig, DecoderLayer, FeedForward};
-use crate::models::rotary::RopeScaling;
+use crate::models::decoder::{Attention, Decoder, DecoderConfig, DecoderLayer, FeedForward, GatedLinear, OutputNorms};
 
 /// Loads the decoder in a folder, adapters merged into it.
-pub(crate) fn load(
-    folder: &Path,
-    adapters: &[Adapter],
-    device: &Device,
-) -> Result<Decoder, ModelError> {
+pub(crate) fn load(folder: &Path, adapters: &[Adapter], device: &Device) -> Result<Decoder, ModelError> {
     let (path, config) = read_config(folder)?;
-    let config = parse_config(&path, &config)?;
+    let architecture = parse_config(&path, &config)?;
     let checkpoint = Checkpoint::open(folder, device)?.adapted(adapters)?;
-    build(config, &checkpoint)
+    build(&architecture, &checkpoint)
 }
 
 /// Loads a decoder that is part of the program; `name` is for its errors.
@@ -34,296 +38,145 @@ pub(crate) fn load_embedded(
 ) -> Result<Decoder, ModelError> {
     let path = Path::new(name);
     let config: Value = serde_json::from_str(config).map_err(|error| file_error(path, error))?;
-    build(
-        parse_config(path, &config)?,
-        &Checkpoint::embedded(name, weights, device)?,
-    )
+    build(&parse_config(path, &config)?, &Checkpoint::embedded(name, weights, device)?)
 }
 
-fn build(config: DecoderConfig, checkpoint: &Checkpoint) -> Result<Decoder, ModelError> {
-    // Checkpoints of the bare network, without its language model head, have no prefix.
-    let prefix = if checkpoint.contains("embed_tokens.weight") {
-        ""
-    } else {
-        "model."
-    };
-    let hidden = config.hidden_size;
-    let norm = |name: &str, size: usize| norm(checkpoint, name, size, config.rms_norm_eps);
-    let layer = |index: usize| -> Result<DecoderLayer, ModelError> {
-        let name = |part: &str| format!("{prefix}layers.{index}.{part}");
-        let linear =
-            |part: &str, input, output, bias| checkpoint.linear(&name(part), input, output, bias);
-        let query_size = config.num_attention_heads * config.head_dim;
-        let key_value_size = config.num_key_value_heads * config.head_dim;
-        let head_norm = |part: &str| {
-            config
-                .qk_norm
-                .then(|| norm(&name(part), config.head_dim))
-                .transpose()
-        };
-        Ok(DecoderLayer {
-            input_layernorm: norm(&name("input_layernorm"), hidden)?,
-            self_attn: Attention {
-                q_proj: linear(
-                    "self_attn.q_proj",
-                    hidden,
-                    query_size,
-                    config.attention_bias,
-                )?,
-                k_proj: linear(
-                    "self_attn.k_proj",
-                    hidden,
-                    key_value_size,
-                    config.attention_bias,
-                )?,
-                v_proj: linear(
-                    "self_attn.v_proj",
-                    hidden,
-                    key_value_size,
-                    config.attention_bias,
-                )?,
-                o_proj: linear(
-                    "self_attn.o_proj",
-                    query_size,
-                    hidden,
-                    config.attention_output_bias,
-                )?,
-                q_norm: head_norm("self_attn.q_norm")?,
-                k_norm: head_norm("self_attn.k_norm")?,
-            },
-            post_attention_layernorm: norm(&name("post_attention_layernorm"), hidden)?,
-            mlp: FeedForward {
-                gate_proj: linear(
-                    "mlp.gate_proj",
-                    hidden,
-                    config.intermediate_size,
-                    config.mlp_bias,
-                )?,
-                up_proj: linear(
-                    "mlp.up_proj",
-                    hidden,
-                    config.intermediate_size,
-                    config.mlp_bias,
-                )?,
-                down_proj: linear(
-                    "mlp.down_proj",
-                    config.intermediate_size,
-                    hidden,
-                    config.mlp_bias,
-                )?,
-            },
-        })
-    };
+fn build(architecture: &Architecture, checkpoint: &Checkpoint) -> Result<Decoder, ModelError> {
+    let config = &architecture.config;
+    let prefix = prefix(checkpoint);
+    let weights = Weights { checkpoint, architecture, prefix: prefix.to_owned() };
+    let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
+    let layers = (0..config.num_hidden_layers).map(|index| {
+        let prefix = format!("{prefix}layers.{index}.");
+        Weights { checkpoint, architecture, prefix }.layer(index)
+    });
+    let head = prefix.strip_suffix("model.").unwrap_or_default();
     let lm_head = (!config.tie_word_embeddings)
-        .then(|| checkpoint.linear("lm_head", hidden, config.vocab_size, false))
+        .then(|| checkpoint.linear(&format!("{head}lm_head"), hidden, vocabulary, false))
         .transpose()?;
     Ok(Decoder {
-        embed_tokens: checkpoint.embedding(
-            &format!("{prefix}embed_tokens"),
-            config.vocab_size,
-            hidden,
-        )?,
-        layers: (0..config.num_hidden_layers)
-            .map(layer)
-            .collect::<Result<_, _>>()?,
-        norm: norm(&format!("{prefix}norm"), hidden)?,
+        embed_tokens: checkpoint.embedding(&weights.name("embed_tokens"), vocabulary, hidden)?,
+        layers: layers.collect::<Result<_, _>>()?,
+        norm: weights.norm("norm", hidden)?,
         lm_head,
         config: config.clone(),
     })
 }
 
-fn norm(
-    checkpoint: &Checkpoint,
-    name: &str,
-    size: usize,
-    epsilon: f64,
-) -> Result<RmsNorm, ModelError> {
-    Ok(RmsNorm {
-        gamma: checkpoint.parameter(&format!("{name}.weight"), [size])?,
-        epsilon,
-    })
+/// What the decoder's tensors are called by: checkpoints of the bare network, without its language
+/// model head, have no prefix; in models that also see, the decoder is a part.
+fn prefix(checkpoint: &Checkpoint) -> &'static str {
+    let known = ["model.", "", "language_model.model.", "model.language_model."];
+    let found = known.into_iter().find(|prefix| checkpoint.contains(&format!("{prefix}embed_tokens.weight")));
+    found.unwrap_or("model.")
 }
 
-/// Reads a `config.json`; `path` is for its errors.
-pub(crate) fn parse_config(path: &Path, config: &Value) -> Result<DecoderConfig, ModelError> {
-    let keys = Keys { path, config };
-    let model_type = keys.text("model_type").unwrap_or("none");
-    let (attention_bias, attention_output_bias, qk_norm) = match model_type {
-        "llama" | "mistral" => (
-            keys.flag("attention_bias"),
-            keys.flag("attention_bias"),
-            false,
-        ),
-        "qwen2" => (true, false, false),
-        "qwen3" => (
-            keys.flag("attention_bias"),
-            keys.flag("attention_bias"),
-            true,
-        ),
-        other => {
-            return Err(ModelError::Unsupported(format!(
-                "{}: model_type `{other}`; the architectures that run here are llama, mistral, qwen2 and qwen3. \
-                 Others can be served by another program and attached with %model http://HOST:PORT/v1#NAME",
-                path.display()
-            )));
-        }
-    };
-    if config
-        .get("quantization_config")
-        .is_some_and(|value| !value.is_null())
-    {
-        return Err(keys.unsupported("quantized weights; get the model's unquantized checkpoint"));
-    }
-    match keys.text("hidden_act") {
-        None | Some("silu" | "swish") => {}
-        Some(other) => return Err(keys.unsupported(format!("the activation `{other}`"))),
-    }
-    let hidden_size = keys.size("hidden_size")?;
-    let heads = keys.size("num_attention_heads")?;
-    let parsed = DecoderConfig {
-        vocab_size: keys.size("vocab_size")?,
-        hidden_size,
-        intermediate_size: keys.size("intermediate_size")?,
-        num_hidden_layers: keys.size("num_hidden_layers")?,
-        num_attention_heads: heads,
-        num_key_value_heads: keys.optional_size("num_key_value_heads")?.unwrap_or(heads),
-        head_dim: keys
-            .optional_size("head_dim")?
-            .unwrap_or(hidden_size / heads),
-        rms_norm_eps: keys.number("rms_norm_eps").unwrap_or(1e-6),
-        rope_theta: keys
-            .rope("rope_theta")
-            .and_then(Value::as_f64)
-            .unwrap_or(10000.0) as f32,
-        rope_scaling: keys.rope_scaling()?,
-        tie_word_embeddings: keys.flag("tie_word_embeddings"),
-        qk_norm,
-        attention_bias,
-        attention_output_bias,
-        mlp_bias: keys.flag("mlp_bias"),
-        max_position_embeddings: keys.window()?,
-    };
-    check(&keys, parsed)
+/// The weights of a part of the decoder.
+struct Weights<'a> {
+    checkpoint: &'a Checkpoint,
+    architecture: &'a Architecture,
+    /// What the names of the part's tensors begin with.
+    prefix: String,
 }
 
-fn check(keys: &Keys, config: DecoderConfig) -> Result<DecoderConfig, ModelError> {
-    if !config
-        .num_attention_heads
-        .is_multiple_of(config.num_key_value_heads)
-    {
-        return Err(keys.invalid("num_attention_heads is not a multiple of num_key_value_heads"));
-    }
-    if config.head_dim < 2 || !config.head_dim.is_multiple_of(2) {
-        return Err(keys.invalid("head_dim must be even"));
-    }
-    if !(config.rms_norm_eps.is_finite() && config.rms_norm_eps >= 0.0) {
-        return Err(keys.invalid("rms_norm_eps must be a small positive number"));
-    }
-    if !(config.rope_theta.is_finite() && config.rope_theta > 0.0) {
-        return Err(keys.invalid("rope_theta must be positive"));
-    }
-    Ok(config)
-}
-
-/// Typed access to the keys of a `config.json`.
-struct Keys<'a> {
-    path: &'a Path,
-    config: &'a Value,
-}
-
-/// No dimension of a model that fits a machine is larger; products of two stay far from overflow.
-const LARGEST_SIZE: u64 = 1 << 28;
-
-impl<'a> Keys<'a> {
-    fn size(&self, key: &str) -> Result<usize, ModelError> {
-        self.optional_size(key)?
-            .ok_or_else(|| self.invalid(format!("the key `{key}` is missing")))
-    }
-
-    fn optional_size(&self, key: &str) -> Result<Option<usize>, ModelError> {
-        match self.config.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => match value.as_u64() {
-                Some(size @ 1..=LARGEST_SIZE) => Ok(Some(size as usize)),
-                _ => Err(self.invalid(format!("`{key}` is {value}, not a size"))),
+impl Weights<'_> {
+    fn layer(&self, index: usize) -> Result<DecoderLayer, ModelError> {
+        let config = self.config();
+        let norm = |part: &str| self.norm(part, config.hidden_size);
+        let output_norms = || -> Result<_, ModelError> {
+            Ok(OutputNorms {
+                pre_feedforward_layernorm: norm("pre_feedforward_layernorm")?,
+                post_feedforward_layernorm: norm("post_feedforward_layernorm")?,
+            })
+        };
+        Ok(DecoderLayer {
+            input_layernorm: norm("input_layernorm")?,
+            self_attn: self.attention()?,
+            post_attention_layernorm: norm("post_attention_layernorm")?,
+            output_norms: config.output_norms.then(output_norms).transpose()?,
+            mlp: match config.layer_experts(index) {
+                None => FeedForward::Dense(self.gated()?),
+                Some(experts) => FeedForward::Sparse(self.mixture(experts)?),
             },
-        }
+        })
     }
 
-    fn number(&self, key: &str) -> Option<f64> {
-        self.config.get(key).and_then(Value::as_f64)
-    }
-
-    fn text(&self, key: &str) -> Option<&'a str> {
-        self.config.get(key).and_then(Value::as_str)
-    }
-
-    fn flag(&self, key: &str) -> bool {
-        self.config
-            .get(key)
-            .and_then(Value::as_bool)
-            .unwrap_or(false)
-    }
-
-    /// A rotary parameter: newer files group them, older ones spread them.
-    fn rope(&self, key: &str) -> Option<&'a Value> {
-        let group = |name: &str| self.config.get(name).and_then(|group| group.get(key));
-        group("rope_parameters")
-            .or_else(|| group("rope_scaling"))
-            .or_else(|| self.config.get(key))
-    }
-
-    fn rope_scaling(&self) -> Result<Option<RopeScaling>, ModelError> {
-        let name = self
-            .rope("rope_type")
-            .or_else(|| self.rope("type"))
-            .and_then(Value::as_str);
-        let parameter = |key: &str| match self.rope(key).and_then(Value::as_f64) {
-            Some(value) if value.is_finite() && value > 0.0 => Ok(value as f32),
-            _ => Err(self.invalid(format!(
-                "the rotary parameter `{key}` is missing or not positive"
-            ))),
-        };
-        match name {
-            None | Some("default") => Ok(None),
-            Some("linear") => Ok(Some(RopeScaling::Linear {
-                factor: parameter("factor")?,
-            })),
-            Some("llama3") => Ok(Some(RopeScaling::Llama3 {
-                factor: parameter("factor")?,
-                low_frequency_factor: parameter("low_freq_factor")?,
-                high_frequency_factor: parameter("high_freq_factor")?,
-                original_positions: parameter("original_max_position_embeddings")?,
-            })),
-            Some(other) => Err(self.unsupported(format!("rotary scaling of type `{other}`"))),
-        }
-    }
-
-    /// The positions attention can look back on: where attention slides, no more than the
-    /// sliding window, within which it is the same as full attention.
-    fn window(&self) -> Result<usize, ModelError> {
-        let positions = self
-            .optional_size("max_position_embeddings")?
-            .unwrap_or(2048);
-        let layers = self.config.get("layer_types").and_then(Value::as_array);
-        let slides = match (layers, self.text("model_type")) {
-            (Some(layers), _) => layers.iter().any(|layer| layer == "sliding_attention"),
-            (None, Some("mistral")) => true,
-            (None, _) => self.flag("use_sliding_window"),
-        };
-        let sliding = if slides {
-            self.optional_size("sliding_window")?
+    fn attention(&self) -> Result<Attention, ModelError> {
+        let config = self.config();
+        let hidden = config.hidden_size;
+        let query_size = config.num_attention_heads * config.head_dim;
+        let key_value_size = config.num_key_value_heads * config.head_dim;
+        let head_norm = |part: &str| config.qk_norm.then(|| self.norm(part, config.head_dim)).transpose();
+        let fused = "self_attn.qkv_proj";
+        let (q_proj, k_proj, v_proj) = if self.holds(fused) {
+            let total = query_size + 2 * key_value_size;
+            let rows = |start, size| self.rows(fused, total, start..start + size, config.attention_bias);
+            (
+                rows(0, query_size)?,
+                rows(query_size, key_value_size)?,
+                rows(query_size + key_value_size, key_value_size)?,
+            )
         } else {
-            None
+            let linear = |part: &str, size| self.linear(part, hidden, size, config.attention_bias);
+            (
+                linear("self_attn.q_proj", query_size)?,
+                linear("self_attn.k_proj", key_value_size)?,
+                linear("self_attn.v_proj", key_value_size)?,
+            )
         };
-        Ok(sliding.map_or(positions, |window| window.min(positions)))
+        Ok(Attention {
+            q_proj,
+            k_proj,
+            v_proj,
+            o_proj: self.linear("self_attn.o_proj", query_size, hidden, config.attention_output_bias)?,
+            q_norm: head_norm("self_attn.q_norm")?,
+            k_norm: head_norm("self_attn.k_norm")?,
+        })
     }
 
-    fn invalid(&self, reason: impl ToString) -> ModelError {
-        file_error(self.path, reason)
+    fn gated(&self) -> Result<GatedLinear, ModelError> {
+        let config = self.config();
+        let (hidden, wide, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
+        let fused = "mlp.gate_up_proj";
+        let (gate_proj, up_proj) = if self.holds(fused) {
+            let rows = |rows| self.rows(fused, 2 * wide, rows, bias);
+            (rows(0..wide)?, rows(wide..2 * wide)?)
+        } else {
+            (self.linear("mlp.gate_proj", hidden, wide, bias)?, self.linear("mlp.up_proj", hidden, wide, bias)?)
+        };
+        let down_proj = self.linear("mlp.down_proj", wide, hidden, bias)?;
+        Ok(GatedLinear { gate_proj, up_proj, down_proj })
     }
 
-    fn unsupported(&self, what: impl ToString) -> ModelError {
-        ModelError::Unsupported(format!("{}: {}", self.path.display(), what.to_string()))
+    /// One of the projections of the hidden states that a checkpoint holds as one of `total` rows.
+    fn rows(&self, part: &str, total: usize, rows: Range<usize>, bias: bool) -> Result<Linear, ModelError> {
+        let name = format!("{}.weight", self.name(part));
+        if bias {
+            let reason = format!("{name} holds several projections, whose biases are not read");
+            return Err(ModelError::Unsupported(reason));
+        }
+        self.checkpoint.linear_rows(&name, &[total, self.config().hidden_size], rows)
+    }
+
+    fn holds(&self, part: &str) -> bool {
+        self.checkpoint.contains(&format!("{}.weight", self.name(part)))
+    }
+
+    fn linear(&self, part: &str, input: usize, output: usize, bias: bool) -> Result<Linear, ModelError> {
+        self.checkpoint.linear(&self.name(part), input, output, bias)
+    }
+
+    fn norm(&self, part: &str, size: usize) -> Result<RmsNorm, ModelError> {
+        let gamma = self.checkpoint.parameter(&format!("{}.weight", self.name(part)), [size])?;
+        let gamma = if self.architecture.zero_centered_norms { Param::from_tensor(gamma.val() + 1.0) } else { gamma };
+        Ok(RmsNorm { gamma, epsilon: self.config().rms_norm_eps })
+    }
+
+    fn name(&self, part: &str) -> String {
+        format!("{}{part}", self.prefix)
+    }
+
+    fn config(&self) -> &DecoderConfig {
+        &self.architecture.config
     }
 }

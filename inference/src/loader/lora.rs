@@ -57,6 +57,11 @@ struct Change {
     scale: f32,
 }
 
+/// Whether an adapter changes a tensor of the model.
+pub(crate) fn changes(adaptations: &[Adaptation], name: &str) -> bool {
+    adaptations.iter().any(|adaptation| adaptation.changes.contains_key(name))
+}
+
 /// The model's tensor with what the adapters change in it. `values` are the model's own.
 pub(crate) fn adapted(
     adaptations: &[Adaptation],

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::vocabulary::Vocabulary;
 use crate::ModelError;
-use crate::models::decoder::{Decoder, DecoderConfig};
+use crate::models::decoder::{Decoder, DecoderConfig, FeedForward};
 
 /// Writes `model.safetensors` (f16, Hugging Face names), `config.json` and `tokenizer.json`:
 /// a checkpoint that any engine for Llama opens.
@@ -23,14 +23,17 @@ pub(super) fn save(decoder: &Decoder, embeddings: Tensor<2>, vocabulary: &Vocabu
     for (index, layer) in decoder.layers.iter().enumerate() {
         let name = |part: &str| format!("model.layers.{index}.{part}.weight");
         let attention = &layer.self_attn;
+        let FeedForward::Dense(mlp) = &layer.mlp else {
+            return Err(ModelError::Unsupported("the starter has no experts".to_owned()));
+        };
         let linears = [
             ("self_attn.q_proj", &attention.q_proj),
             ("self_attn.k_proj", &attention.k_proj),
             ("self_attn.v_proj", &attention.v_proj),
             ("self_attn.o_proj", &attention.o_proj),
-            ("mlp.gate_proj", &layer.mlp.gate_proj),
-            ("mlp.up_proj", &layer.mlp.up_proj),
-            ("mlp.down_proj", &layer.mlp.down_proj),
+            ("mlp.gate_proj", &mlp.gate_proj),
+            ("mlp.up_proj", &mlp.up_proj),
+            ("mlp.down_proj", &mlp.down_proj),
         ];
         for (part, linear) in linears {
             let weight = rows(linear);
@@ -55,7 +58,7 @@ pub(super) fn save(decoder: &Decoder, embeddings: Tensor<2>, vocabulary: &Vocabu
         "num_key_value_heads": config.num_key_value_heads,
         "head_dim": config.head_dim,
         "rms_norm_eps": config.rms_norm_eps,
-        "rope_theta": config.rope_theta,
+        "rope_theta": config.rotary.theta,
         "tie_word_embeddings": true,
         "hidden_act": "silu",
         "max_position_embeddings": config.max_position_embeddings,

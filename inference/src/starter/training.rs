@@ -56,7 +56,6 @@ pub fn shape(vocab_size: usize) -> DecoderConfig {
         num_key_value_heads: 6,
         head_dim: 32,
         rms_norm_eps: 1e-6,
-        rope_theta: 10_000.0,
         tie_word_embeddings: true,
         qk_norm: false,
         max_position_embeddings: 1024,

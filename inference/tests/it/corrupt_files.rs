@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use codriver_inference::{
-    Cancellation, DeviceChoice, LocalModel, SamplingParameters, TextEmbedder,
-};
+use codriver_inference::{Cancellation, DeviceChoice, LocalModel, ModelError, SamplingParameters, TextEmbedder};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -19,23 +17,10 @@ fn truncated_weights_are_errors_wherever_they_end() {
     let path = folder.path().join("model.safetensors");
     let whole = std::fs::read(&path).unwrap();
     let header = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    for length in [
-        0,
-        3,
-        8,
-        9,
-        header / 2,
-        header + 7,
-        header + 8,
-        header + 100,
-        whole.len() - 1,
-    ] {
+    for length in [0, 3, 8, 9, header / 2, header + 7, header + 8, header + 100, whole.len() - 1] {
         std::fs::write(&path, &whole[..length]).unwrap();
         let error = open(folder.path()).unwrap_err();
-        assert!(
-            error.contains("model.safetensors"),
-            "{length} bytes: {error}"
-        );
+        assert!(error.contains("model.safetensors"), "{length} bytes: {error}");
     }
     std::fs::write(&path, [whole.as_slice(), b"tail"].concat()).unwrap();
     assert!(open(folder.path()).unwrap_err().contains("past its end"));
@@ -48,12 +33,9 @@ fn absurd_headers_are_errors() {
     let folder = model_folder();
     let path = folder.path().join("model.safetensors");
     let tensor = |shape: &str, offsets: &str| {
-        format!(
-            r#"{{"lm_head.weight":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#
-        )
+        format!(r#"{{"lm_head.weight":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
     };
-    let file =
-        |header: &str| [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let file = |header: &str| [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
     for bytes in [
         u64::MAX.to_le_bytes().to_vec(),
         [&(1_u64 << 62).to_le_bytes()[..], b"{}"].concat(),
@@ -81,7 +63,7 @@ fn missing_and_misshapen_tensors_are_named() {
     let config = read(folder.path(), "config.json");
     for (key, value, expected) in [
         ("num_hidden_layers", json!(3), "model.layers.2"),
-        ("num_hidden_layers", json!(200_000_000), "model.layers.2"),
+        ("num_hidden_layers", json!(200_000_000), "`num_hidden_layers`"),
         ("vocab_size", json!(1000), "lm_head.weight"),
         ("intermediate_size", json!(16), "mlp.gate_proj.weight"),
         ("attention_bias", json!(true), "q_proj.bias"),
@@ -100,20 +82,8 @@ fn missing_and_misshapen_tensors_are_named() {
 fn configurations_that_make_no_sense_are_errors() {
     let folder = model_folder();
     let config = read(folder.path(), "config.json");
-    for key in [
-        "vocab_size",
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-    ] {
-        for value in [
-            None,
-            Some(json!(0)),
-            Some(json!(-1)),
-            Some(json!("many")),
-            Some(json!(u64::MAX)),
-        ] {
+    for key in ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"] {
+        for value in [None, Some(json!(0)), Some(json!(-1)), Some(json!("many")), Some(json!(u64::MAX))] {
             let mut wrong = config.clone();
             match value {
                 Some(value) => wrong[key] = value,
@@ -121,30 +91,33 @@ fn configurations_that_make_no_sense_are_errors() {
             }
             write_json(folder.path(), "config.json", &wrong);
             let error = open(folder.path()).unwrap_err();
-            assert!(
-                error.contains(key) && error.contains("config.json"),
-                "{error}"
-            );
+            assert!(error.contains(key) && error.contains("config.json"), "{error}");
         }
     }
     for (key, value, expected) in [
         ("model_type", json!("mamba"), "`mamba`"),
         ("num_key_value_heads", json!(3), "multiple"),
         ("head_dim", json!(5), "even"),
-        ("hidden_act", json!("gelu"), "`gelu`"),
+        ("hidden_act", json!("relu2"), "`relu2`"),
         ("rope_theta", json!(-1.0), "rope_theta"),
         ("rms_norm_eps", json!(-1.0), "rms_norm_eps"),
-        (
-            "rope_scaling",
-            json!({ "rope_type": "yarn", "factor": 4.0 }),
-            "`yarn`",
-        ),
-        (
-            "rope_scaling",
-            json!({ "rope_type": "llama3", "factor": 0 }),
-            "`factor`",
-        ),
+        ("rope_scaling", json!({ "rope_type": "spiral", "factor": 4.0 }), "`spiral`"),
+        ("rope_scaling", json!({ "rope_type": "llama3", "factor": 0 }), "`factor`"),
         ("quantization_config", json!({ "bits": 4 }), "quantized"),
+        ("model_type", json!("mamba"), "llama, mistral, qwen2, qwen3, gemma, gemma2, gemma3_text, phi3"),
+        (
+            "rope_scaling",
+            json!({ "type": "longrope", "short_factor": [1.0], "long_factor": [1.0, 2.0] }),
+            "`short_factor`",
+        ),
+        ("rope_scaling", json!({ "type": "mrope", "mrope_section": [1, 1] }), "`mrope`"),
+        ("rope_scaling", json!([1]), "`rope_scaling`"),
+        ("partial_rotary_factor", json!(3.0), "head_dim"),
+        ("layer_types", json!(["full_attention", "chunked_attention"]), "chunked_attention"),
+        ("layer_types", json!(["full_attention"]), "fewer"),
+        ("kv_lora_rank", json!(512), "latent attention"),
+        ("use_bidirectional_attention", json!(true), "both directions"),
+        ("num_experts", json!(2), "num_experts_per_tok"),
     ] {
         let mut wrong = config.clone();
         wrong[key] = value;
@@ -165,11 +138,7 @@ fn missing_files_are_named() {
         std::fs::remove_file(folder.path().join(name)).unwrap();
         assert!(open(folder.path()).unwrap_err().contains(name));
     }
-    assert!(
-        open(Path::new("/no/such/folder"))
-            .unwrap_err()
-            .contains("no such folder")
-    );
+    assert!(open(Path::new("/no/such/folder")).unwrap_err().contains("no such folder"));
     assert!(TextEmbedder::open(Path::new("/no/such/folder"), DeviceChoice::Cpu).is_err());
 }
 
@@ -178,18 +147,10 @@ fn an_index_cannot_lead_out_of_its_folder() {
     let folder = model_folder();
     std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
     for shard in ["../secret.safetensors", "/etc/passwd", "a/../../b"] {
-        write_json(
-            folder.path(),
-            "model.safetensors.index.json",
-            &json!({ "weight_map": { "x": shard } }),
-        );
+        write_json(folder.path(), "model.safetensors.index.json", &json!({ "weight_map": { "x": shard } }));
         assert!(open(folder.path()).unwrap_err().contains("outside"));
     }
-    for index in [
-        json!({}),
-        json!({ "weight_map": {} }),
-        json!({ "weight_map": { "x": "gone.safetensors" } }),
-    ] {
+    for index in [json!({}), json!({ "weight_map": {} }), json!({ "weight_map": { "x": "gone.safetensors" } })] {
         write_json(folder.path(), "model.safetensors.index.json", &index);
         open(folder.path()).unwrap_err();
     }
@@ -204,14 +165,8 @@ fn a_tokenizer_of_another_model_is_an_error() {
     write_json(folder.path(), "tokenizer.json", &tokenizer);
     let model = LocalModel::open(folder.path(), DeviceChoice::Cpu).unwrap();
     let sampling = SamplingParameters::default();
-    let error = model
-        .generate("AAA", &sampling, &Cancellation::new(), &mut |_| {})
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("70000") && error.contains("tokenizer.json"),
-        "{error}"
-    );
+    let error = model.generate("AAA", &sampling, &Cancellation::new(), &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("70000") && error.contains("tokenizer.json"), "{error}");
     std::fs::write(folder.path().join("tokenizer.json"), "{\"version\": 1}").unwrap();
     assert!(open(folder.path()).unwrap_err().contains("tokenizer.json"));
 }
@@ -233,10 +188,7 @@ fn flipped_bits_never_panic() {
             std::fs::write(&path, &flipped).unwrap();
             // Either outcome is right; a panic is not.
             if let Ok(model) = LocalModel::open(folder.path(), DeviceChoice::Cpu) {
-                let sampling = SamplingParameters {
-                    max_tokens: 2,
-                    ..SamplingParameters::default()
-                };
+                let sampling = SamplingParameters { max_tokens: 2, ..SamplingParameters::default() };
                 drop(model.generate("x", &sampling, &Cancellation::new(), &mut |_| {}));
             }
         }
@@ -255,13 +207,33 @@ fn weights_that_are_no_numbers_are_an_error_when_they_speak() {
     }
     std::fs::write(&path, bytes).unwrap();
     let model = LocalModel::open(folder.path(), DeviceChoice::Cpu).unwrap();
-    let result = model.generate(
-        "x",
-        &SamplingParameters::default(),
-        &Cancellation::new(),
-        &mut |_| {},
-    );
+    let result = model.generate("x", &SamplingParameters::default(), &Cancellation::new(), &mut |_| {});
     assert!(result.unwrap_err().to_string().contains("not a number"));
+}
+
+#[test]
+fn a_broken_answer_does_not_spoil_the_next() {
+    let folder = model_folder();
+    let path = folder.path().join("model.safetensors");
+    let whole = std::fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&whole).unwrap();
+    let embeddings = file.tensor("model.embed_tokens.weight").unwrap();
+    // The token of the byte "Z" means nothing.
+    let row = embeddings.shape()[1] * 4;
+    let start = embeddings.data().as_ptr() as usize - whole.as_ptr() as usize + usize::from(b'Z') * row;
+    let mut broken = whole.clone();
+    for value in broken[start..start + row].chunks_exact_mut(4) {
+        value.copy_from_slice(&f32::NAN.to_le_bytes());
+    }
+    let sampling = SamplingParameters { max_tokens: 5, ..SamplingParameters::default() };
+    let say = |model: &LocalModel, prompt| model.generate(prompt, &sampling, &Cancellation::new(), &mut |_| {});
+    let expected = say(&LocalModel::open(folder.path(), DeviceChoice::Cpu).unwrap(), "abc").unwrap();
+    std::fs::write(&path, broken).unwrap();
+    let model = LocalModel::open(folder.path(), DeviceChoice::Cpu).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(say(&model, "abZc"), Err(ModelError::Numeric(_))));
+        assert_eq!(say(&model, "abc").unwrap(), expected);
+    }
 }
 
 fn model_folder() -> TempDir {
@@ -271,9 +243,7 @@ fn model_folder() -> TempDir {
 }
 
 fn open(folder: &Path) -> Result<(), String> {
-    LocalModel::open(folder, DeviceChoice::Cpu)
-        .map(drop)
-        .map_err(|error| error.to_string())
+    LocalModel::open(folder, DeviceChoice::Cpu).map(drop).map_err(|error| error.to_string())
 }
 
 fn read(folder: &Path, name: &str) -> Value {

@@ -2,7 +2,10 @@
 
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use codriver_inference::models::decoder::{Decoder, DecoderConfig, KvCache};
+use codriver_inference::models::decoder::{
+    Activation, Decoder, DecoderConfig, ExpertsConfig, KvCache, LayerConfig,
+};
+use codriver_inference::models::rotary::RotaryConfig;
 
 fn config() -> DecoderConfig {
     DecoderConfig {
@@ -21,11 +24,45 @@ fn config() -> DecoderConfig {
     }
 }
 
+/// A decoder with every feature that is off in the plain one.
+fn rich_config() -> DecoderConfig {
+    DecoderConfig {
+        activation: Activation::GeluTanh,
+        rotary: RotaryConfig { dimensions: Some(4), ..RotaryConfig::default() },
+        sliding_rotary: Some(RotaryConfig { theta: 100.0, ..RotaryConfig::default() }),
+        num_hidden_layers: 3,
+        layers: vec![
+            LayerConfig { sliding_window: Some(3), ..LayerConfig::default() },
+            LayerConfig { unrotated: true, ..LayerConfig::default() },
+            LayerConfig { sliding_window: Some(1), sparse: true, ..LayerConfig::default() },
+        ],
+        experts: Some(ExpertsConfig {
+            num_experts: 3,
+            num_experts_per_tok: 2,
+            intermediate_size: 12,
+            norm_topk_prob: true,
+        }),
+        output_norms: true,
+        attention_scale: Some(0.3),
+        attention_soft_cap: Some(5.0),
+        logit_soft_cap: Some(20.0),
+        embedding_multiplier: 4.0,
+        residual_multiplier: 0.8,
+        logit_divisor: 0.5,
+        ..config()
+    }
+}
+
 #[test]
-fn a_decoder_learns_a_sequence() {
+fn decoders_learn_a_sequence() {
+    learns_a_sequence(config());
+    learns_a_sequence(rich_config());
+}
+
+fn learns_a_sequence(config: DecoderConfig) {
     let device = Device::flex().autodiff();
     device.seed(1);
-    let mut decoder = config().init(&device);
+    let mut decoder = config.init(&device);
     let mut optimizer = AdamConfig::new().init();
     let sequence = tokens(
         &[
@@ -54,7 +91,7 @@ fn a_decoder_learns_a_sequence() {
 fn padding_on_the_right_changes_nothing() {
     let device = Device::flex();
     device.seed(2);
-    let decoder = config().init(&device);
+    let decoder = rich_config().init(&device);
     let alone = decoder.forward(tokens(&[&[5, 6, 7]], &device));
     let batch = decoder.forward(tokens(&[&[5, 6, 7, 0, 0], &[1, 2, 3, 4, 5]], &device));
     assert_close(alone, batch.slice([0..1, 0..3, 0..20]));
@@ -62,9 +99,14 @@ fn padding_on_the_right_changes_nothing() {
 
 #[test]
 fn a_cache_changes_nothing() {
+    cache_changes_nothing(config());
+    cache_changes_nothing(rich_config());
+}
+
+fn cache_changes_nothing(config: DecoderConfig) {
     let device = Device::flex();
     device.seed(3);
-    let decoder = config().init(&device);
+    let decoder = config.init(&device);
     let sequence = [9, 8, 7, 6, 5, 4, 3, 2, 1];
     let whole = decoder.forward(tokens(&[&sequence], &device));
     // Too small on purpose: it grows.

@@ -1,7 +1,7 @@
 """Writes random checkpoints of several architectures into a folder, and says what transformers
 computes with them.
 
-    python decoders.py FOLDER SEED
+    python decoders.py FOLDER SEED [NAME...]
 
 Prints a list of cases: the scores after each token of a `short` prompt, and the greedy
 `continuation` of a long one.
@@ -13,105 +13,51 @@ import random
 import sys
 
 import torch
+from decoder_specs import common, old, specs, terse
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import PreTrainedTokenizerFast
 
 CONTINUATION = 40
 # Two implementations round differently: a choice this close says nothing about either.
-TOO_CLOSE = 1e-2
-WINDOW = 512
+TOO_CLOSE = 2e-3
 
 
 def main():
-    folder, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+    folder, seed, names = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     chance = random.Random(seed)
+    # Matrices this small are multiplied fastest where they are.
+    torch.set_num_threads(1)
     tokenizer = train_tokenizer()
-    json.dump([case(folder, name, *spec, tokenizer, chance) for name, spec in SPECS.items()], sys.stdout)
+    chosen = [spec for spec in specs(chance) if not names or spec.name in names]
+    json.dump([case(folder, spec, tokenizer, chance) for spec in chosen], sys.stdout)
 
 
-COMMON = dict(
-    hidden_size=64,
-    intermediate_size=112,
-    num_hidden_layers=3,
-    num_attention_heads=8,
-    num_key_value_heads=2,
-    max_position_embeddings=WINDOW,
-    initializer_range=0.15,
-    bos_token_id=0,
-    eos_token_id=1,
-    pad_token_id=None,
-)
-LLAMA3 = dict(
-    rope_type="llama3",
-    rope_theta=500.0,
-    factor=8.0,
-    low_freq_factor=1.0,
-    high_freq_factor=4.0,
-    original_max_position_embeddings=64,
-)
-# Name: configuration class, model class, settings, type of the saved weights, largest shard.
-SPECS = {
-    "llama-gqa": (LlamaConfig, LlamaForCausalLM, dict(rope_parameters=LLAMA3), torch.float32, "1GB"),
-    "llama-biased": (
-        LlamaConfig,
-        LlamaForCausalLM,
-        dict(
-            num_key_value_heads=8,
-            attention_bias=True,
-            mlp_bias=True,
-            rms_norm_eps=1e-5,
-            rope_parameters=dict(rope_type="linear", factor=2.0, rope_theta=10000.0),
-        ),
-        torch.float16,
-        "1GB",
-    ),
-    "mistral": (MistralConfig, MistralForCausalLM, dict(head_dim=12, sliding_window=None), torch.float32, "60KB"),
-    "qwen2": (Qwen2Config, Qwen2ForCausalLM, dict(num_key_value_heads=1), torch.bfloat16, "40KB"),
-    "qwen2-tied": (Qwen2Config, Qwen2ForCausalLM, dict(tie_word_embeddings=True), torch.float32, "1GB"),
-    "qwen3": (Qwen3Config, Qwen3ForCausalLM, dict(head_dim=24, tie_word_embeddings=True), torch.float32, "1GB"),
-    "qwen3-untied": (
-        Qwen3Config,
-        Qwen3ForCausalLM,
-        dict(head_dim=10, num_attention_heads=6, num_key_value_heads=3, attention_bias=True),
-        torch.bfloat16,
-        "1GB",
-    ),
-}
-
-
-def case(folder, name, config_class, model_class, settings, dtype, shard, tokenizer, chance):
+def case(folder, spec, tokenizer, chance):
+    settings = {**common(chance), "vocab_size": tokenizer.vocab_size, **spec.settings}
+    config = spec.config(**settings)
+    config._attn_implementation = config._experts_implementation = "eager"
     while True:
         seed = chance.randrange(1 << 31)
-        config = config_class(**{**COMMON, "vocab_size": tokenizer.vocab_size, **settings})
-        model = random_model(model_class, config, seed, dtype)
-        short = [chance.randrange(2, tokenizer.vocab_size) for _ in range(24)]
-        # Longer than one prefill step of the engine.
+        model = random_model(spec.model, config, seed, spec.dtype)
+        short = [chance.randrange(2, tokenizer.vocab_size) for _ in range(chance.randrange(24, 100))]
+        # Mostly longer than one prefill step of the engine.
         prompt = " ".join(chance.choice(WORDS) for _ in range(220))
-        tokens = tokenizer(prompt)["input_ids"][: WINDOW - CONTINUATION - 1]
+        tokens = tokenizer(prompt)["input_ids"][: spec.prompt]
         prompt = tokenizer.decode(tokens)
         if tokenizer(prompt)["input_ids"] != tokens:
             continue
-        continuation, closest = greedy(model, tokens)
+        continuation, closest = greedy(model, tokens, spec.anew)
         if closest > TOO_CLOSE:
             break
     with torch.no_grad():
         logits = model(torch.tensor([short])).logits[0]
-    target = folder / name
-    model.to(dtype).save_pretrained(target, max_shard_size=shard)
+    target = folder / spec.name
+    model.to(spec.dtype).save_pretrained(target, max_shard_size=spec.shard, save_original_format=not spec.stacked)
+    rewrite(target / "config.json", spec)
     tokenizer.save_pretrained(target)
     end = continuation.index(1) if 1 in continuation else len(continuation)
     return {
-        "name": name,
+        "name": spec.name,
         "folder": str(target),
         "seed": seed,
         "shards": len(list(target.glob("*.safetensors"))),
@@ -122,6 +68,20 @@ def case(folder, name, config_class, model_class, settings, dtype, shard, tokeni
         "continuation": continuation[:end],
         "text": tokenizer.decode(continuation[:end]),
     }
+
+
+def rewrite(path, spec):
+    """Writes the configuration in the words of the spec."""
+    words = json.loads(path.read_text())
+    if spec.words == "old":
+        words = old(words)
+    elif spec.words == "terse":
+        default = spec.config().to_dict()
+        if "text_config" in words:
+            words = {"model_type": words["model_type"], "text_config": terse(words["text_config"], default["text_config"])}
+        else:
+            words = terse(words, default)
+    path.write_text(json.dumps(words))
 
 
 def random_model(model_class, config, seed, dtype):
@@ -140,7 +100,7 @@ def random_model(model_class, config, seed, dtype):
     return model
 
 
-def greedy(model, tokens):
+def greedy(model, tokens, anew):
     """The greedy continuation, and how close the closest choice in it was."""
     tokens, continuation, closest = list(tokens), [], float("inf")
     with torch.no_grad():
@@ -152,7 +112,10 @@ def greedy(model, tokens):
             continuation.append(token)
             if token == 1:
                 break
-            output = model(torch.tensor([[token]]), past_key_values=output.past_key_values, use_cache=True)
+            if anew:
+                output = model(torch.tensor([tokens + continuation]))
+            else:
+                output = model(torch.tensor([[token]]), past_key_values=output.past_key_values, use_cache=True)
     return continuation, closest
 
 

@@ -6,7 +6,7 @@ use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::super::project;
-use super::super::rotary::{Rotation, frequencies};
+use super::super::rotary::{Regime, RotaryConfig, Rotation};
 use super::{Activation, Sight, longest, rectangle, split_heads};
 
 #[derive(Module, Debug)]
@@ -37,8 +37,9 @@ impl ModernEncoder {
     pub(super) fn forward(&self, texts: &[&[u32]], device: &Device) -> Tensor<3> {
         let settings = &self.settings;
         let view = |reach: Option<usize>, theta: f32| {
-            let frequencies = frequencies(settings.head_dim, theta, None);
-            (Sight::new(texts, settings.heads, reach, device), Rotation::new(&frequencies, 0, longest(texts), device))
+            let rotary = RotaryConfig { theta: f64::from(theta), ..RotaryConfig::default() };
+            let rotation = rotary.rotation(settings.head_dim, Regime::Usual, 0..longest(texts), device);
+            (Sight::new(texts, settings.heads, reach, device), rotation)
         };
         let global = view(None, settings.global_theta);
         let local = view(Some(settings.reach), settings.local_theta);
