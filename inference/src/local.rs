@@ -129,12 +129,8 @@ impl LocalModel {
     }
 
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, ModelError> {
-        let encoding = self
-            .tokenizer
-            .tokenizer
-            .encode_fast(text, add_special_tokens);
-        let encoding = encoding.map_err(|error| ModelError::Tokenizer(error.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
+        let tokens = self.tokenizer.tokenizer.encode_prompt(text, add_special_tokens);
+        tokens.map_err(|error| ModelError::Tokenizer(error.to_string()))
     }
 
     fn check_length(&self, length: usize) -> Result<(), ModelError> {

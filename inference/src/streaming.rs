@@ -1,13 +1,13 @@
 //! From tokens to text, piece by piece: no piece splits a character or shows part of a stop string.
 
 use codriver_chat::markers::{find_first, partial_suffix};
-use tokenizers::Tokenizer;
+use codriver_formats::tokenizer::ModelTokenizer;
 
 use crate::ModelError;
 
 /// Turns tokens into text as they come.
 pub(crate) struct Detokenizer<'a> {
-    tokenizer: &'a Tokenizer,
+    tokenizer: &'a ModelTokenizer,
     tokens: Vec<u32>,
     /// `tokens[context..shown]` were shown by the last piece. They are decoded again with the
     /// new ones, since how a token reads can depend on the one before it.
@@ -19,13 +19,8 @@ pub(crate) struct Detokenizer<'a> {
 const LONGEST_PARTIAL: usize = 3;
 
 impl<'a> Detokenizer<'a> {
-    pub(crate) fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self {
-            tokenizer,
-            tokens: Vec::new(),
-            context: 0,
-            shown: 0,
-        }
+    pub(crate) fn new(tokenizer: &'a ModelTokenizer) -> Self {
+        Self { tokenizer, tokens: Vec::new(), context: 0, shown: 0 }
     }
 
     /// The text that `token` completes; empty where it ends within a character.
@@ -67,9 +62,7 @@ impl<'a> Detokenizer<'a> {
 
     fn decode(&self, start: usize, end: usize) -> Result<String, ModelError> {
         let tokens = self.tokens.get(start..end).unwrap_or_default();
-        self.tokenizer
-            .decode(tokens, false)
-            .map_err(|error| ModelError::Tokenizer(error.to_string()))
+        self.tokenizer.decode(tokens, false).map_err(|error| ModelError::Tokenizer(error.to_string()))
     }
 }
 
@@ -81,14 +74,7 @@ pub(crate) struct StopStrings {
 
 impl StopStrings {
     pub(crate) fn new(stops: &[String]) -> Self {
-        Self {
-            stops: stops
-                .iter()
-                .filter(|stop| !stop.is_empty())
-                .cloned()
-                .collect(),
-            held: String::new(),
-        }
+        Self { stops: stops.iter().filter(|stop| !stop.is_empty()).cloned().collect(), held: String::new() }
     }
 
     /// The text that can be shown by now, and whether a stop string has come.

@@ -25,6 +25,7 @@ mod word_piece;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
 use tokenizers::Tokenizer;
 
 use crate::FormatError;
@@ -49,6 +50,7 @@ pub struct ModelTokenizer {
     path: PathBuf,
     origin: Origin,
     special: SpecialTokens,
+    names: Map<String, Value>,
     warnings: Vec<String>,
 }
 
@@ -65,7 +67,13 @@ impl ModelTokenizer {
     /// Metadata that is missing, contradicts itself or describes an unknown kind of tokenizer.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, FormatError> {
         let gguf::Parts { rebuilt, special, warnings } = gguf::rebuild(file.metadata())?;
-        Ok(Self { path: file.path().to_path_buf(), origin: Origin::Rebuilt(Box::new(rebuilt)), special, warnings })
+        Ok(Self { warnings, ..Self::rebuilt(file.path(), rebuilt, special) })
+    }
+
+    fn rebuilt(path: &Path, rebuilt: Rebuilt, special: SpecialTokens) -> Self {
+        let names = special.names(rebuilt.vocabulary());
+        let origin = Origin::Rebuilt(Box::new(rebuilt));
+        Self { path: path.to_path_buf(), origin, special, names, warnings: Vec::new() }
     }
 
     /// Token ids. With `add_special`, those tokens are put around the text that the model was
@@ -157,6 +165,11 @@ impl ModelTokenizer {
         &self.special
     }
 
+    /// The texts of special tokens as chat templates name them: `bos_token` and its like.
+    pub fn special_names(&self) -> &Map<String, Value> {
+        &self.names
+    }
+
     /// What a person should know: the file leaves something open that had to be guessed.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -181,6 +194,6 @@ impl ModelTokenizer {
 ///
 /// # Errors
 /// A template that is not text.
-pub fn chat_templates(file: &GgufFile) -> Result<serde_json::Value, FormatError> {
+pub fn chat_templates(file: &GgufFile) -> Result<Value, FormatError> {
     gguf::chat_templates(file.metadata())
 }

@@ -1,7 +1,7 @@
 //! Finding the tokenizer at a path, and what the files beside a `tokenizer.json` say of it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tokenizers::Tokenizer;
@@ -57,7 +57,7 @@ fn open_folder(folder: &Path) -> Result<ModelTokenizer, FormatError> {
 }
 
 /// The models in a folder that are one GGUF file, and the first parts of those that are split.
-fn gguf_files(folder: &Path) -> Result<Vec<std::path::PathBuf>, FormatError> {
+fn gguf_files(folder: &Path) -> Result<Vec<PathBuf>, FormatError> {
     let wrong = |error: std::io::Error| FormatError::new(folder, error.kind());
     let mut files = Vec::new();
     for entry in fs_err::read_dir(folder).map_err(wrong)? {
@@ -75,22 +75,25 @@ fn gguf_files(folder: &Path) -> Result<Vec<std::path::PathBuf>, FormatError> {
 fn open_sentence_piece(path: &Path) -> Result<ModelTokenizer, FormatError> {
     let wrong = |reason: String| FormatError::new(path, reason);
     let (rebuilt, special) = sentence_piece_model::rebuild(&read(path)?).map_err(wrong)?;
-    let origin = Origin::Rebuilt(Box::new(rebuilt));
-    Ok(ModelTokenizer { path: path.to_path_buf(), origin, special, warnings: Vec::new() })
+    Ok(ModelTokenizer::rebuilt(path, rebuilt, special))
 }
 
 fn open_json(path: &Path, folder: &Path) -> Result<ModelTokenizer, FormatError> {
     let wrong = |error: &dyn std::fmt::Display| FormatError::new(path, format!("not a tokenizer: {error}"));
     let tokenizer = Tokenizer::from_bytes(read(path)?).map_err(|error| wrong(&error))?;
     let json = JsonTokenizer::new(tokenizer).map_err(|error| wrong(&error))?;
-    let special = special_tokens(&json, folder)?;
+    let names = special_names(folder)?;
+    let special = special_tokens(&json, &names, folder)?;
     let origin = Origin::Json(Box::new(json));
-    Ok(ModelTokenizer { path: path.to_path_buf(), origin, special, warnings: Vec::new() })
+    Ok(ModelTokenizer { path: path.to_path_buf(), origin, special, names, warnings: Vec::new() })
 }
 
 /// Special tokens by the names and ids in the files beside a `tokenizer.json`.
-fn special_tokens(json: &JsonTokenizer, folder: &Path) -> Result<SpecialTokens, FormatError> {
-    let names = special_names(folder)?;
+fn special_tokens(
+    json: &JsonTokenizer,
+    names: &Map<String, Value>,
+    folder: &Path,
+) -> Result<SpecialTokens, FormatError> {
     let id = |role: &str| json.tokenizer().token_to_id(names.get(role)?.as_str()?);
     let mut ends = BTreeSet::from_iter(id("eos_token"));
     for file in ["generation_config.json", "config.json"] {
@@ -117,7 +120,7 @@ fn special_tokens(json: &JsonTokenizer, folder: &Path) -> Result<SpecialTokens, 
 
 /// `*_token` entries of `special_tokens_map.json` and `tokenizer_config.json`, which are texts or
 /// objects with a `content`; the later file wins.
-pub(super) fn special_names(folder: &Path) -> Result<Map<String, Value>, FormatError> {
+fn special_names(folder: &Path) -> Result<Map<String, Value>, FormatError> {
     let mut names = Map::new();
     for file in ["special_tokens_map.json", "tokenizer_config.json"] {
         let Value::Object(entries) = read_json(&folder.join(file))? else { continue };

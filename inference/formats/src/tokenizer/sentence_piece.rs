@@ -11,6 +11,9 @@ pub(super) struct SentencePiece {
     priorities: Vec<u32>,
     /// By byte: the tokens for what is no token.
     bytes: Vec<u32>,
+    /// Whether spaces are only at the beginning of tokens: nothing merges across the beginning of
+    /// a word then, and short stretches merge faster than a long one.
+    words_apart: bool,
 }
 
 impl SentencePiece {
@@ -33,6 +36,7 @@ impl SentencePiece {
         Ok(Self {
             priorities: priorities.collect::<Result<_, _>>()?,
             bytes: (0..=u8::MAX).map(byte).collect::<Result<_, _>>()?,
+            words_apart: vocabulary.iter().all(|(_, token)| first_word(&token.text).len() == token.text.len()),
         })
     }
 
@@ -45,8 +49,18 @@ impl SentencePiece {
         }
         escaped.push_str(&text.replace(' ', ESCAPED_SPACE));
         let mut pieces = Pieces::default();
+        let mut rest = escaped.as_str();
+        while !rest.is_empty() {
+            let word = if self.words_apart { first_word(rest) } else { rest };
+            self.encode_word(vocabulary, word, &mut pieces, tokens);
+            rest = rest.get(word.len()..).unwrap_or_default();
+        }
+    }
+
+    fn encode_word(&self, vocabulary: &Vocabulary, word: &str, pieces: &mut Pieces, tokens: &mut Vec<u32>) {
+        pieces.clear();
         let mut buffer = [0; 4];
-        for character in escaped.chars() {
+        for character in word.chars() {
             let text: &str = character.encode_utf8(&mut buffer);
             pieces.push(text.len(), vocabulary.id(text).unwrap_or(NO_TOKEN));
         }
@@ -54,7 +68,7 @@ impl SentencePiece {
             if right.end - left.start > vocabulary.longest() {
                 return None;
             }
-            let merged = vocabulary.id(escaped.get(left.start..right.end)?)?;
+            let merged = vocabulary.id(word.get(left.start..right.end)?)?;
             Some((*self.priorities.get(usize::try_from(merged).ok()?)?, merged))
         });
         for piece in pieces.iter() {
@@ -62,10 +76,17 @@ impl SentencePiece {
                 tokens.push(piece.id);
                 continue;
             }
-            let bytes = escaped.as_bytes().get(piece.start..piece.end).unwrap_or_default();
+            let bytes = word.as_bytes().get(piece.start..piece.end).unwrap_or_default();
             tokens.extend(bytes.iter().filter_map(|byte| self.bytes.get(usize::from(*byte))));
         }
     }
+}
+
+/// A text up to where a space follows what is none.
+fn first_word(text: &str) -> &str {
+    let word = text.trim_start_matches(ESCAPED_SPACE);
+    let end = word.find(ESCAPED_SPACE).map_or(text.len(), |end| text.len() - word.len() + end);
+    text.get(..end).unwrap_or(text)
 }
 
 /// An integer that orders as the number does, either zero the same.

@@ -36,7 +36,8 @@ pub(super) fn rebuild(bytes: &[u8]) -> Result<(Rebuilt, SpecialTokens), String> 
     let mut tokens = Vec::new();
     // The defaults of the file's description.
     let mut model_type = UNIGRAM;
-    let mut ids = [(field::UNKNOWN, Some(0)), (field::BEGINNING, Some(1)), (field::END, Some(2)), (field::PADDING, None)];
+    let mut ids =
+        [(field::UNKNOWN, Some(0)), (field::BEGINNING, Some(1)), (field::END, Some(2)), (field::PADDING, None)];
     let mut characters: &[u8] = &[];
     let mut spaces = Spaces { prefixed: true, merged: true };
     for entry in fields(bytes) {

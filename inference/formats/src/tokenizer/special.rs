@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Map, Value};
+
 use super::vocabulary::{Kind, Vocabulary};
 use crate::FormatError;
 use crate::gguf::Metadata;
@@ -149,7 +151,8 @@ impl SpecialTokens {
         self.add_space_prefix = flag("add_space_prefix", self.add_space_prefix)?;
         for (adds, role, key) in [(self.add_bos, self.bos, "bos"), (self.add_eos, self.eos, "eos")] {
             if adds && role.is_none() {
-                let reason = format!("wants {key} added to texts but has no such token (tokenizer.ggml.{key}_token_id)");
+                let reason =
+                    format!("wants {key} added to texts but has no such token (tokenizer.ggml.{key}_token_id)");
                 return Err(metadata.error(reason));
             }
         }
@@ -195,6 +198,22 @@ impl SpecialTokens {
             }
         }
         Ok(())
+    }
+}
+
+impl SpecialTokens {
+    /// The texts of tokens as chat templates name them.
+    pub(super) fn names(&self, vocabulary: &Vocabulary) -> Map<String, Value> {
+        let roles = [
+            ("bos_token", self.bos),
+            ("eos_token", self.eos),
+            ("unk_token", self.unk),
+            ("sep_token", self.sep),
+            ("pad_token", self.pad),
+            ("mask_token", self.mask),
+        ];
+        let text = |id: u32| Some(Value::from(vocabulary.get(id)?.text.as_str()));
+        roles.into_iter().filter_map(|(name, id)| Some((name.to_string(), text(id?)?))).collect()
     }
 }
 

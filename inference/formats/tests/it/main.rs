@@ -9,3 +9,4 @@ mod writing;
 #[path = "../../../tests/it/reference.rs"]
 mod reference;
 mod tokenizer;
+mod tokenizer_faults;

@@ -12,9 +12,8 @@ const PRE_TOKENIZERS: &str = "a.x-4.0,afmoe,bailingmoe,bailingmoe2,bloom,chamele
 
 #[test]
 fn published_vocabularies_read_their_texts_exactly() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/tokenizers");
     let mut checked = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
+    for entry in std::fs::read_dir(published()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "gguf") {
             continue;
@@ -40,7 +39,55 @@ fn every_pre_tokenizer_cuts_random_texts_as_llama_cpp_does() {
 
 #[test]
 fn sentence_piece_word_piece_and_unigram_read_random_texts_as_llama_cpp_does() {
-    check("others", &[]);
+    check("others", &[published().to_str().unwrap()]);
+}
+
+#[test]
+fn tokenizer_json_files_say_what_each_token_adds_to_a_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let seed = reference::fresh_seed().to_string();
+    let expected = reference::run("tokenizers_gguf.py", &["json", folder.path().to_str().unwrap(), &seed]);
+    for kind in expected.as_array().unwrap() {
+        let tokenizer = open_tokenizer(Path::new(kind["path"].as_str().unwrap())).unwrap();
+        assert_eq!(tokenizer.special().ends, ids(&kind["ends"]).into_iter().collect());
+        assert_eq!(tokenizer.special_names()["eos_token"], "</s>");
+        for case in kind["cases"].as_array().unwrap() {
+            assert_eq!(difference(&tokenizer, case), None);
+            let ids = ids(&case["ids"]);
+            let decoded = tokenizer.decode(&ids, false).unwrap();
+            assert_eq!(decoded, case["decoded"].as_str().unwrap());
+            let bytes: Vec<u8> = ids.iter().flat_map(|id| tokenizer.token_bytes(*id).unwrap()).collect();
+            let text = String::from_utf8_lossy(&bytes);
+            // SentencePiece's first space is not in the text.
+            let begins = kind["path"].as_str().unwrap().ends_with("spaces") && !ids.is_empty();
+            assert_eq!(text, if begins { format!(" {decoded}") } else { decoded });
+        }
+    }
+}
+
+#[test]
+fn a_megabyte_takes_seconds_at_most_whatever_is_in_it() {
+    let prose = "The kernel's 3 cells ran in 12.5 seconds; \u{1F680} größer als 1000000.\n\n    return x\r\n";
+    let texts = ["a", " ", "\n", "é", "\u{1F680}", "1", "'s", "ab", "<s>", prose]
+        .map(|text| text.repeat((1 << 20) / text.len()));
+    for name in ["ggml-vocab-gpt-2.gguf", "ggml-vocab-llama-spm.gguf", "ggml-vocab-phi-3.gguf"] {
+        let tokenizer = open_tokenizer(&published().join(name)).unwrap();
+        for text in &texts {
+            let start = std::time::Instant::now();
+            let tokens = tokenizer.encode_prompt(text, true).unwrap();
+            let start_of_text: String = text.chars().take(5).collect();
+            eprintln!("{name} {start_of_text:?}: {} tokens, {:?}", tokens.len(), start.elapsed());
+            assert!(start.elapsed().as_secs() < 20, "{name} {start_of_text:?}: {:?}", start.elapsed());
+            if !text.starts_with("<s>") {
+                assert_eq!(&tokenizer.decode(&tokens, true).unwrap(), text);
+            }
+        }
+    }
+}
+
+/// Vocabularies as models were published with them, texts, and what these should be.
+fn published() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/tokenizers")
 }
 
 fn check(command: &str, more: &[&str]) {
@@ -53,7 +100,17 @@ fn check(command: &str, more: &[&str]) {
         let tokenizer = open_tokenizer(Path::new(file["path"].as_str().unwrap())).unwrap();
         let ends: Vec<u32> = tokenizer.special().ends.iter().copied().collect();
         assert_eq!(serde_json::json!(ends), file["ends"], "{}", file["path"]);
-        wrong.extend(file["cases"].as_array().unwrap().iter().filter_map(|case| difference(&tokenizer, case)));
+        let cases = file["cases"].as_array().unwrap();
+        wrong.extend(cases.iter().filter_map(|case| difference(&tokenizer, case)));
+        for (id, piece) in (0..).zip(file["pieces"].as_array().into_iter().flatten()) {
+            let expected: Vec<u8> = ids(piece).into_iter().map(|byte| byte as u8).collect();
+            assert_eq!(tokenizer.token_bytes(id).unwrap(), expected, "{}: {id}", file["path"]);
+        }
+        if let Some(model) = file["model"].as_str() {
+            let tokenizer = open_tokenizer(Path::new(model)).unwrap();
+            let cases = cases.iter().filter(|case| case["special"] == false);
+            wrong.extend(cases.filter_map(|case| difference(&tokenizer, case)));
+        }
     }
     assert!(wrong.is_empty(), "{} texts differ, such as:\n{}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
 }
@@ -62,21 +119,25 @@ fn difference(tokenizer: &ModelTokenizer, case: &Json) -> Option<String> {
     let text = case["text"].as_str().unwrap();
     let special = case["special"] == true;
     let control = case["control"] == true;
-    let ids = match control {
+    let tokens = match control {
         true => tokenizer.encode_prompt(text, special),
         false => tokenizer.encode(text, special),
     };
-    let ids = ids.unwrap();
-    let expected: Vec<u32> = case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
+    let tokens = tokens.unwrap();
+    let expected = ids(&case["ids"]);
     let spell = |ids: &[u32]| -> Vec<String> {
         ids.iter().map(|id| tokenizer.token_text(*id).unwrap_or_else(|| id.to_string())).collect()
     };
-    (ids != expected).then(|| {
+    (tokens != expected).then(|| {
         let path = tokenizer.path().file_name().unwrap().display();
         format!(
             "{path} special={special} control={control} {text:?}:\n  {:?}\n  instead of\n  {:?}",
-            spell(&ids),
+            spell(&tokens),
             spell(&expected)
         )
     })
+}
+
+fn ids(list: &Json) -> Vec<u32> {
+    list.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }

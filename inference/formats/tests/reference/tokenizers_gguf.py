@@ -1,7 +1,8 @@
 """What llama.cpp and the `tokenizers` library make of texts, with vocabularies made for the test.
 
 bpe FOLDER SEED NAMES     a byte-level BPE for each pre-tokenizer's name (comma-separated)
-others FOLDER SEED        SentencePiece's BPE, WordPiece, unigram with a character map
+others FOLDER SEED GIVEN  SentencePiece's BPE, WordPiece, unigram with a character map, and the files in GIVEN
+json FOLDER SEED          `tokenizer.json` files of each kind, and what their library makes of texts
 
 Vocabularies are trained (BPE without any words, so that the words a pre-tokenizer cuts show in
 every token) or drawn from the texts. Printed: [{path, cases: [{text, special, control, ids}]}].
@@ -19,7 +20,7 @@ from pathlib import Path
 import gguf
 import llama_cpp
 from gguf import TokenType
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 TEXTS = 120
 # Code points that Unicode has had for long: both tables know them.
@@ -32,7 +33,7 @@ def main():
     result_stream = os.dup(1)
     os.dup2(2, 1)
     llama_cpp.llama_log_set(SILENT, ctypes.c_void_p(0))
-    result = json.dumps({"bpe": bpe, "others": others}[command](*arguments))
+    result = json.dumps({"bpe": bpe, "others": others, "json": tokenizer_json}[command](*arguments))
     with os.fdopen(result_stream, "w") as stream:
         stream.write(result)
 
@@ -104,7 +105,7 @@ def bpe(folder, seed, names):
         writer.add_bos_token_id(begin)
         writer.add_eos_token_id(begin + 1)
         finish(writer)
-        result = ask_llama(path, texts, chance)
+        result = ask_llama(path, texts, chance, pieces=name in HUGGING_FACE)
         if name in HUGGING_FACE:
             result["cases"] += ask_tokenizers(model, HUGGING_FACE[name], chance)
         results.append(result)
@@ -139,13 +140,14 @@ def ask_tokenizers(model, pattern, chance):
     return cases
 
 
-def others(folder, seed):
+def others(folder, seed, given):
     chance = random.Random(int(seed))
     folder = Path(folder)
     texts = FIXED + [random_text(chance) for _ in range(TEXTS)]
     return ([sentence_piece(folder, chance, texts, prefix) for prefix in (True, False)]
             + [word_piece(folder, chance, texts, lowercase) for lowercase in (None, False)]
-            + [unigram(folder, chance, texts, *flags) for flags in ((True, True), (True, False), (False, False))])
+            + [unigram(folder, chance, texts, *flags) for flags in ((True, True), (True, False), (False, False))]
+            + [ask_llama(path, texts, chance) for path in sorted(Path(given).glob("*.gguf"))])
 
 
 def substrings(chance, texts, count, longest):
@@ -171,14 +173,20 @@ def sentence_piece(folder, chance, texts, prefix):
     writer.add_tokenizer_model("llama")
     writer.add_token_list([text for text, _ in added] + drawn)
     # Few different scores: ties matter.
-    writer.add_token_scores([0.0] * len(added) + [float(-chance.randint(0, 40)) / 4 for _ in drawn])
+    scores = [0.0] * len(added) + [float(-chance.randint(0, 40)) / 4 for _ in drawn]
+    writer.add_token_scores(scores)
     writer.add_token_types([kind for _, kind in added] + [TokenType.NORMAL] * len(drawn))
     writer.add_add_space_prefix(prefix)
     if not prefix:
         writer.add_string("general.name", "A Phi-3 look-alike")
         writer.add_add_eos_token(True)
     finish(writer)
-    return ask_llama(path, texts, chance)
+    result = ask_llama(path, texts, chance)
+    if prefix:
+        kinds = [TokenType.CONTROL if text == "<|im_end|>" else kind for text, kind in added]
+        pieces = list(zip([text for text, _ in added] + drawn, scores, kinds + [TokenType.NORMAL] * len(drawn)))
+        result["model"] = sentence_piece_model(path, pieces, model_type=2, unknown=0, beginning=1, end=2, merged=False)
+    return result
 
 
 def word_piece(folder, chance, texts, lowercase):
@@ -214,7 +222,8 @@ def unigram(folder, chance, texts, prefix, merged):
     writer = gguf.GGUFWriter(path, "t5")
     writer.add_tokenizer_model("t5")
     writer.add_token_list([text for text, _ in added] + drawn)
-    writer.add_token_scores([0.0] * len(added) + [-chance.uniform(1, 12) for _ in drawn])
+    scores = [0.0] * len(added) + [-chance.uniform(1, 12) for _ in drawn]
+    writer.add_token_scores(scores)
     writer.add_token_types([kind for _, kind in added] + [TokenType.NORMAL] * len(drawn))
     writer.add_unk_token_id(2)
     writer.add_eos_token_id(1)
@@ -228,9 +237,83 @@ def unigram(folder, chance, texts, prefix, merged):
             if mapped != character and character != "\x00":
                 changed[character] = mapped
     changed |= {"\t": " ", "\n": " ", "e\u0301": "é", "a\u0308": "ä", "\x01": "", "...": "…"}
-    writer.add_precompiled_charsmap(character_map(changed))
+    characters = character_map(changed)
+    writer.add_precompiled_charsmap(characters)
     finish(writer)
-    return ask_llama(path, texts, chance)
+    result = ask_llama(path, texts, chance)
+    if prefix:
+        pieces = list(zip([text for text, _ in added] + drawn, scores,
+                          [kind for _, kind in added] + [TokenType.NORMAL] * len(drawn)))
+        result["model"] = sentence_piece_model(
+            path, pieces, model_type=1, unknown=2, beginning=-1, end=1, merged=merged, characters=characters)
+    return result
+
+
+def sentence_piece_model(path, pieces, model_type, unknown, beginning, end, merged, characters=b""):
+    """SentencePiece's own file, with only the fields that matter."""
+
+    def number(value):
+        value &= (1 << 64) - 1
+        encoded = bytearray()
+        while value >= 0x80:
+            encoded.append(value & 0x7F | 0x80)
+            value >>= 7
+        return bytes(encoded) + bytes([value])
+
+    def integer(field, value):
+        return number(field << 3) + number(value)
+
+    def data(field, value):
+        return number(field << 3 | 2) + number(len(value)) + value
+
+    written = b"".join(
+        data(1, data(1, text.encode()) + number(2 << 3 | 5) + struct.pack("<f", score) + integer(3, int(kind)))
+        for text, score, kind in pieces)
+    written += data(2, data(1, b"corpus.txt") + integer(3, model_type) + integer(40, unknown)
+                    + integer(41, beginning) + integer(42, end) + integer(43, -1))
+    written += data(3, data(1, b"name") + data(2, characters) + integer(3, 1) + integer(4, int(merged)))
+    model = path.with_suffix(".model")
+    model.write_bytes(written)
+    return str(model)
+
+
+def tokenizer_json(folder, seed):
+    chance = random.Random(int(seed))
+    training = [random_text(chance) for _ in range(1500)]
+    special = ["<s>", "</s>", "<unk>"]
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    kinds = {}
+    bytes_ = Tokenizer(models.BPE())
+    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_.decoder = decoders.ByteLevel()
+    kinds["bytes"] = bytes_, trainers.BpeTrainer(
+        vocab_size=900, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False)
+    spaces = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    spaces.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    spaces.decoder = decoders.Sequence([
+        decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    kinds["spaces"] = spaces, trainers.BpeTrainer(
+        vocab_size=900, special_tokens=special + byte_tokens, limit_alphabet=150, show_progress=False)
+    results = []
+    for name, (tokenizer, trainer) in kinds.items():
+        tokenizer.train_from_iterator(training, trainer)
+        content = json.loads(tokenizer.to_str())
+        # Byte tokens are no added tokens.
+        content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] in special]
+        path = Path(folder) / name
+        path.mkdir()
+        (path / "tokenizer.json").write_text(json.dumps(content))
+        (path / "tokenizer_config.json").write_text(json.dumps(
+            {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "unk_token": "<unk>"}))
+        tokenizer = Tokenizer.from_str(json.dumps(content))
+        cases = []
+        for text in FIXED + [random_text(chance) for _ in range(TEXTS)]:
+            ids = tokenizer.encode(text).ids
+            cases.append({"text": text, "special": False, "control": False, "ids": ids,
+                          "decoded": tokenizer.decode(ids, skip_special_tokens=False)})
+        results.append({"path": str(path), "cases": cases, "ends": [tokenizer.token_to_id("</s>")]})
+    return results
 
 
 def character_map(replacements):
@@ -277,7 +360,7 @@ def finish(writer):
     writer.close()
 
 
-def ask_llama(path, texts, chance):
+def ask_llama(path, texts, chance, pieces=True):
     parameters = llama_cpp.llama_model_default_params()
     parameters.vocab_only = True
     model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
@@ -298,8 +381,17 @@ def ask_llama(path, texts, chance):
         cases.append({"text": text, "special": special, "control": control, "ids": buffer[:count]})
     ends = [token for token in range(llama_cpp.llama_vocab_n_tokens(vocabulary))
             if llama_cpp.llama_vocab_is_eog(vocabulary, token)]
+    result = {"path": str(path), "cases": cases, "ends": ends}
+    if pieces:
+        result["pieces"] = [piece(vocabulary, token) for token in range(llama_cpp.llama_vocab_n_tokens(vocabulary))]
     llama_cpp.llama_model_free(model)
-    return {"path": str(path), "cases": cases, "ends": ends}
+    return result
+
+
+def piece(vocabulary, token):
+    buffer = ctypes.create_string_buffer(4096)
+    length = llama_cpp.llama_token_to_piece(vocabulary, token, buffer, len(buffer), 0, True)
+    return list(buffer.raw[:length])
 
 
 main()

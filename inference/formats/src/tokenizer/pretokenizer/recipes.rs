@@ -78,12 +78,9 @@ impl Recipe {
             "deepseek-v3" | "hunyuan-dense" | "joyai-llm" | "hy_v4" => {
                 Self::of(&[pattern::UP_TO_THREE_NUMBERS, pattern::HAN_AND_KANA, pattern::DEEPSEEK3])
             }
-            "spark2_5" => Self::of(&[
-                pattern::UP_TO_THREE_NUMBERS,
-                pattern::HAN_AND_KANA,
-                pattern::SPARK2_5,
-                pattern::ONE_NUMBER,
-            ]),
+            "spark2_5" => {
+                Self::of(&[pattern::UP_TO_THREE_NUMBERS, pattern::HAN_AND_KANA, pattern::SPARK2_5, pattern::ONE_NUMBER])
+            }
             "afmoe" => Self::of(&[pattern::DIGITS_IN_THREES, pattern::AFMOE_SCRIPTS, pattern::DEEPSEEK3]),
             "youtu" => Self { whole_words_first: true, ..Self::of(&[pattern::YOUTU_SCRIPTS, pattern::YOUTU]) },
             "falcon" => Self::of(&[pattern::FALCON_PUNCTUATION, pattern::GPT2, pattern::THREE_DIGITS]),
