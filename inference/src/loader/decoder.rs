@@ -43,17 +43,15 @@ pub(crate) fn load_embedded(
 
 fn build(architecture: &Architecture, checkpoint: &Checkpoint) -> Result<Decoder, ModelError> {
     let config = &architecture.config;
-    let prefix = prefix(checkpoint);
+    let (prefix, head) = names(checkpoint);
     let weights = Weights { checkpoint, architecture, prefix: prefix.to_owned() };
     let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
     let layers = (0..config.num_hidden_layers).map(|index| {
         let prefix = format!("{prefix}layers.{index}.");
         Weights { checkpoint, architecture, prefix }.layer(index)
     });
-    let head = prefix.strip_suffix("model.").unwrap_or_default();
-    let lm_head = (!config.tie_word_embeddings)
-        .then(|| checkpoint.linear(&format!("{head}lm_head"), hidden, vocabulary, false))
-        .transpose()?;
+    let lm_head =
+        (!config.tie_word_embeddings).then(|| checkpoint.linear(head, hidden, vocabulary, false)).transpose()?;
     Ok(Decoder {
         embed_tokens: checkpoint.embedding(&weights.name("embed_tokens"), vocabulary, hidden)?,
         layers: layers.collect::<Result<_, _>>()?,
@@ -63,12 +61,18 @@ fn build(architecture: &Architecture, checkpoint: &Checkpoint) -> Result<Decoder
     })
 }
 
-/// What the decoder's tensors are called by: checkpoints of the bare network, without its language
-/// model head, have no prefix; in models that also see, the decoder is a part.
-fn prefix(checkpoint: &Checkpoint) -> &'static str {
-    let known = ["model.", "", "language_model.model.", "model.language_model."];
-    let found = known.into_iter().find(|prefix| checkpoint.contains(&format!("{prefix}embed_tokens.weight")));
-    found.unwrap_or("model.")
+/// What the names of the decoder's tensors begin with, and its head's name. Checkpoints of the bare
+/// network have no prefix; in models that also see, the decoder is a part.
+fn names(checkpoint: &Checkpoint) -> (&'static str, &'static str) {
+    let usual = ("model.", "lm_head");
+    let known = [
+        usual,
+        ("", "lm_head"),
+        ("language_model.model.", "language_model.lm_head"),
+        ("model.language_model.", "lm_head"),
+    ];
+    let held = |(prefix, _): &(&str, &str)| checkpoint.contains(&format!("{prefix}embed_tokens.weight"));
+    known.into_iter().find(held).unwrap_or(usual)
 }
 
 /// The weights of a part of the decoder.
@@ -81,6 +85,7 @@ struct Weights<'a> {
 
 impl Weights<'_> {
     fn layer(&self, index: usize) -> Result<DecoderLayer, ModelError> {
+        self.check_all_is_read()?;
         let config = self.config();
         let norm = |part: &str| self.norm(part, config.hidden_size);
         let output_norms = || -> Result<_, ModelError> {
@@ -98,6 +103,33 @@ impl Weights<'_> {
                 None => FeedForward::Dense(self.gated()?),
                 Some(experts) => FeedForward::Sparse(self.mixture(experts)?),
             },
+        })
+    }
+
+    /// Refuses a layer with weights of a feature that the configuration doesn't have: without them it
+    /// would compute something else than what it was trained to.
+    fn check_all_is_read(&self) -> Result<(), ModelError> {
+        let config = self.config();
+        let telling = [
+            ("self_attn.q_norm.weight", config.qk_norm),
+            ("self_attn.q_proj.bias", config.attention_bias),
+            ("self_attn.qkv_proj.bias", false),
+            ("self_attn.o_proj.bias", config.attention_output_bias),
+            ("self_attn.sinks", false),
+            ("pre_feedforward_layernorm.weight", config.output_norms),
+            ("post_feedforward_layernorm.weight", config.output_norms),
+            ("mlp.down_proj.bias", config.mlp_bias),
+            ("mlp.shared_expert.down_proj.weight", false),
+            ("mlp.shared_experts.down_proj.weight", false),
+            ("shared_mlp.output_linear.weight", false),
+        ];
+        let unread = telling.iter().find(|(part, read)| !read && self.checkpoint.contains(&self.name(part)));
+        unread.map_or(Ok(()), |(part, _)| {
+            Err(ModelError::Unsupported(format!(
+                "the weights hold {}, of a feature that config.json's model_type does not have here; \
+                 the model would answer wrongly without it",
+                self.name(part)
+            )))
         })
     }
 

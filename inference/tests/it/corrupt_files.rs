@@ -212,6 +212,22 @@ fn weights_that_are_no_numbers_are_an_error_when_they_speak() {
 }
 
 #[test]
+fn weights_of_features_that_the_configuration_lacks_are_errors() {
+    for part in ["self_attn.sinks", "self_attn.q_norm.weight", "self_attn.o_proj.bias", "mlp.down_proj.bias"] {
+        let folder = model_folder();
+        let path = folder.path().join("model.safetensors");
+        let whole = std::fs::read(&path).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&whole).unwrap();
+        let mut tensors = file.tensors();
+        let name = format!("model.layers.1.{part}");
+        tensors.push((name.clone(), file.tensor("model.norm.weight").unwrap()));
+        safetensors::serialize_to_file(tensors, None, &path).unwrap();
+        let error = open(folder.path()).unwrap_err();
+        assert!(error.contains(&name), "{error}");
+    }
+}
+
+#[test]
 fn a_broken_answer_does_not_spoil_the_next() {
     let folder = model_folder();
     let path = folder.path().join("model.safetensors");

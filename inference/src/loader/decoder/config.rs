@@ -67,7 +67,7 @@ fn with_defaults(mut words: Map<String, Value>, family: &Family) -> Map<String, 
     words
 }
 
-/// Refuses what would be computed wrongly: nothing here is what the reference would compute then.
+/// Refuses what would be computed wrongly.
 fn check_support(keys: Keys) -> Result<(), ModelError> {
     if keys.get("quantization_config").is_some() {
         return Err(keys.unsupported("quantized weights; get the model's unquantized checkpoint"));
@@ -75,7 +75,6 @@ fn check_support(keys: Keys) -> Result<(), ModelError> {
     let features = [
         ("use_bidirectional_attention", "attention in both directions"),
         ("kv_lora_rank", "multi-head latent attention"),
-        ("attention_sinks", "attention sinks"),
         ("clip_qkv", "clipped queries, keys and values"),
         ("n_shared_experts", "shared experts"),
         ("shared_intermediate_size", "shared experts"),
