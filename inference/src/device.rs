@@ -84,14 +84,31 @@ fn cuda() -> Result<Device, ModelError> {
 
 /// A line for people about each device this build can reach.
 pub fn list() -> Vec<String> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut lines = vec![format!("cpu: {threads} hardware threads")];
+    let mut lines = vec![processor()];
     match caught(gpus) {
         Ok(gpus) if gpus.is_empty() => lines.push("wgpu: no GPU found".to_string()),
         Ok(gpus) => lines.extend(gpus),
         Err(panic) => lines.push(format!("wgpu: cannot be asked ({panic})")),
     }
     lines
+}
+
+/// The line of [`list`] about a device.
+pub fn describe(choice: DeviceChoice) -> String {
+    if choice == DeviceChoice::Cpu {
+        return processor();
+    }
+    let start = format!("{choice}:");
+    list().into_iter().find(|line| line.starts_with(&start)).unwrap_or_else(|| choice.to_string())
+}
+
+fn processor() -> String {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut system = sysinfo::System::new();
+    system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
+    let brand = system.cpus().first().map(|cpu| cpu.brand().trim().to_string()).unwrap_or_default();
+    let name = if brand.is_empty() { String::new() } else { format!("{brand}, ") };
+    format!("cpu: {name}{threads} hardware threads")
 }
 
 fn gpus() -> Vec<String> {

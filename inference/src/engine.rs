@@ -54,6 +54,11 @@ impl Engine {
         Ok(logits)
     }
 
+    /// The number of tokens the model knows.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.decoder.config.vocab_size
+    }
+
     /// Reads one more token.
     pub(crate) fn step(&mut self, token: u32, cancellation: &Cancellation) -> Result<Vec<f32>, ModelError> {
         let length = self.read.len() + 1;

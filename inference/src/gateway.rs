@@ -3,7 +3,7 @@
 mod request;
 mod response;
 mod server_events;
-mod transport;
+pub(crate) mod transport;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 //! The only crate that names `burn`. Callers see one trait, [`ChatModel`], whether
 //! the model runs in this process ([`models`]) or behind an endpoint ([`gateway`]).
 
+pub mod bench;
 pub mod device;
 mod embedder;
 mod engine;
@@ -12,9 +13,11 @@ mod local;
 pub mod models;
 pub mod sampling;
 pub mod starter;
+pub mod store;
 mod streaming;
 
 pub use codriver_chat as chat;
+pub use codriver_formats as formats;
 pub use codriver_chat::{
     Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Environment, FinishReason,
     Message, ModelError, Role, SamplingParameters, TableSchema, ColumnSchema, ToolCall, ToolChoice,

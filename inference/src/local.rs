@@ -1,5 +1,7 @@
 //! A model that runs in this process, from a folder as Hugging Face publishes it.
 
+mod timing;
+
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

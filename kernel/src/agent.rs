@@ -12,6 +12,7 @@ mod magics;
 mod models;
 mod prompts;
 mod secrets;
+pub mod store;
 mod stream;
 pub mod tools;
 mod turn;

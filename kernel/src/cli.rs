@@ -3,6 +3,7 @@
 mod ask;
 mod doctor;
 mod install;
+mod model;
 mod run;
 mod signals;
 
@@ -37,6 +38,8 @@ enum Command {
     Run(run::RunArguments),
     /// Ask the agent from the terminal
     Ask(ask::AskArguments),
+    /// List, get, inspect, measure and convert models
+    Model(model::ModelArguments),
 }
 
 #[derive(Debug, Args)]
@@ -71,5 +74,6 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor => doctor::doctor(),
         Command::Run(arguments) => run::run(&arguments),
         Command::Ask(arguments) => ask::ask(&arguments),
+        Command::Model(arguments) => model::model(&arguments),
     }
 }

@@ -180,7 +180,7 @@ pub(super) fn sleep(pause: Duration, cancellation: &Cancellation) -> Result<(), 
 }
 
 /// 501 says that the server will never know how.
-pub(super) fn is_worth_another_try(status: u16) -> bool {
+pub(crate) fn is_worth_another_try(status: u16) -> bool {
     status == 429 || (status >= 500 && status != 501)
 }
 
@@ -233,7 +233,7 @@ fn retry_after(value: &str) -> Option<Duration> {
 }
 
 /// The innermost error: the outer ones repeat the address, the inner one says why.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
@@ -254,7 +254,7 @@ fn client(url: &Url, patience: Patience) -> Result<Client, ModelError> {
     })
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,
         Some(host) => {

@@ -1,6 +1,7 @@
 //! The engine against references and against broken input. One binary: modules below.
 
 mod adapters;
+mod bench;
 mod chat_templates;
 mod conversation;
 mod corrupt_files;
@@ -11,4 +12,5 @@ mod fixture;
 mod gateway;
 mod generation;
 mod reference;
+mod store;
 mod training;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use codriver_inference::TextEmbedder;
 use codriver_inference::device::DeviceChoice;
+use codriver_inference::store::Purpose;
 use codriver_memory::{Embedder, Memory};
 
+use super::store::model_store;
 use crate::session::Interrupt;
-use crate::session::folders::data_folder;
 
 /// How long a session that has just started is left alone before the embedder loads.
 const GRACE: Duration = Duration::from_secs(3);
@@ -124,11 +125,17 @@ fn load(folder: &std::path::Path, memory: &Memory) -> Result<(), String> {
     memory.set_embedder(Arc::new(Adapter(embedder))).map_err(|error| error.to_string())
 }
 
-/// `CODRIVER_EMBEDDING_MODEL`, or all-MiniLM-L6-v2 in the user's data folder.
+/// The embedding model where nobody chose another; its owner goes without saying.
+const DEFAULT: &str = "all-MiniLM-L6-v2";
+
+/// The folder that `CODRIVER_EMBEDDING_MODEL` names (or a model of the store), or
+/// all-MiniLM-L6-v2 in the model store.
 pub fn model_folder() -> Option<PathBuf> {
-    let chosen = std::env::var_os("CODRIVER_EMBEDDING_MODEL").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = chosen.unwrap_or_else(|| data_folder().join("models").join("all-MiniLM-L6-v2"));
-    folder.join("model.safetensors").is_file().then_some(folder)
+    let chosen = std::env::var("CODRIVER_EMBEDDING_MODEL").ok().filter(|value| !value.is_empty());
+    let name = chosen.as_deref().unwrap_or(DEFAULT);
+    let workspace = std::env::current_dir().unwrap_or_default();
+    let model = model_store().find(name, &workspace).ok()?;
+    (model.purpose == Purpose::Embedding).then_some(model.path)
 }
 
 /// Memory knows nothing of inference: this is the bridge.

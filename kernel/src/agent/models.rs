@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use codriver_inference::device::DeviceChoice;
 use codriver_inference::gateway::OpenAiCompatible;
 use codriver_inference::starter::Starter;
-use codriver_inference::{ChatModel, LocalModel, ModelError};
+use codriver_inference::store::Purpose;
+use codriver_inference::{Adapter, ChatModel, LocalModel, ModelError, OpenOptions};
 use secrecy::SecretString;
 
 use super::secrets::Secrets;
-use crate::session::folders::data_folder;
+use super::store::{find_generator, find_model, model_store};
 
 /// The model that ships with Codriver.
 pub const STARTER: &str = "starter";
@@ -24,9 +25,16 @@ pub struct ModelManager {
 }
 
 struct State {
-    current: String,
+    current: Choice,
     device: DeviceChoice,
-    loaded: HashMap<(String, DeviceChoice), Arc<dyn ChatModel>>,
+    loaded: HashMap<(Choice, DeviceChoice), Arc<dyn ChatModel>>,
+}
+
+/// A model's name, and the LoRA adapters on it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Choice {
+    name: String,
+    adapters: Vec<PathBuf>,
 }
 
 /// A model that could be chosen, for `%model list`.
@@ -41,8 +49,12 @@ pub struct ModelEntry {
 /// What a name stands for.
 enum Kind {
     Starter,
-    Remote { base: String, model: String },
-    Folder(PathBuf),
+    Remote {
+        base: String,
+        model: String,
+    },
+    /// A folder or a GGUF file.
+    Local(PathBuf),
 }
 
 impl ModelManager {
@@ -54,12 +66,17 @@ impl ModelManager {
         Self {
             workspace: workspace.to_owned(),
             secrets: Mutex::new(Arc::new(Secrets::read(workspace))),
-            state: Mutex::new(State { current, device, loaded: HashMap::new() }),
+            state: Mutex::new(State { current: Choice::plain(&current), device, loaded: HashMap::new() }),
         }
     }
 
     pub fn current(&self) -> String {
-        self.state().current.clone()
+        self.state().current.name.clone()
+    }
+
+    /// The adapters on the current model.
+    pub fn adapters(&self) -> Vec<PathBuf> {
+        self.state().current.adapters.clone()
     }
 
     pub fn device(&self) -> DeviceChoice {
@@ -73,29 +90,33 @@ impl ModelManager {
 
     /// The model of that name, or the current one; loaded if need be.
     pub fn get(&self, name: Option<&str>) -> Result<Arc<dyn ChatModel>, ModelError> {
-        let (name, device) = {
+        let key = {
             let state = self.state();
-            (name.unwrap_or(&state.current).trim().to_owned(), state.device)
+            let choice = name.map(Choice::plain).filter(|named| named.name != state.current.name);
+            (choice.unwrap_or_else(|| state.current.clone()), state.device)
         };
-        let key = (name, device);
         if let Some(model) = self.state().loaded.get(&key) {
             return Ok(Arc::clone(model));
         }
-        let model = self.load(&key.0, device)?;
+        let model = self.load(&key.0, key.1)?;
         self.state().loaded.insert(key, Arc::clone(&model));
         Ok(model)
     }
 
-    /// Makes `name` the current model. It is loaded when it is first asked something;
-    /// a name that cannot be right is refused here.
-    pub fn choose(&self, name: &str, device: Option<DeviceChoice>) -> Result<(), ModelError> {
-        self.kind(name)?;
+    /// Makes `name`, with adapters on it, the current model. It is loaded when it is first asked
+    /// something; a name that cannot be right is refused here.
+    pub fn choose(&self, name: &str, adapters: &[&str], device: Option<DeviceChoice>) -> Result<(), ModelError> {
+        let kind = self.kind(name)?;
+        if !adapters.is_empty() && !matches!(kind, Kind::Local(_)) {
+            return Err(ModelError::Unsupported(format!("{name} takes no adapters: only local models do")));
+        }
+        let adapters = adapters.iter().map(|adapter| self.adapter(adapter)).collect::<Result<_, _>>()?;
         let mut state = self.state();
         if name.contains("://") {
             // Chosen again, it is asked with the key that is there now.
-            state.loaded.retain(|(loaded, _), _| loaded != name.trim());
+            state.loaded.retain(|(loaded, _), _| loaded.name != name.trim());
         }
-        name.trim().clone_into(&mut state.current);
+        state.current = Choice { adapters, ..Choice::plain(name) };
         state.device = device.unwrap_or(state.device);
         Ok(())
     }
@@ -105,15 +126,13 @@ impl ModelManager {
         self.state().device = device;
     }
 
-    /// The starter, the folders in the data folder, and what has been used by address.
+    /// The starter, the store's models that can chat, and what has been used by address or path.
     pub fn list(&self) -> Vec<ModelEntry> {
         let mut names = vec![(STARTER.to_owned(), "ships with Codriver, runs in this process".to_owned())];
-        for folder in model_folders() {
-            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            names.push((name, format!("local, {}", folder.display())));
-        }
+        let chat = model_store().list().into_iter().filter(|model| model.purpose == Purpose::Generation);
+        names.extend(chat.map(|model| (model.name, format!("local, {}", model.path.display()))));
         let state = self.state();
-        let used = state.loaded.keys().map(|(name, _)| name).chain([&state.current]);
+        let used = state.loaded.keys().map(|(choice, _)| choice).chain([&state.current]).map(|choice| &choice.name);
         let mut used: Vec<&String> = used.filter(|name| !names.iter().any(|(known, _)| known == *name)).collect();
         used.sort();
         used.dedup();
@@ -125,18 +144,21 @@ impl ModelManager {
         names
             .into_iter()
             .map(|(name, what)| ModelEntry {
-                loaded: state.loaded.contains_key(&(name.clone(), state.device)),
-                current: name == state.current,
+                loaded: state.loaded.keys().any(|(choice, device)| choice.name == name && *device == state.device),
+                current: name == state.current.name,
                 name,
                 what,
             })
             .collect()
     }
 
-    fn load(&self, name: &str, device: DeviceChoice) -> Result<Arc<dyn ChatModel>, ModelError> {
-        Ok(match self.kind(name)? {
+    fn load(&self, choice: &Choice, device: DeviceChoice) -> Result<Arc<dyn ChatModel>, ModelError> {
+        Ok(match self.kind(&choice.name)? {
             Kind::Starter => Arc::new(Starter::embedded(device)?),
-            Kind::Folder(folder) => Arc::new(LocalModel::open(&folder, device)?),
+            Kind::Local(path) => {
+                let adapters = choice.adapters.iter().map(Adapter::new).collect();
+                Arc::new(LocalModel::open_with(&path, &OpenOptions { device, adapters, ..OpenOptions::default() })?)
+            }
             Kind::Remote { base, model } => {
                 let remote = OpenAiCompatible::new(&base, &model, self.key())?;
                 let window =
@@ -161,16 +183,27 @@ impl ModelManager {
             OpenAiCompatible::new(base, model, None)?;
             return Ok(Kind::Remote { base: base.to_owned(), model: model.to_owned() });
         }
-        let candidates = [expand(name, &self.workspace), data_folder().join("models").join(name)];
-        if let Some(folder) = candidates.iter().find(|folder| folder.join("config.json").is_file()) {
-            return Ok(Kind::Folder(folder.clone()));
+        let model = find_generator(name, &self.workspace).map_err(|reason| self.no_model(name, &reason))?;
+        Ok(Kind::Local(model.path))
+    }
+
+    /// The folder of a LoRA adapter.
+    fn adapter(&self, name: &str) -> Result<PathBuf, ModelError> {
+        let model = find_model(name, &self.workspace).map_err(ModelError::Unsupported)?;
+        if model.purpose != Purpose::Adapter {
+            return Err(ModelError::Unsupported(format!("{name} is no adapter: adapter_config.json is missing in it")));
         }
-        let known = self.list();
-        let nearest = codriver_tools::nearest(name, known.iter().map(|entry| entry.name.as_str()));
-        let hint = nearest.map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
-        Err(ModelError::Unsupported(format!(
-            "there is no model {name:?}; {hint}A model is `starter`, a folder with config.json and safetensors, or http://host:port/v1#name"
-        )))
+        Ok(model.path)
+    }
+
+    fn no_model(&self, name: &str, reason: &str) -> ModelError {
+        let starter = codriver_tools::nearest(name, [STARTER]).filter(|_| !reason.contains("did you mean"));
+        let hint = starter.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        let reason = format!("{reason}{hint}");
+        let stop = if reason.ends_with('?') { "" } else { "." };
+        ModelError::Unsupported(format!(
+            "{reason}{stop} A model is `starter`, a folder with config.json and safetensors, a .gguf file, a name of %model list, or http://host:port/v1#name"
+        ))
     }
 
     /// The key as the environment and `.env` have it now.
@@ -185,22 +218,8 @@ impl ModelManager {
     }
 }
 
-/// Folders of chat models in the user's data folder, by name. Embedding models (with a
-/// `1_Pooling` folder) cannot chat.
-fn model_folders() -> Vec<PathBuf> {
-    let Ok(entries) = fs_err::read_dir(data_folder().join("models")) else { return Vec::new() };
-    let mut folders: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|folder| folder.join("config.json").is_file() && !folder.join("1_Pooling").exists())
-        .collect();
-    folders.sort();
-    folders
-}
-
-fn expand(name: &str, workspace: &Path) -> PathBuf {
-    let home = directories::BaseDirs::new().map(|folders| folders.home_dir().to_owned());
-    match (name.strip_prefix("~/"), home) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => workspace.join(name),
+impl Choice {
+    fn plain(name: &str) -> Self {
+        Self { name: name.trim().to_owned(), adapters: Vec::new() }
     }
 }

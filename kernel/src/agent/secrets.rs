@@ -8,6 +8,9 @@ use serde_json::Value;
 /// Looked for in this order, in the environment and then in the workspace's `.env`.
 const NAMES: [&str; 2] = ["CODRIVER_API_KEY", "OPENAI_API_KEY"];
 
+/// The token for model hubs: never sent to a model's endpoint, and hidden like the keys.
+const HUB_TOKEN: &str = "HF_TOKEN";
+
 /// What stands in a key's place wherever it would have been shown.
 const MASK: &str = "[key]";
 
@@ -27,19 +30,16 @@ impl Secrets {
     /// Reads the environment and `.env`, without putting anything into the environment:
     /// a shell cell must not inherit a key from there.
     pub fn read(workspace: &Path) -> Self {
-        let from_environment = NAMES.iter().filter_map(|name| std::env::var(name).ok());
-        let file: Vec<(String, String)> = dotenvy::from_path_iter(workspace.join(".env"))
-            .map(|lines| lines.filter_map(Result::ok).collect())
-            .unwrap_or_default();
-        let from_file =
-            NAMES.iter().filter_map(|name| file.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()));
-        let keys: Vec<SecretString> = from_environment
-            .chain(from_file)
-            .map(|key| key.trim().to_owned())
-            .filter(|key| !key.is_empty())
-            .map(SecretString::from)
-            .collect();
-        Self { key: keys.first().cloned(), keys }
+        let file = env_file(workspace);
+        let mut keys = secrets(&NAMES, &file);
+        let key = keys.first().cloned();
+        keys.extend(secrets(&[HUB_TOKEN], &file));
+        Self { key, keys }
+    }
+
+    /// The token for model hubs, from the environment or `.env`.
+    pub fn hub_token(workspace: &Path) -> Option<SecretString> {
+        secrets(&[HUB_TOKEN], &env_file(workspace)).into_iter().next()
     }
 
     /// With the keys known before: they are still not to be shown.
@@ -98,6 +98,24 @@ impl Secrets {
     }
 }
 
+fn env_file(workspace: &Path) -> Vec<(String, String)> {
+    let lines = dotenvy::from_path_iter(workspace.join(".env"));
+    lines.map(|lines| lines.filter_map(Result::ok).collect()).unwrap_or_default()
+}
+
+/// What stands under these names, the environment first.
+fn secrets(names: &[&str], file: &[(String, String)]) -> Vec<SecretString> {
+    let from_environment = names.iter().filter_map(|name| std::env::var(name).ok());
+    let from_file =
+        names.iter().filter_map(|name| file.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()));
+    from_environment
+        .chain(from_file)
+        .map(|key| key.trim().to_owned())
+        .filter(|key| !key.is_empty())
+        .map(SecretString::from)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::Secrets;
@@ -105,11 +123,13 @@ mod tests {
     #[test]
     fn a_key_in_env_file_is_found_and_never_shown() {
         let folder = tempfile::tempdir().unwrap();
-        fs_err::write(folder.path().join(".env"), "# mine\nCODRIVER_API_KEY=\"sk-abcdef0123456789\"\n").unwrap();
+        let lines = "# mine\nCODRIVER_API_KEY=\"sk-abcdef0123456789\"\nHF_TOKEN=hf_abcdef0123456789\n";
+        fs_err::write(folder.path().join(".env"), lines).unwrap();
         let secrets = Secrets::read(folder.path());
         assert!(secrets.key().is_some());
         assert_eq!(secrets.redact("the key is sk-abcdef0123456789."), "the key is [key].");
         assert_eq!(secrets.redact_unfinished("the key is sk-abcdef01"), "the key is ");
         assert_eq!(secrets.redact_unfinished("ask"), "ask");
+        assert_eq!(secrets.redact("hf_abcdef0123456789"), "[key]");
     }
 }

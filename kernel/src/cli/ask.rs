@@ -35,7 +35,7 @@ pub struct AskArguments {
     /// Answer every {"id", "request"} line of a file (`-`: standard input), a JSON line each
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "request")]
     batch: Option<PathBuf>,
-    /// The model: starter, a folder, or http://host:port/v1#name
+    /// The model: starter, one of `codriver model list`, a folder, a GGUF file, or http://host:port/v1#name
     #[arg(short, long, value_name = "MODEL")]
     model: Option<String>,
     /// The agent that answers

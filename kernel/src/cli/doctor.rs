@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use codriver_inference::DeviceChoice;
 use codriver_inference::device;
 use codriver_inference::starter::Starter;
+use codriver_inference::store::size_text;
 use codriver_install::{Check, Location, Status, installed};
 
 use crate::agent;
@@ -18,6 +19,7 @@ pub fn doctor() -> anyhow::Result<ExitCode> {
     checks.extend(codriver_install::rust());
     checks.push(agent_model());
     checks.push(embedding_model());
+    checks.push(models());
     checks.push(devices());
     checks.push(codriver_install::landlock());
     checks.push(codriver_install::jupyter());
@@ -72,9 +74,21 @@ fn embedding_model() -> Check {
         None => Check::optional(
             "embedding model",
             "not found: memory searches by words alone",
-            "run `cargo xtask setup`, or set CODRIVER_EMBEDDING_MODEL to a sentence-transformers folder",
+            "codriver model pull sentence-transformers/all-MiniLM-L6-v2, or set CODRIVER_EMBEDDING_MODEL to another such model",
         ),
     }
+}
+
+fn models() -> Check {
+    let store = agent::store::model_store();
+    let models = store.list();
+    let folder = store.folder().display();
+    if models.is_empty() {
+        return Check::optional("models", format!("none in {folder} yet"), "codriver model pull owner/name");
+    }
+    let bytes: u64 = models.iter().map(|model| model.bytes).sum();
+    let count = format!("{} in {folder} and the Hugging Face cache", models.len());
+    Check::found("models", format!("{count}, {}; `codriver model list`", size_text(bytes)))
 }
 
 fn devices() -> Check {

@@ -11,7 +11,7 @@ use crate::kernel::Kernel;
 const PROMPT: Duration = Duration::from_secs(10);
 
 /// Runs `code`, interrupts it once it has run for `after`, and checks how it ends.
-fn interrupt(client: &mut Client, code: &str, after: Duration) -> Executed {
+pub fn interrupt(client: &mut Client, code: &str, after: Duration) -> Executed {
     let id = client.send_execute_request(code);
     std::thread::sleep(after);
     let control = client.send(Channel::Control, "interrupt_request", json!({}));

@@ -9,5 +9,6 @@ mod history;
 mod hostile;
 mod interrupt;
 mod kernel;
+mod models;
 mod outputs;
 mod questions;

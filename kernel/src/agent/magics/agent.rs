@@ -40,7 +40,7 @@ impl Magic for Agent {
                     "model",
                     "MODEL",
                     value_parser!(String),
-                    "Asks this model: `starter`, a folder, or http://host:port/v1#name",
+                    "Asks this model: `starter`, one of %model list, a folder, a GGUF file, or http://host:port/v1#name",
                 )
                 .short('m'),
             )

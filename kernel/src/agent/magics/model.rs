@@ -1,12 +1,14 @@
-//! `%model`: which model thinks, and where.
+//! `%model`: which model thinks, and where; the models on this machine.
 
-use clap::{Arg, Command};
+mod store;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use codriver_inference::device::{self, DeviceChoice};
 
-use super::{said, shown};
+use super::said;
+use crate::agent::store::model_store;
 use crate::cells::{Invocation, Magic, MagicKind};
 use crate::languages::{CellContext, CellError, CellResult, Completion};
-use crate::render::cards;
 use crate::session::Session;
 
 pub(super) struct Model;
@@ -21,40 +23,53 @@ impl Magic for Model {
     }
 
     fn command(&self) -> Command {
+        let device = Arg::new("device")
+            .long("device")
+            .short('d')
+            .value_name("DEVICE")
+            .help("cpu, wgpu or cuda, for local models");
+        let adapter = Arg::new("adapter")
+            .long("adapter")
+            .value_name("FOLDER")
+            .action(ArgAction::Append)
+            .help("A LoRA adapter on top of a local model; may be given several times");
         Command::new("model")
-            .about("Shows or chooses the model that agents think with")
+            .about("Shows or chooses the model that agents think with; lists and gets models")
             .after_help(
-                "%model                        the current model\n\
-                 %model list                   all that are known\n\
-                 %model starter                the one that ships with Codriver\n\
-                 %model ~/models/Qwen3-0.6B    a folder with config.json, safetensors and tokenizer.json\n\
+                "%model                            the current model\n\
+                 %model starter                    the one that ships with Codriver\n\
+                 %model Qwen/Qwen3-0.6B            one of %model list\n\
+                 %model ~/models/mine              a folder with config.json, safetensors and tokenizer.json\n\
+                 %model ~/models/mine.Q4_K_M.gguf  a GGUF file\n\
+                 %model mine --adapter ~/my-lora   with a LoRA adapter\n\
                  %model http://host:port/v1#name   any OpenAI-compatible server; the key comes from\n\
-                 \u{20}                             CODRIVER_API_KEY or OPENAI_API_KEY (environment or .env)",
+                 \u{20}                                 CODRIVER_API_KEY or OPENAI_API_KEY (environment or .env)",
             )
-            .arg(Arg::new("name").value_name("MODEL").help("`list`, or the model to use from now on"))
-            .arg(
-                Arg::new("device")
-                    .long("device")
-                    .short('d')
-                    .value_name("DEVICE")
-                    .help("cpu, wgpu or cuda, for local models"),
-            )
+            .arg(Arg::new("name").value_name("MODEL").help("The model to use from now on"))
+            .arg(device.clone())
+            .arg(adapter)
+            .args_conflicts_with_subcommands(true)
+            .subcommands(store::commands(device))
     }
 
-    fn run(&self, invocation: &Invocation, session: &mut Session, _context: &CellContext) -> CellResult {
-        let models = &session.agents.models;
-        let device = invocation
-            .matches
-            .get_one::<String>("device")
-            .map(|name| name.parse::<DeviceChoice>().map_err(|error| CellError::new("ModelError", error.to_string())))
-            .transpose()?;
-        if let Some(device) = device {
-            device::resolve(device).map_err(|error| CellError::new("ModelError", error.to_string()))?;
+    fn run(&self, invocation: &Invocation, session: &mut Session, context: &CellContext) -> CellResult {
+        let matches = &invocation.matches;
+        if let Some((command, matches)) = matches.subcommand() {
+            return store::run(command, matches, session, context);
         }
-        match invocation.matches.get_one::<String>("name").map(String::as_str) {
-            Some("list") => return list(session),
+        let device = chosen_device(matches)?;
+        let models = &session.agents.models;
+        match matches.get_one::<String>("name") {
             Some(name) => {
-                models.choose(name, device).map_err(|error| CellError::new("ModelError", error.to_string()))?
+                let adapters = matches.get_many::<String>("adapter").unwrap_or_default().map(String::as_str);
+                let adapters: Vec<&str> = adapters.collect();
+                models.choose(name, &adapters, device).map_err(|error| model_error(&error))?;
+            }
+            None if matches.contains_id("adapter") => {
+                return Err(CellError::new(
+                    "UsageError",
+                    "an adapter belongs to a model: %model MODEL --adapter FOLDER",
+                ));
             }
             None => {
                 if let Some(device) = device {
@@ -62,13 +77,21 @@ impl Magic for Model {
                 }
             }
         }
-        said(format!("{} on {}", models.current(), place(session)))
+        let adapters: Vec<String> =
+            models.adapters().iter().map(|folder| format!(" with {}", folder.display())).collect();
+        said(format!("{}{} on {}", models.current(), adapters.join(""), place(session)))
     }
 
-    fn complete(&self, _argument_prefix: &str, session: &Session) -> Vec<Completion> {
-        let mut matches = completions(session);
-        matches.push(Completion { text: "list".to_owned(), kind: "keyword".to_owned() });
-        matches
+    fn complete(&self, argument_prefix: &str, session: &Session) -> Vec<Completion> {
+        match argument_prefix.split_whitespace().next() {
+            Some("list") if argument_prefix.contains(char::is_whitespace) => Vec::new(),
+            // Names of models that only the store knows: embedding models, adapters.
+            Some("info" | "rm") if argument_prefix.contains(char::is_whitespace) => {
+                let names = model_store().names();
+                super::completions(names.iter().map(String::as_str), "model")
+            }
+            _ => completions(session),
+        }
     }
 }
 
@@ -77,21 +100,19 @@ pub(super) fn completions(session: &Session) -> Vec<Completion> {
     super::completions(models.iter().map(|model| model.name.as_str()), "model")
 }
 
-fn list(session: &Session) -> CellResult {
-    let rows: Vec<Vec<String>> = session
-        .agents
-        .models
-        .list()
-        .into_iter()
-        .map(|model| {
-            let state = if model.loaded { "loaded" } else { "" };
-            vec![if model.current { "●" } else { "" }.to_owned(), model.name, model.what, state.to_owned()]
-        })
-        .collect();
-    shown(cards::table(&["", "model", "where", ""], &rows))
+/// The device of `--device`, checked to work.
+fn chosen_device(matches: &ArgMatches) -> Result<Option<DeviceChoice>, CellError> {
+    let Some(name) = matches.get_one::<String>("device") else { return Ok(None) };
+    let device = name.parse::<DeviceChoice>().map_err(|error| model_error(&error))?;
+    device::resolve(device).map_err(|error| model_error(&error))?;
+    Ok(Some(device))
 }
 
 fn place(session: &Session) -> String {
     let models = &session.agents.models;
     if models.current().contains("://") { "its server".to_owned() } else { models.device().to_string() }
+}
+
+fn model_error(error: &impl ToString) -> CellError {
+    CellError::new("ModelError", error.to_string())
 }

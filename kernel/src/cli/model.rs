@@ -1,0 +1,162 @@
+//! `codriver model`: the models on this machine, and what they are made of.
+
+mod bench;
+mod inputs;
+mod pull;
+mod template;
+mod tokenize;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{anyhow, bail};
+use clap::{Args, Subcommand};
+use codriver_inference::store::{StoredModel, size_text};
+use serde_json::json;
+
+use crate::agent::store::{explain, find_model, info_table, list_table, model_store, with_details};
+
+#[derive(Debug, Args)]
+pub struct ModelArguments {
+    #[command(subcommand)]
+    command: ModelCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ModelCommand {
+    /// List the models on this machine
+    List(ListArguments),
+    /// Get a model from the hub; stopped, it goes on where it was
+    #[command(after_help = pull::EXAMPLES)]
+    Pull(pull::PullArguments),
+    /// Say what a model is, without reading its weights
+    Info(InfoArguments),
+    /// Delete a model from the store
+    Rm(RemoveArguments),
+    /// Measure how fast a model reads and writes
+    Bench(bench::BenchArguments),
+    /// Print the token ids of a text
+    #[command(after_help = tokenize::OUTPUT)]
+    Tokenize(tokenize::TokenizeArguments),
+    /// Print the prompt that a chat template makes of messages
+    #[command(after_help = template::EXAMPLES)]
+    Template(template::TemplateArguments),
+}
+
+#[derive(Debug, Args)]
+struct ListArguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct InfoArguments {
+    /// A name of `codriver model list`, a folder or a GGUF file
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RemoveArguments {
+    /// A name of `codriver model list`
+    #[arg(value_name = "MODEL", required = true)]
+    models: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Does what `codriver model` was asked for.
+pub fn model(arguments: &ModelArguments) -> anyhow::Result<ExitCode> {
+    match &arguments.command {
+        ModelCommand::List(arguments) => list(arguments),
+        ModelCommand::Pull(arguments) => pull::pull(arguments),
+        ModelCommand::Info(arguments) => info(arguments),
+        ModelCommand::Rm(arguments) => remove(arguments),
+        ModelCommand::Bench(arguments) => bench::bench(arguments),
+        ModelCommand::Tokenize(arguments) => tokenize::tokenize(arguments),
+        ModelCommand::Template(arguments) => template::template(arguments),
+    }
+}
+
+fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> {
+    let store = model_store();
+    let (models, unfinished) = (with_details(&store), store.unfinished());
+    if arguments.json {
+        let models: Vec<_> = models
+            .iter()
+            .map(|(model, details)| match details {
+                Some(details) if model.missing.is_empty() => json!(details),
+                _ => json!(model),
+            })
+            .collect();
+        return print_json(&json!({ "folder": store.folder(), "models": models, "unfinished": unfinished }));
+    }
+    if models.is_empty() && unfinished.is_empty() {
+        eprintln!(
+            "no models in {} yet; `codriver model pull owner/name` gets one from the hub",
+            store.folder().display()
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(list_table(&models, &unfinished).text())
+}
+
+fn info(arguments: &InfoArguments) -> anyhow::Result<ExitCode> {
+    let details = model_store().details(&find(&arguments.model)?)?;
+    if arguments.json {
+        return print_json(&json!(details));
+    }
+    print(info_table(&details).text())
+}
+
+fn remove(arguments: &RemoveArguments) -> anyhow::Result<ExitCode> {
+    let store = model_store();
+    let removable = |name: &String| store.removable(name).map_err(|error| anyhow!(explain(&error, &store)));
+    let removable = arguments.models.iter().map(removable).collect::<anyhow::Result<Vec<_>>>()?;
+    if !arguments.yes {
+        let names: Vec<String> =
+            removable.iter().map(|model| format!("{} ({})", model.name, size_text(model.bytes))).collect();
+        if !std::io::stdin().is_terminal() {
+            bail!("nobody can be asked whether {} may go; --yes deletes without asking", names.join(", "));
+        }
+        eprint!("Delete {}? [y/N] ", names.join(", "));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+            eprintln!("nothing is deleted");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    for model in removable {
+        let removed = store.remove(&model.name).map_err(|error| anyhow!(explain(&error, &store)))?;
+        eprintln!("{} is deleted, {} are free", removed.name, size_text(removed.bytes));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn find(name: &str) -> anyhow::Result<StoredModel> {
+    find_model(name, &workspace()).map_err(|reason| anyhow!(reason))
+}
+
+fn workspace() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."))
+}
+
+fn print_json(value: &serde_json::Value) -> anyhow::Result<ExitCode> {
+    print(&format!("{value:#}\n"))
+}
+
+/// Prints to the end, or until the reader has gone away (`| head`).
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,62 @@
+//! `codriver model bench`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::{Args, value_parser};
+use codriver_inference::bench::{BenchOptions, measure};
+use codriver_inference::{DeviceChoice, ModelError, device};
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use crate::agent::store::{bench_table, find_generator};
+use crate::cli::signals::interrupt_on_ctrl_c;
+use crate::session::Interrupt;
+
+#[derive(Debug, Args)]
+pub struct BenchArguments {
+    /// A name of `codriver model list`, a folder or a GGUF file
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// cpu, wgpu or cuda
+    #[arg(short, long, value_name = "DEVICE", default_value = "cpu")]
+    device: DeviceChoice,
+    /// Lengths of the prompts to read, in tokens
+    #[arg(short, long, value_name = "N,N", value_delimiter = ',', default_value = "128,512")]
+    prompt: Vec<usize>,
+    /// Tokens to write; 0 measures reading only
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
+    generate: usize,
+    /// Runs of each test; the median counts
+    #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u16).range(1..))]
+    repeats: u16,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn bench(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
+    let model = find_generator(&arguments.model, &super::workspace()).map_err(|reason| anyhow!(reason))?;
+    device::resolve(arguments.device)?;
+    let interrupt = Interrupt::new();
+    interrupt_on_ctrl_c(interrupt.clone())?;
+    let (cancellation, _guard) = interrupt.cancellation();
+    let options = BenchOptions {
+        device: arguments.device,
+        prompts: arguments.prompt.clone(),
+        generated: arguments.generate,
+        repeats: usize::from(arguments.repeats),
+    };
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(120));
+    let measured =
+        measure(&model.name, &model.path, &options, &cancellation, &mut |test| bar.set_message(test.to_owned()));
+    bar.finish_and_clear();
+    match measured {
+        Ok(report) if arguments.json => super::print_json(&json!(report)),
+        Ok(report) => super::print(bench_table(&report).text()),
+        Err(ModelError::Cancelled) => Ok(ExitCode::from(130)),
+        Err(error) => Err(error.into()),
+    }
+}
