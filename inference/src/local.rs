@@ -2,10 +2,12 @@
 
 mod timing;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use codriver_chat::answer::{AnswerParser, CallStyle};
+use codriver_chat::answer::AnswerParser;
+use codriver_chat::formats::ToolFormat;
 use codriver_chat::retelling::tools_as_text;
 use codriver_chat::template::ChatTemplate;
 use crate::device::{self, DeviceChoice};
@@ -73,7 +75,7 @@ impl LocalModel {
     ) -> Result<String, ModelError> {
         let prompt = self.encode(prompt, true)?;
         let mut whole = String::new();
-        self.answer(&prompt, sampling, cancellation, &mut |text| {
+        self.answer(&prompt, &HashSet::new(), sampling, cancellation, &mut |text| {
             whole.push_str(text);
             on_text(text);
         })?;
@@ -151,10 +153,12 @@ impl LocalModel {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers as text: no piece splits a character, nothing of a stop string is shown.
+    /// Answers as text: no piece splits a character, nothing of a stop string is shown. Special tokens
+    /// are not text, but for `markers`.
     fn answer(
         &self,
         prompt: &[u32],
+        markers: &HashSet<u32>,
         sampling: &SamplingParameters,
         cancellation: &Cancellation,
         on_text: &mut dyn FnMut(&str),
@@ -168,7 +172,7 @@ impl LocalModel {
         let mut stops = StopStrings::new(&sampling.stop);
         let mut stopped = false;
         let mut completion = self.complete(prompt, sampling, cancellation, &mut |token| {
-            if self.tokenizer.silent_tokens.contains(&token) {
+            if self.tokenizer.silent_tokens.contains(&token) && !markers.contains(&token) {
                 return Ok(Flow::Continue);
             }
             let (text, found) = stops.push(&detokenizer.push(token)?);
@@ -198,28 +202,25 @@ impl LocalModel {
         })?;
         let tools = offered_tools(request);
         let names = &self.tokenizer.special_names;
-        let (style, mut prompt) = if template.knows_tools() {
-            let style = if template.uses_tool_call_spans() {
-                CallStyle::Spans
-            } else {
-                CallStyle::Json
-            };
-            (style, template.render(&request.messages, &tools, names)?)
-        } else {
+        let (format, mut prompt) = if template.knows_tools() {
             (
-                CallStyle::Spans,
-                template.render(&tools_as_text(&request.messages, &tools), &[], names)?,
+                template.tool_format(),
+                template.render(&request.messages, &tools, names)?,
             )
+        } else {
+            let retold = tools_as_text(&request.messages, &tools);
+            (ToolFormat::Hermes, template.render(&retold, &[], names)?)
         };
-        let forced = forced_opening(&request.tool_choice, &tools, style);
-        let reasoning = forced.is_empty() && prompt.trim_end().ends_with("<think>");
+        let grammar = format.call_grammar(&tools, &request.tool_choice);
+        let forced = grammar.map_or_else(String::new, |grammar| grammar.common_beginning());
+        let reasoning = forced.is_empty() && format.opens_reasoning(&prompt);
         prompt.push_str(&forced);
         Ok(Rendered {
             prompt,
             forced,
             reasoning,
-            style,
-            tool_names: tools.into_iter().map(|tool| tool.name).collect(),
+            format,
+            tools,
         })
     }
 }
@@ -254,8 +255,8 @@ struct Rendered {
     /// The beginning of the answer, where the request leaves the model no choice: it ends the prompt.
     forced: String,
     reasoning: bool,
-    style: CallStyle,
-    tool_names: Vec<String>,
+    format: ToolFormat,
+    tools: Vec<ToolDefinition>,
 }
 
 fn offered_tools(request: &ChatRequest) -> Vec<ToolDefinition> {
@@ -265,19 +266,6 @@ fn offered_tools(request: &ChatRequest) -> Vec<ToolDefinition> {
         ToolChoice::Named(name) => tool.name == *name,
     };
     request.tools.iter().filter(offered).cloned().collect()
-}
-
-/// What the answer must begin with to be a call of the tool that is asked for.
-fn forced_opening(choice: &ToolChoice, tools: &[ToolDefinition], style: CallStyle) -> String {
-    let (span, arguments) = match style {
-        CallStyle::Spans => ("<tool_call>\n", "arguments"),
-        CallStyle::Json => ("", "parameters"),
-    };
-    match (choice, tools) {
-        (_, []) | (ToolChoice::Auto | ToolChoice::None, _) => String::new(),
-        (ToolChoice::Required, _) => format!("{span}{{\"name\": \""),
-        (ToolChoice::Named(name), _) => format!("{span}{{\"name\": \"{name}\", \"{arguments}\": "),
-    }
 }
 
 impl ChatModel for LocalModel {
@@ -313,13 +301,15 @@ impl ChatModel for LocalModel {
             .map(|message| message.tool_calls.len())
             .sum();
         let mut parser = AnswerParser::new(
-            rendered.style,
-            rendered.tool_names,
+            rendered.format,
+            &rendered.tools,
             calls_before,
             rendered.reasoning,
         );
         parser.push(&rendered.forced, on_event);
-        let completion = self.answer(&prompt, &request.sampling, cancellation, &mut |text| {
+        let markers = rendered.format.markers().into_iter();
+        let markers = markers.filter_map(|marker| self.tokenizer.tokenizer.token_to_id(marker)).collect();
+        let completion = self.answer(&prompt, &markers, &request.sampling, cancellation, &mut |text| {
             parser.push(text, on_event)
         })?;
         let (content, calls) = parser.finish(on_event);

@@ -3,8 +3,8 @@
 pub mod answer;
 pub mod formats;
 pub mod grammar;
+mod jinja;
 pub mod markers;
-mod python_json;
 pub mod retelling;
 pub mod template;
 

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::python_json::{Style, python_json};
 use super::template::tool_json;
+use crate::jinja::{JsonStyle, write_json};
 use crate::{Message, Role, ToolCall, ToolDefinition};
 
 /// For templates that know no tools: the system prompt introduces them, calls and results are
@@ -39,14 +39,14 @@ pub fn tools_as_text(messages: &[Message], tools: &[ToolDefinition]) -> Vec<Mess
 fn with_calls(message: &Message) -> String {
     let calls = message.tool_calls.iter().map(|call| {
         let call = json!({ "name": call.name, "arguments": call.arguments });
-        format!("<tool_call>\n{}\n</tool_call>", python_json(&call, &Style::default()))
+        format!("<tool_call>\n{}\n</tool_call>", python_json(&call))
     });
     let said = Some(message.content.clone()).filter(|content| !content.is_empty());
     said.into_iter().chain(calls).collect::<Vec<_>>().join("\n")
 }
 
 fn introduction(tools: &[ToolDefinition]) -> String {
-    let signatures: Vec<String> = tools.iter().map(|tool| python_json(&tool_json(tool), &Style::default())).collect();
+    let signatures: Vec<String> = tools.iter().map(|tool| python_json(&tool_json(tool))).collect();
     format!(
         "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n\
          You are provided with function signatures within <tools></tools> XML tags:\n\
@@ -93,4 +93,28 @@ pub fn merge_system(messages: &[Message]) -> Vec<Message> {
         }
         _ => messages.to_vec(),
     }
+}
+
+/// For templates that take only ids of nine letters and digits, as Mistral's do.
+pub fn short_ids(messages: &[Message]) -> Vec<Message> {
+    let ids = messages.iter().flat_map(|message| &message.tool_calls).map(|call| call.id.as_str());
+    let known: Vec<&str> = ids.collect();
+    let short = |id: &str| {
+        let position = known.iter().position(|other| *other == id).unwrap_or(known.len());
+        format!("call{position:05}")
+    };
+    let retold = messages.iter().cloned().map(|mut message| {
+        message.tool_call_id = message.tool_call_id.as_deref().map(short);
+        for call in &mut message.tool_calls {
+            call.id = short(&call.id);
+        }
+        message
+    });
+    retold.collect()
+}
+
+/// JSON as templates write it.
+fn python_json(json: &serde_json::Value) -> String {
+    // What came as JSON can be written as JSON.
+    write_json(&json.into(), &JsonStyle::default()).unwrap_or_default()
 }

@@ -1,33 +1,26 @@
 //! Chat templates: the Jinja programs that models ship, rendered as `transformers` renders them.
 
-use std::fmt::Write;
 use std::path::Path;
 
-use minijinja::value::Kwargs;
-use minijinja::{Environment, Error, ErrorKind, Output, State, Value as JinjaValue};
-use regex::Regex;
-use serde_json::{Map, Value, json};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value, json};
 
-use super::python_json::{Style, python_json};
-use super::retelling::{merge_system, one_call_a_message};
+use super::retelling::{merge_system, one_call_a_message, short_ids};
+use crate::formats::ToolFormat;
+use crate::jinja::Template;
 use crate::{Message, ModelError, ToolDefinition};
 
 /// The templates of one model.
 pub struct ChatTemplate {
-    environment: Environment<'static>,
-    /// Whether there is one apart for requests with tools.
-    for_tools: bool,
+    default: Template,
+    /// Where there is one apart for requests with tools.
+    for_tools: Option<Template>,
     /// Whether they say anything about tools.
     knows_tools: bool,
-    /// Whether they show tool calls as `<tool_call>` spans, as Hermes and Qwen do.
-    tool_call_spans: bool,
+    /// How they show tool calls.
+    format: Option<ToolFormat>,
 }
-
-const DEFAULT: &str = "default";
-const FOR_TOOLS: &str = "tool_use";
-
-/// Instructions a template may run: a conversation takes thousands, an endless loop all of them.
-const FUEL: u64 = 50_000_000;
 
 impl ChatTemplate {
     /// The templates in a model's folder and its `tokenizer_config.json`; `None` where it has none.
@@ -47,7 +40,7 @@ impl ChatTemplate {
                     let entry = named.iter().find(|entry| entry["name"] == name)?;
                     entry["template"].as_str()
                 };
-                find(DEFAULT).map(|source| Self::new(source, find(FOR_TOOLS))).transpose()
+                find("default").map(|source| Self::new(source, find("tool_use"))).transpose()
             }
             _ => Ok(None),
         }
@@ -55,30 +48,23 @@ impl ChatTemplate {
 
     /// Compiles a template, and where a model has one, the template for requests with tools.
     pub fn new(source: &str, for_tools: Option<&str>) -> Result<Self, ModelError> {
-        let mut environment = Environment::new();
-        environment.set_trim_blocks(true);
-        environment.set_lstrip_blocks(true);
-        environment.set_fuel(Some(FUEL));
-        environment.set_formatter(print_as_python);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.add_filter("tojson", tojson);
-        environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", strftime_now);
-        for (name, source) in [(DEFAULT, Some(source)), (FOR_TOOLS, for_tools)] {
-            let Some(source) = source else { continue };
-            environment.add_template_owned(name, without_generation_blocks(source)?).map_err(template_error)?;
-        }
+        let parse = |source: &str| Template::parse(source).map_err(template_error);
         let mentions = |word: &str| source.contains(word) || for_tools.is_some_and(|text| text.contains(word));
-        let (knows_tools, tool_call_spans) = (mentions("tools"), mentions("<tool_call>"));
-        Ok(Self { environment, for_tools: for_tools.is_some(), knows_tools, tool_call_spans })
+        Ok(Self {
+            default: parse(source)?,
+            for_tools: for_tools.map(parse).transpose()?,
+            knows_tools: mentions("tools"),
+            format: for_tools.and_then(ToolFormat::of_template).or_else(|| ToolFormat::of_template(source)),
+        })
     }
 
     pub fn knows_tools(&self) -> bool {
         self.knows_tools
     }
 
-    pub fn uses_tool_call_spans(&self) -> bool {
-        self.tool_call_spans
+    /// How the model writes its tool calls; as Hermes models do where the templates do not say.
+    pub fn tool_format(&self) -> ToolFormat {
+        self.format.unwrap_or(ToolFormat::Hermes)
     }
 
     /// The conversation as the model reads it, up to where its answer begins.
@@ -94,7 +80,7 @@ impl ChatTemplate {
         };
         // The template refused: the same conversation may pass in narrower terms.
         let apart = one_call_a_message(messages);
-        let retold = [merge_system(messages), merge_system(&apart), apart];
+        let retold = [short_ids(messages), merge_system(messages), short_ids(&merge_system(messages)), merge_system(&apart), apart];
         let mut renderings = retold
             .iter()
             .filter(|retold| *retold != messages)
@@ -123,16 +109,85 @@ impl ChatTemplate {
         tools: &Value,
         variables: &Map<String, Value>,
     ) -> Result<String, ModelError> {
-        let has_tools = tools.as_array().is_some_and(|tools| !tools.is_empty());
+        let messages = messages
+            .as_array()
+            .ok_or_else(|| ModelError::Template("the messages are no list of objects with role and content".to_string()))?;
+        let messages = messages.iter().map(with_reasoning_names).collect::<Result<Value, _>>()?;
+        let tools = Some(tools).filter(|tools| tools.as_array().is_some_and(|tools| !tools.is_empty()));
         let mut context = Map::new();
-        context.insert("messages".to_string(), messages.clone());
-        context.insert("tools".to_string(), if has_tools { tools.clone() } else { Value::Null });
+        context.insert("messages".to_string(), messages);
+        context.insert("tools".to_string(), tools.cloned().unwrap_or_default());
         context.insert("documents".to_string(), Value::Null);
         context.insert("add_generation_prompt".to_string(), Value::Bool(true));
         context.extend(variables.clone());
-        let name = if self.for_tools && has_tools { FOR_TOOLS } else { DEFAULT };
-        let template = self.environment.get_template(name).map_err(template_error)?;
-        template.render(JinjaValue::from_serialize(&context)).map_err(template_error)
+        let template = self.for_tools.as_ref().filter(|_| tools.is_some()).unwrap_or(&self.default);
+        template.render(&context).map_err(template_error)
+    }
+}
+
+/// The names under which templates look for a message's reasoning, the usual one first.
+const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// As `transformers` does: reasoning under one name is there under the others that templates read.
+fn with_reasoning_names(message: &Value) -> Result<Value, ModelError> {
+    let Value::Object(message) = message else {
+        return Err(ModelError::Template(format!("a message is not an object with role and content: {message}")));
+    };
+    let reasoning = REASONING.iter().find_map(|name| message.get(*name).filter(|value| !value.is_null()));
+    let Some(reasoning) = reasoning else { return Ok(Value::Object(message.clone())) };
+    let mut named = Map::new();
+    named.insert("thinking".to_string(), reasoning.clone());
+    named.extend(message.clone());
+    named.insert("reasoning_content".to_string(), reasoning.clone());
+    Ok(Value::Object(named))
+}
+
+/// Reads JSON with the numbers as Python reads them: floats to the nearest, which templates then print again.
+pub fn read_json(text: &str) -> Result<Value, serde_json::Error> {
+    let raw: &RawValue = serde_json::from_str(text)?;
+    exact(raw)
+}
+
+fn exact(raw: &RawValue) -> Result<Value, serde_json::Error> {
+    let text = raw.get();
+    Ok(match text.as_bytes().first() {
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text)?;
+            Value::Array(items.into_iter().map(exact).collect::<Result<_, _>>()?)
+        }
+        Some(b'{') => Value::Object(serde_json::from_str::<Entries>(text)?.0),
+        Some(b'-' | b'0'..=b'9') if text.contains(['.', 'e', 'E']) => {
+            let float = text.parse::<f64>().ok().and_then(Number::from_f64);
+            float.map_or_else(|| serde_json::from_str(text), |float| Ok(Value::Number(float)))?
+        }
+        _ => serde_json::from_str(text)?,
+    })
+}
+
+/// An object's entries, in their order.
+struct Entries(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Entries;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Entries, A::Error> {
+        let mut entries = Map::new();
+        while let Some((key, raw)) = access.next_entry::<String, &RawValue>()? {
+            entries.insert(key, exact(raw).map_err(serde::de::Error::custom)?);
+        }
+        Ok(Entries(entries))
     }
 }
 
@@ -167,62 +222,6 @@ pub fn tool_json(tool: &ToolDefinition) -> Value {
     })
 }
 
-/// `{% generation %}` marks the model's own words for training; it renders as what it encloses.
-fn without_generation_blocks(source: &str) -> Result<String, ModelError> {
-    let block = |name: &str| {
-        let pattern = format!(r"\{{%([-+]?)\s*{name}\s*([-+]?)%\}}");
-        Regex::new(&pattern).map_err(|error| ModelError::Template(error.to_string()))
-    };
-    let opened = block("generation")?.replace_all(source, "{%$1 if true $2%}");
-    Ok(block("endgeneration")?.replace_all(&opened, "{%$1 endif $2%}").into_owned())
-}
-
-fn print_as_python(output: &mut Output, state: &State, value: &JinjaValue) -> Result<(), Error> {
-    let printed = match (value.is_none(), bool::try_from(value.clone())) {
-        (true, _) => "None",
-        (_, Ok(true)) if value.kind() == minijinja::value::ValueKind::Bool => "True",
-        (_, Ok(false)) if value.kind() == minijinja::value::ValueKind::Bool => "False",
-        _ => return minijinja::escape_formatter(output, state, value),
-    };
-    output.write_str(printed).map_err(Error::from)
-}
-
-fn tojson(value: &JinjaValue, options: Kwargs) -> Result<JinjaValue, Error> {
-    if value.is_undefined() {
-        return Err(Error::new(ErrorKind::UndefinedError, "tojson of an undefined value"));
-    }
-    let value = serde_json::to_value(value)
-        .map_err(|error| Error::new(ErrorKind::BadSerialization, "cannot be written as JSON").with_source(error))?;
-    let mut style = Style {
-        indent: options.get::<Option<usize>>("indent")?,
-        ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
-        sorted: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
-        ..Style::default()
-    };
-    if style.indent.is_some() {
-        style.item_separator = ",".to_string();
-    }
-    if let Some(separators) = options.get::<Option<Vec<String>>>("separators")?
-        && let [item, key] = separators.as_slice()
-    {
-        (style.item_separator, style.key_separator) = (item.clone(), key.clone());
-    }
-    options.assert_all_used()?;
-    Ok(JinjaValue::from_safe_string(python_json(&value, &style)))
-}
-
-fn raise_exception(message: String) -> Result<String, Error> {
-    Err(Error::new(ErrorKind::InvalidOperation, message))
-}
-
-fn strftime_now(format: String) -> Result<String, Error> {
-    let mut text = String::new();
-    let written = write!(text, "{}", chrono::Local::now().format(&format));
-    written.map_err(|_| Error::new(ErrorKind::InvalidOperation, format!("strftime_now: bad format {format:?}")))?;
-    Ok(text)
-}
-
-fn template_error(error: Error) -> ModelError {
-    let place = error.line().map(|line| format!(" (line {line})")).unwrap_or_default();
-    ModelError::Template(format!("{}{place}", error.detail().map_or_else(|| error.to_string(), str::to_string)))
+fn template_error(error: crate::jinja::Error) -> ModelError {
+    ModelError::Template(error.to_string())
 }

@@ -199,10 +199,9 @@ fn a_tool_that_is_asked_for_is_called() {
         start: "\"",
         template: SPANS,
     };
-    let required = ChatRequest {
-        tool_choice: ToolChoice::Required,
-        ..request()
-    };
+    // Another tool on offer leaves its name to the model.
+    let mut required = ChatRequest { tool_choice: ToolChoice::Required, ..request() };
+    required.tools.push(ToolDefinition { name: "git_status".into(), ..required.tools[0].clone() });
     assert_eq!(
         chat(&script, required).1.message.tool_calls,
         [call("call_1", json!({}))]

@@ -2,7 +2,6 @@
 
 mod adapters;
 mod bench;
-mod chat_templates;
 mod conversation;
 mod corrupt_files;
 mod decoders;

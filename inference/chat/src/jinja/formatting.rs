@@ -1,0 +1,416 @@
+//! `"%s" % value` and `"{}".format(value)`.
+
+use super::attributes::{attribute, item};
+use super::operators::undefined_error;
+use super::printing::{print, represent};
+use super::strings::pad;
+use super::value::Value;
+use super::{Error, Result};
+
+/// How wide a field or how precise a number may be asked to be.
+const WIDEST: usize = 100_000;
+
+/// `template % values`
+pub(super) fn percent(template: &str, values: &Value) -> Result<String> {
+    let (positional, named) = match values {
+        Value::Tuple(items) => (items.to_vec(), None),
+        Value::Dict(dict) => (vec![values.clone()], Some(dict)),
+        one => (vec![one.clone()], None),
+    };
+    let mut positional = positional.into_iter();
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(position) = rest.find('%') {
+        out.push_str(&rest[..position]);
+        rest = &rest[position + 1..];
+        let mut by_name = None;
+        if let Some(named_rest) = rest.strip_prefix('(') {
+            let (name, after) = named_rest.split_once(')').ok_or_else(|| Error::new("incomplete format key"))?;
+            let dict = named.ok_or_else(|| Error::new("format requires a mapping"))?;
+            let found = dict.get_text(name).ok_or_else(|| Error::new(format!("no key {name:?} for the format")))?;
+            by_name = Some(found.clone());
+            rest = after;
+        }
+        let flags_end = rest.find(|flag| !"#0- +".contains(flag)).unwrap_or(rest.len());
+        let (flags, after) = rest.split_at(flags_end);
+        rest = after;
+        let mut next = || positional.next().ok_or_else(|| Error::new("not enough arguments for format string"));
+        let mut number = |rest: &mut &str| -> Result<Option<usize>> {
+            if let Some(after) = rest.strip_prefix('*') {
+                *rest = after;
+                let width = next()?.as_int().and_then(|width| usize::try_from(width).ok());
+                return width.map(Some).ok_or_else(|| Error::new("* wants int"));
+            }
+            take_number(rest)
+        };
+        let width = number(&mut rest)?;
+        let precision = match rest.strip_prefix('.') {
+            Some(after) => {
+                rest = after;
+                Some(number(&mut rest)?.unwrap_or(0))
+            }
+            None => None,
+        };
+        rest = rest.strip_prefix(['l', 'h', 'L']).unwrap_or(rest);
+        let conversion = rest.chars().next().ok_or_else(|| Error::new("incomplete format"))?;
+        rest = &rest[conversion.len_utf8()..];
+        if conversion == '%' {
+            out.push('%');
+            continue;
+        }
+        let value = match by_name {
+            Some(value) => value,
+            None => next()?,
+        };
+        let mut spec = Spec {
+            fill: if flags.contains('0') { '0' } else { ' ' },
+            align: Some(if flags.contains('-') { '<' } else if flags.contains('0') { '=' } else { '>' }),
+            sign: if flags.contains('+') { '+' } else if flags.contains(' ') { ' ' } else { '-' },
+            alternate: flags.contains('#'),
+            width: width.unwrap_or(0),
+            precision,
+            ..Spec::default()
+        };
+        if flags.contains('-') {
+            spec.fill = ' ';
+        }
+        out.push_str(&match conversion {
+            's' | 'r' | 'a' => {
+                let text = if conversion == 's' { print(&value) } else { represent(&value) };
+                spec.text(&text.chars().take(precision.unwrap_or(usize::MAX)).collect::<String>(), true)?
+            }
+            'c' if value.as_text().is_some() => spec.text(&print(&value), true)?,
+            'd' | 'i' | 'u' | 'x' | 'X' | 'o' | 'c' => {
+                let number = match &value {
+                    Value::Undefined(message) => return Err(undefined_error(message)),
+                    Value::Float(number) if matches!(conversion, 'd' | 'i' | 'u') => number.trunc() as i128,
+                    other => other
+                        .as_int()
+                        .ok_or_else(|| Error::new(format!("%{conversion} format: a real number is required, not {}", other.type_name())))?,
+                };
+                spec.kind = Some(if matches!(conversion, 'i' | 'u') { 'd' } else { conversion });
+                spec.precision = None;
+                spec.number(&Value::Int(number))?
+            }
+            'e' | 'E' | 'f' | 'F' | 'g' | 'G' => {
+                let number = value.as_float().ok_or_else(|| Error::new(format!("must be real number, not {}", value.type_name())))?;
+                spec.kind = Some(conversion);
+                spec.precision = Some(precision.unwrap_or(6));
+                spec.number(&Value::Float(number))?
+            }
+            other => return Err(Error::new(format!("unsupported format character '{other}'"))),
+        });
+    }
+    out.push_str(rest);
+    // What can be subscripted may stay unused, as a mapping may.
+    let subscriptable = matches!(values, Value::Dict(_) | Value::List(_) | Value::Range(_));
+    if positional.next().is_some() && !subscriptable {
+        return Err(Error::new("not all arguments converted during string formatting"));
+    }
+    Ok(out)
+}
+
+fn take_number(rest: &mut &str) -> Result<Option<usize>> {
+    let end = rest.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(rest.len());
+    let (digits, after) = rest.split_at(end);
+    *rest = after;
+    if digits.is_empty() {
+        return Ok(None);
+    }
+    let number = digits.parse().ok().filter(|number| *number <= WIDEST);
+    number.map(Some).ok_or_else(|| Error::new("a width or precision in a format is too large"))
+}
+
+/// `template.format(*positional, **named)`
+pub(super) fn brace_format(template: &str, positional: &[Value], named: &[(String, Value)]) -> Result<String> {
+    let mut automatic = 0;
+    format_fields(template, positional, named, &mut automatic, 2)
+}
+
+fn format_fields(
+    template: &str,
+    positional: &[Value],
+    named: &[(String, Value)],
+    automatic: &mut usize,
+    depth: usize,
+) -> Result<String> {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(position) = rest.find(['{', '}']) {
+        out.push_str(&rest[..position]);
+        let brace = &rest[position..=position];
+        rest = &rest[position + 1..];
+        if let Some(after) = rest.strip_prefix(brace) {
+            out.push_str(brace);
+            rest = after;
+            continue;
+        }
+        if brace == "}" {
+            return Err(Error::new("Single '}' encountered in format string"));
+        }
+        let end = field_end(rest).ok_or_else(|| Error::new("expected '}' before end of string"))?;
+        let (field, after) = (&rest[..end], &rest[end + 1..]);
+        rest = after;
+        let name_end = field.find(['!', ':']).unwrap_or(field.len());
+        let (name, tail) = field.split_at(name_end);
+        let (conversion, spec) = match tail.strip_prefix('!') {
+            Some(tail) => {
+                let conversion = tail.chars().next().unwrap_or(' ');
+                let tail = tail.get(conversion.len_utf8()..).unwrap_or_default();
+                (Some(conversion), tail.strip_prefix(':').unwrap_or(tail))
+            }
+            None => (None, tail.strip_prefix(':').unwrap_or(tail)),
+        };
+        let value = field_value(name, positional, named, automatic)?;
+        if depth == 0 {
+            return Err(Error::new("Max string recursion exceeded"));
+        }
+        let spec = format_fields(spec, positional, named, automatic, depth - 1)?;
+        let value = match conversion {
+            None => value,
+            Some('s') => Value::text(print(&value)),
+            Some('r' | 'a') => Value::text(represent(&value)),
+            Some(other) => return Err(Error::new(format!("Unknown conversion specifier {other}"))),
+        };
+        out.push_str(&format(&value, &spec)?);
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn field_end(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    text.char_indices().find_map(|(position, character)| {
+        match character {
+            '{' => open += 1,
+            '}' if open == 0 => return Some(position),
+            '}' => open -= 1,
+            _ => {}
+        }
+        None
+    })
+}
+
+fn field_value(name: &str, positional: &[Value], named: &[(String, Value)], automatic: &mut usize) -> Result<Value> {
+    let first_end = name.find(['.', '[']).unwrap_or(name.len());
+    let (first, mut path) = name.split_at(first_end);
+    let index = if first.is_empty() {
+        *automatic += 1;
+        Some(*automatic - 1)
+    } else {
+        first.parse().ok()
+    };
+    let found = match index {
+        Some(index) => positional.get(index),
+        None => named.iter().find(|(known, _)| known == first).map(|(_, value)| value),
+    };
+    let mut value = found.cloned().ok_or_else(|| Error::new(format!("nothing to fill {{{name}}} of a format with")))?;
+    while !path.is_empty() {
+        if let Some(rest) = path.strip_prefix('[') {
+            let (key, after) = rest.split_once(']').ok_or_else(|| Error::new("Missing ']' in format string"))?;
+            let key = key.parse().map_or_else(|_| Value::text(key), Value::Int);
+            value = item(&value, &key)?;
+            path = after;
+        } else {
+            let rest = &path[1..];
+            let end = rest.find(['.', '[']).unwrap_or(rest.len());
+            value = attribute(&value, &rest[..end])?;
+            path = &rest[end..];
+        }
+    }
+    Ok(value)
+}
+
+/// `format(value, spec)`
+fn format(value: &Value, spec: &str) -> Result<String> {
+    if spec.is_empty() {
+        return Ok(print(value));
+    }
+    let spec = Spec::parse(spec)?;
+    match value {
+        Value::Int(_) | Value::Float(_) => spec.number(value),
+        Value::Bool(_) if spec.kind.is_some_and(|kind| kind != 's') => spec.number(value),
+        Value::Text(_) | Value::Markup(_) | Value::Bool(_) => {
+            let text: String = print(value).chars().take(spec.precision.unwrap_or(usize::MAX)).collect();
+            spec.text(&text, false)
+        }
+        other => Err(Error::new(format!("unsupported format string passed to {}.__format__", other.type_name()))),
+    }
+}
+
+/// Python's format specification: `[[fill]align][sign][#][0][width][grouping][.precision][type]`.
+#[derive(Debug, Clone)]
+struct Spec {
+    fill: char,
+    align: Option<char>,
+    sign: char,
+    alternate: bool,
+    width: usize,
+    grouping: Option<char>,
+    precision: Option<usize>,
+    kind: Option<char>,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self { fill: ' ', align: None, sign: '-', alternate: false, width: 0, grouping: None, precision: None, kind: None }
+    }
+}
+
+impl Spec {
+    fn parse(text: &str) -> Result<Self> {
+        let mut spec = Self::default();
+        let characters: Vec<char> = text.chars().take(2).collect();
+        let is_align = |character: Option<&char>| character.is_some_and(|align| "<>=^".contains(*align));
+        let mut rest = text;
+        if is_align(characters.get(1)) {
+            spec.fill = characters.first().copied().unwrap_or(' ');
+            spec.align = characters.get(1).copied();
+            rest = &rest[spec.fill.len_utf8() + 1..];
+        } else if is_align(characters.first()) {
+            spec.align = characters.first().copied();
+            rest = &rest[1..];
+        }
+        if let Some(sign) = rest.chars().next().filter(|sign| "+- ".contains(*sign)) {
+            spec.sign = sign;
+            rest = &rest[1..];
+        }
+        if let Some(after) = rest.strip_prefix('#') {
+            spec.alternate = true;
+            rest = after;
+        }
+        if let Some(after) = rest.strip_prefix('0') {
+            if spec.align.is_none() {
+                (spec.fill, spec.align) = ('0', Some('='));
+            }
+            rest = after;
+        }
+        spec.width = take_number(&mut rest)?.unwrap_or(0);
+        if let Some(grouping) = rest.chars().next().filter(|grouping| ",_".contains(*grouping)) {
+            spec.grouping = Some(grouping);
+            rest = &rest[1..];
+        }
+        if let Some(after) = rest.strip_prefix('.') {
+            rest = after;
+            spec.precision = Some(take_number(&mut rest)?.ok_or_else(|| Error::new("Format specifier missing precision"))?);
+        }
+        let mut kinds = rest.chars();
+        spec.kind = kinds.next();
+        if kinds.next().is_some() {
+            return Err(Error::new(format!("Invalid format specifier '{text}'")));
+        }
+        Ok(spec)
+    }
+
+    fn text(&self, text: &str, right: bool) -> Result<String> {
+        let how = match self.align {
+            Some('>') | Some('=') => "rjust",
+            Some('^') => "center",
+            None if right => "rjust",
+            _ => "ljust",
+        };
+        let fill = if right { ' ' } else { self.fill };
+        if how == "center" {
+            // Unlike str.center, a field has the odd one on the right.
+            let missing = self.width.saturating_sub(text.chars().count());
+            let left = pad(text, "rjust", (text.chars().count() + missing / 2) as i128, fill)?;
+            return pad(&left, "ljust", self.width as i128, fill);
+        }
+        pad(text, how, self.width as i128, fill)
+    }
+
+    fn number(&self, value: &Value) -> Result<String> {
+        let (negative, digits, prefix) = self.digits(value)?;
+        let sign = match (negative, self.sign) {
+            (true, _) => "-",
+            (false, '+') => "+",
+            (false, ' ') => " ",
+            _ => "",
+        };
+        let digits = self.grouping.map_or(digits.clone(), |separator| grouped(&digits, separator));
+        let number = format!("{sign}{prefix}{digits}");
+        if self.align == Some('=') {
+            let before = format!("{sign}{prefix}");
+            return Ok(before.clone() + &pad(&digits, "rjust", self.width as i128 - before.len() as i128, self.fill)?);
+        }
+        let aligned = Self { align: self.align.or(Some('>')), ..self.clone() };
+        aligned.text(&number, false)
+    }
+
+    /// Whether the number is negative, its digits, and a prefix as `#` asks for.
+    fn digits(&self, value: &Value) -> Result<(bool, String, &'static str)> {
+        let whole = value.as_int();
+        if let (Some(number), None | Some('d' | 'n' | 'x' | 'X' | 'o' | 'b' | 'c')) = (whole, self.kind) {
+            let magnitude = number.unsigned_abs();
+            let (digits, prefix) = match self.kind {
+                Some('x') => (format!("{magnitude:x}"), "0x"),
+                Some('X') => (format!("{magnitude:X}"), "0X"),
+                Some('o') => (format!("{magnitude:o}"), "0o"),
+                Some('b') => (format!("{magnitude:b}"), "0b"),
+                Some('c') => {
+                    let character = u32::try_from(magnitude).ok().and_then(char::from_u32);
+                    let character = character.ok_or_else(|| Error::new("%c arg not in range(0x110000)"))?;
+                    return Ok((false, character.to_string(), ""));
+                }
+                _ => (magnitude.to_string(), ""),
+            };
+            return Ok((number < 0, digits, if self.alternate { prefix } else { "" }));
+        }
+        let Some(number) = value.as_float() else {
+            return Err(Error::new(format!("unknown format code for an object of type '{}'", value.type_name())));
+        };
+        let magnitude = number.abs();
+        let precision = self.precision.unwrap_or(6);
+        let digits = match self.kind {
+            _ if !number.is_finite() => super::printing::float(magnitude),
+            Some('f' | 'F') => format!("{magnitude:.precision$}"),
+            Some('e' | 'E') => exponent(&format!("{magnitude:.precision$e}")),
+            Some('%') => format!("{:.precision$}%", magnitude * 100.0),
+            Some('g' | 'G') => general(magnitude, precision.max(1)),
+            None if self.precision.is_some() => {
+                let text = general(magnitude, precision.max(1));
+                if text.contains(['.', 'e']) { text } else { text + ".0" }
+            }
+            None => super::printing::float(magnitude),
+            Some(other) => return Err(Error::new(format!("Unknown format code '{other}' for object of type 'float'"))),
+        };
+        let digits = if matches!(self.kind, Some('E' | 'G')) { digits.to_uppercase() } else { digits };
+        Ok((number.is_sign_negative() && !number.is_nan(), digits, ""))
+    }
+}
+
+/// Rust's exponent as C writes it: a sign and two digits.
+fn exponent(scientific: &str) -> String {
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
+}
+
+/// `%g`: as many digits as asked for, without the zeros at the end.
+fn general(number: f64, precision: usize) -> String {
+    let scientific = format!("{number:.*e}", precision - 1);
+    let power: i32 = scientific.split_once('e').and_then(|(_, power)| power.parse().ok()).unwrap_or(0);
+    let trim = |text: &str| {
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text.to_string() }
+    };
+    if power < -4 || power >= precision as i32 {
+        let (mantissa, power) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+        return exponent(&format!("{}e{power}", trim(mantissa)));
+    }
+    let decimals = usize::try_from(precision as i32 - 1 - power).unwrap_or(0);
+    trim(&format!("{number:.decimals$}"))
+}
+
+fn grouped(digits: &str, separator: char) -> String {
+    let whole_end = digits.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(digits.len());
+    let (whole, rest) = digits.split_at(whole_end);
+    let mut out = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index) % 3 == 0 {
+            out.push(separator);
+        }
+        out.push(digit);
+    }
+    out + rest
+}
