@@ -31,7 +31,10 @@ enum State {
     /// To any of these markers.
     Reasoning(Vec<&'static str>),
     /// After an opening, empty where the answer began with calls; `within` once one of them was read.
-    Calls { opening: &'static str, within: bool },
+    Calls {
+        opening: &'static str,
+        within: bool,
+    },
 }
 
 impl AnswerParser {
@@ -170,7 +173,8 @@ impl AnswerParser {
     /// No more text comes and a call is not whole: what can be made out of it is a call still, the rest is text.
     fn give_up(&mut self, opening: &str, within: bool, on_event: &mut dyn FnMut(ChatEvent)) {
         let closing = find_first(&self.buffer, self.format.closings().into_iter());
-        let (end, next) = closing.map_or((self.buffer.len(), self.buffer.len()), |(end, close)| (end, end + close.len()));
+        let (end, next) =
+            closing.map_or((self.buffer.len(), self.buffer.len()), |(end, close)| (end, end + close.len()));
         let call = self.format.salvage(opening, &self.buffer[..end], &self.schemas);
         let read = self.take(next);
         let unsaid = std::mem::take(&mut self.since_opening);
@@ -192,7 +196,12 @@ impl AnswerParser {
     /// Text up to a marker, which is read too; or as much as surely is before one. `None` where that is nothing.
     fn text_until(&mut self, markers: &[&'static str], finished: bool) -> Option<(String, Option<&'static str>)> {
         if let Some((position, marker)) = find_first(&self.buffer, markers.iter().copied()) {
-            let marker = markers.iter().copied().filter(|other| self.buffer[position..].starts_with(other)).max_by_key(|other| other.len()).unwrap_or(marker);
+            let marker = markers
+                .iter()
+                .copied()
+                .filter(|other| self.buffer[position..].starts_with(other))
+                .max_by_key(|other| other.len())
+                .unwrap_or(marker);
             let text = self.take(position);
             self.take(marker.len());
             return Some((text, Some(marker)));

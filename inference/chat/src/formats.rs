@@ -21,8 +21,8 @@ use serde_json::Value;
 
 use crate::grammar::Grammar;
 use crate::{ToolChoice, ToolDefinition};
-use reading::WrittenCall;
 pub(crate) use reading::Reading;
+use reading::WrittenCall;
 pub(crate) use schema::Schemas;
 
 /// A family's way to write tool calls.
@@ -91,7 +91,7 @@ impl ToolFormat {
             (has("<|START_ACTION|>"), Self::CommandA),
             (has("Action: ```json") || has("Action:\\n```json") || has("Action:```json"), Self::CommandR),
             (has("<|/tool_call|>"), Self::Phi),
-            (has("<|tool_call_start|>"), Self::Pythonic { marked: true }),
+            (has("<|tool_call_start|>") || has("<|tool_list_start|>"), Self::Pythonic { marked: true }),
             (has(hermes::OPEN) && has("<parameter="), Self::QwenXml),
             (has(hermes::OPEN), Self::Hermes),
             (has("<|tool_call|>"), Self::Granite),
@@ -161,10 +161,15 @@ impl ToolFormat {
             Self::FunctionGemma => each(&|tool| gemma::grammar(tool, &gemma::FUNCTION_GEMMA), parallel, None),
             Self::Gemma4 => each(&|tool| gemma::grammar(tool, &gemma::GEMMA_4), parallel, None),
             Self::Granite => lists::grammar(&tools, parallel, ["name", "arguments"], around("<|tool_call|>", "")),
-            Self::Phi => lists::grammar(&tools, parallel, ["name", "arguments"], around("<|tool_call|>", "<|/tool_call|>")),
-            Self::CommandA => {
-                lists::grammar(&tools, parallel, ["tool_name", "parameters"], around("<|START_ACTION|>", "<|END_ACTION|>"))
+            Self::Phi => {
+                lists::grammar(&tools, parallel, ["name", "arguments"], around("<|tool_call|>", "<|/tool_call|>"))
             }
+            Self::CommandA => lists::grammar(
+                &tools,
+                parallel,
+                ["tool_name", "parameters"],
+                around("<|START_ACTION|>", "<|END_ACTION|>"),
+            ),
             Self::CommandR => {
                 let around = [Grammar::text("Action: ```json\n"), Grammar::text("\n```")];
                 lists::grammar(&tools, parallel, ["tool_name", "parameters"], around)
@@ -230,6 +235,7 @@ impl ToolFormat {
     pub(crate) fn silent(self) -> Vec<&'static str> {
         match self {
             Self::Harmony => harmony::ENDS.into(),
+            Self::Granite => vec!["<response>", "</response>"],
             Self::CommandA => vec!["<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"],
             _ => Vec::new(),
         }
@@ -250,7 +256,7 @@ impl ToolFormat {
     /// `finished` that no more text comes.
     pub(crate) fn read(self, opening: &str, rest: &str, schemas: &Schemas, within: bool, finished: bool) -> Opened {
         Opened::Calls(match self {
-            Self::Hermes | Self::QwenXml => hermes::read(opening, rest, schemas),
+            Self::Hermes | Self::QwenXml => hermes::read(opening, rest, schemas, within),
             Self::Llama => llama::read(opening, rest, schemas, within, finished),
             Self::Pythonic { .. } => pythonic::read(opening, rest, schemas, within),
             Self::MistralList | Self::Mistral { .. } => mistral::read(rest, within),
@@ -286,12 +292,23 @@ impl ToolFormat {
 /// A name, what sets it apart from its arguments in one of the formats, and the rest.
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let before = [
-        "<function=", "call:", r"(?:assistant)?(?:<\|channel\|>)?[a-z ]*to=(?:functions\.)?",
-        "<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?", r"<\|tool_call_begin\|>(?:functions\.)?", r"\[",
+        "<function=",
+        "call:",
+        r"(?:assistant)?(?:<\|channel\|>)?[a-z ]*to=(?:functions\.)?",
+        "<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?",
+        r"<\|tool_call_begin\|>(?:functions\.)?",
+        r"\[",
     ];
     let after = [
-        r"\[ARGS\]", ">", r"\n", r"\(", "<｜tool▁sep｜>", r"<\|tool_call_argument_begin\|>", r"\s*\{",
-        r"[ \w]*(?:<\|channel\|>)?[ \w]*(?:<\|constrain\|>)?\w*<\|message\|>",
+        r"\[ARGS\]",
+        ">",
+        r"\n",
+        r"\(",
+        "<｜tool▁sep｜>",
+        r"<\|tool_call_argument_begin\|>",
+        r"\s*\{",
+        r"(?: |<\|channel\|>)[ \w]*(?:<\|constrain\|>)?\w*<\|message\|>",
+        r"<\|message\|>",
     ];
     let name = r"([\w.-]+?)(?::\d+)?(?:\[CALL_ID\]\w+)?";
     Regex::new(&format!("(?s)^(?:{})?{name}(?:{})(.*)$", before.join("|"), after.join("|"))).ok()

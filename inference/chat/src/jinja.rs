@@ -11,12 +11,14 @@ mod attributes;
 mod calls;
 mod checks;
 mod expressions;
+mod fields;
 mod filters;
 mod formatting;
 mod functions;
 mod json;
 mod lexer;
 mod methods;
+mod numbers;
 mod operators;
 mod parser;
 mod printing;
@@ -33,9 +35,8 @@ use serde_json::Map;
 pub(crate) use json::{JsonStyle, write_json};
 use statements::Interpreter;
 
-
 /// Room for the recursion of parser and interpreter; pages that are not used cost nothing.
-const STACK: usize = 64 << 20;
+const STACK: usize = 128 << 20;
 
 /// A template, ready to render. Anything it defines lives for one rendering.
 #[derive(Debug)]
@@ -80,6 +81,8 @@ fn with_room<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         let thread = thread.map_err(|error| Error::new(format!("no thread for the template: {error}")))?;
-        thread.join().unwrap_or_else(|_| Err(Error::new("the template interpreter failed; please report it with the template")))
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::new("the template interpreter failed; please report it with the template")))
     })
 }

@@ -80,7 +80,13 @@ impl ChatTemplate {
         };
         // The template refused: the same conversation may pass in narrower terms.
         let apart = one_call_a_message(messages);
-        let retold = [short_ids(messages), merge_system(messages), short_ids(&merge_system(messages)), merge_system(&apart), apart];
+        let retold = [
+            short_ids(messages),
+            merge_system(messages),
+            short_ids(&merge_system(messages)),
+            merge_system(&apart),
+            apart,
+        ];
         let mut renderings = retold
             .iter()
             .filter(|retold| *retold != messages)
@@ -109,9 +115,9 @@ impl ChatTemplate {
         tools: &Value,
         variables: &Map<String, Value>,
     ) -> Result<String, ModelError> {
-        let messages = messages
-            .as_array()
-            .ok_or_else(|| ModelError::Template("the messages are no list of objects with role and content".to_string()))?;
+        let messages = messages.as_array().ok_or_else(|| {
+            ModelError::Template("the messages are no list of objects with role and content".to_string())
+        })?;
         let messages = messages.iter().map(with_reasoning_names).collect::<Result<Value, _>>()?;
         let tools = Some(tools).filter(|tools| tools.as_array().is_some_and(|tools| !tools.is_empty()));
         let mut context = Map::new();

@@ -56,14 +56,17 @@ pub(super) enum Told {
 /// v3.2
 pub(super) fn read_recipient(rest: &str, schemas: &Schemas, within: bool, finished: bool) -> Told {
     if within {
-        return Told::Call(match may_begin(rest.trim_start(), RECIPIENT) && !rest.trim_start().starts_with(RECIPIENT) {
-            true => Reading::More,
-            false => Reading::Text { length: 0 },
-        });
+        return Told::Call(
+            match may_begin(rest.trim_start(), RECIPIENT) && !rest.trim_start().starts_with(RECIPIENT) {
+                true => Reading::More,
+                false => Reading::Text { length: 0 },
+            },
+        );
     }
     let Some(name_end) = rest.find('\n') else {
         let may_be = |name: &str| name.starts_with(rest);
-        let possible = may_be(EVERYONE) || rest == EVERYONE || schemas.0.iter().any(|tool| may_be(&tool.name)) || may_be("python");
+        let possible =
+            may_be(EVERYONE) || rest == EVERYONE || schemas.0.iter().any(|tool| may_be(&tool.name)) || may_be("python");
         return Told::Call(if possible { Reading::More } else { Reading::Text { length: 0 } });
     };
     let name = &rest[..name_end];

@@ -29,7 +29,11 @@ pub(super) fn read(rest: &str, markers: &Markers) -> Reading {
         return Reading::skip(begin + markers.close.len(), true);
     }
     if !text.starts_with(CALL) {
-        return if may_begin(text, CALL) || may_begin(text, markers.close) { Reading::More } else { Reading::Text { length: 0 } };
+        return if may_begin(text, CALL) || may_begin(text, markers.close) {
+            Reading::More
+        } else {
+            Reading::Text { length: 0 }
+        };
     }
     let mut literals = Literals::new(&text[CALL.len()..], Notation { quotes: markers.quotes, escapes: false });
     let call = literals.name().map(str::to_string).and_then(|name| {

@@ -15,8 +15,8 @@ const PARAMETER: &str = "<parameter=";
 const PARAMETER_END: &str = "</parameter>";
 
 /// What follows `<tool_call>`, or `<function=` where Qwen3-Coder leaves the first marker out.
-pub(super) fn read(opening: &str, rest: &str, schemas: &Schemas) -> Reading {
-    if opening == FUNCTION {
+pub(super) fn read(opening: &str, rest: &str, schemas: &Schemas, within: bool) -> Reading {
+    if opening == FUNCTION && !within {
         return function(0, rest, schemas);
     }
     let begin = space(rest);
@@ -37,7 +37,8 @@ pub(super) fn read(opening: &str, rest: &str, schemas: &Schemas) -> Reading {
     if may_begin(text, CLOSE) || may_begin(text, FUNCTION) {
         return Reading::More;
     }
-    closed(rest)
+    // After a call, an end that is missing is no reason to hold text back.
+    if within { Reading::Text { length: 0 } } else { closed(rest) }
 }
 
 /// A span that is no call, to its end.

@@ -1,7 +1,7 @@
 //! Mistral: `[TOOL_CALLS][{..}]`, and since Mistral Small 3.2 `[TOOL_CALLS]name[CALL_ID]id[ARGS]{..}`.
 
 use super::lists;
-use super::reading::{Reading, Span, arguments, json_span, may_begin, space};
+use super::reading::{Reading, Span, arguments, json_span, space};
 use crate::ToolDefinition;
 use crate::grammar::Grammar;
 
@@ -10,20 +10,28 @@ pub(super) const CALL_ID: &str = "[CALL_ID]";
 pub(super) const ARGUMENTS: &str = "[ARGS]";
 
 pub(super) fn read(rest: &str, within: bool) -> Reading {
+    match rest.trim_start().strip_prefix(OPEN) {
+        // A further marker begins a further call.
+        Some(after) => read_marked(after, false).after(rest.len() - after.len()),
+        None => read_marked(rest, within),
+    }
+}
+
+fn read_marked(rest: &str, within: bool) -> Reading {
     let begin = space(rest);
     let text = &rest[begin..];
     if text.is_empty() {
         return Reading::More;
     }
-    if let Some(after) = text.strip_prefix(OPEN) {
-        return Reading::skip(rest.len() - after.len(), false);
+    // After a call, a bracket can only begin a further marker.
+    if OPEN.starts_with(text) {
+        return Reading::More;
     }
-    if text.starts_with(['[', '{', ',', ']']) && !text.starts_with("[ARGS") {
-        // A second marker also begins with a bracket.
-        return if OPEN.starts_with(text) && text.len() > 1 { Reading::More } else { lists::read(rest, &[]) };
+    if text.starts_with(['{', ',', ']']) || text.starts_with('[') && !within {
+        return lists::read(rest, &[]);
     }
     if within {
-        return if may_begin(text, OPEN) { Reading::More } else { Reading::Text { length: 0 } };
+        return Reading::Text { length: 0 };
     }
     let Some(brace) = text.find('{') else { return Reading::More };
     let head = &text[..brace];

@@ -26,6 +26,15 @@ impl Reading {
     pub(super) fn call(length: usize, call: WrittenCall, done: bool) -> Self {
         Self::Calls { length, calls: vec![call], done }
     }
+
+    /// The same, when `before` bytes come first.
+    pub(super) fn after(self, before: usize) -> Self {
+        match self {
+            Self::More => Self::More,
+            Self::Calls { length, calls, done } => Self::Calls { length: before + length, calls, done },
+            Self::Text { length } => Self::Text { length: before + length },
+        }
+    }
 }
 
 /// Where a JSON object or list that begins a text ends.

@@ -65,7 +65,8 @@ pub(super) fn property(schema: &Value) -> Property {
 
 /// The parameters of a tool, each with its schema and whether it is required.
 pub(super) fn properties(parameters: &Value) -> Vec<(&String, &Value, bool)> {
-    let required = |name: &str| parameters["required"].as_array().is_some_and(|names| names.iter().any(|other| other == name));
+    let required =
+        |name: &str| parameters["required"].as_array().is_some_and(|names| names.iter().any(|other| other == name));
     let properties: Option<&Map<String, Value>> = parameters.get("properties").and_then(Value::as_object);
     properties.into_iter().flatten().map(|(name, schema)| (name, schema, required(name))).collect()
 }

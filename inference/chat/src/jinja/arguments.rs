@@ -71,9 +71,9 @@ impl Argument for Option<Value> {
         match self {
             None => Ok(default),
             Some(Value::Undefined(message)) => Err(undefined_error(&message)),
-            Some(value) => value
-                .as_int()
-                .ok_or_else(|| Error::new(format!("'{}' object cannot be interpreted as an integer", value.type_name()))),
+            Some(value) => value.as_int().ok_or_else(|| {
+                Error::new(format!("'{}' object cannot be interpreted as an integer", value.type_name()))
+            }),
         }
     }
 

@@ -28,8 +28,8 @@ impl Interpreter {
                 Constant::Text(text) => Value::text(text),
             }),
             Expression::Name(name) => Ok(self.lookup(scope, name)),
-            Expression::List(items) => self.all(items, scope).map(Value::list),
-            Expression::Tuple(items) => self.all(items, scope).map(Value::tuple),
+            Expression::List(items) => self.contained(items, scope).map(Value::list),
+            Expression::Tuple(items) => self.contained(items, scope).map(Value::tuple),
             Expression::Dict(pairs) => {
                 let mut values = Vec::with_capacity(pairs.len());
                 for (key, value) in pairs {
@@ -37,7 +37,9 @@ impl Interpreter {
                     if matches!(key, Value::List(_) | Value::Dict(_)) {
                         return Err(Error::new(format!("unhashable type: '{}'", key.type_name())));
                     }
-                    values.push((key, self.evaluate(value, scope)?));
+                    let value = self.evaluate(value, scope)?;
+                    self.charge_nesting(&value)?;
+                    values.push((key, value));
                 }
                 Ok(dict_of(values))
             }
@@ -114,7 +116,9 @@ impl Interpreter {
                 }
                 match otherwise {
                     Some(otherwise) => self.evaluate(otherwise, scope),
-                    None => Ok(Value::undefined("the inline if-expression evaluated to false and no else section was defined")),
+                    None => Ok(Value::undefined(
+                        "the inline if-expression evaluated to false and no else section was defined",
+                    )),
                 }
             }
         }
@@ -122,6 +126,20 @@ impl Interpreter {
 
     fn all(&mut self, expressions: &[Expression], scope: &Rc<Scope>) -> Result<Vec<Value>> {
         expressions.iter().map(|expression| self.evaluate(expression, scope)).collect()
+    }
+
+    fn contained(&mut self, expressions: &[Expression], scope: &Rc<Scope>) -> Result<Vec<Value>> {
+        let values = self.all(expressions, scope)?;
+        values.iter().try_for_each(|value| self.charge_nesting(value))?;
+        Ok(values)
+    }
+
+    /// Containers in containers cost so much that they cannot nest deeper than the stack is.
+    fn charge_nesting(&mut self, value: &Value) -> Result<()> {
+        let scalar = value.as_text().is_some()
+            || value.as_float().is_some()
+            || matches!(value, Value::None | Value::Undefined(_));
+        if scalar { Ok(()) } else { self.charge(1000) }
     }
 
     fn negative(&mut self, value: &Expression, scope: &Rc<Scope>) -> Result<Value> {
@@ -159,7 +177,12 @@ impl Interpreter {
     }
 
     /// A filter and those before it; `text` is the value of the innermost one of a block.
-    pub(super) fn filter_chain(&mut self, filter: &Expression, text: Option<Value>, scope: &Rc<Scope>) -> Result<Value> {
+    pub(super) fn filter_chain(
+        &mut self,
+        filter: &Expression,
+        text: Option<Value>,
+        scope: &Rc<Scope>,
+    ) -> Result<Value> {
         let Expression::Filter { value, name, arguments } = filter else {
             return self.evaluate(filter, scope);
         };
@@ -171,6 +194,7 @@ impl Interpreter {
         let arguments = self.arguments(arguments, scope)?;
         let result = filters::apply(value, name, arguments, self)?;
         self.charge_for(&result)?;
+        self.charge_nesting(&result)?;
         Ok(result)
     }
 
@@ -188,6 +212,7 @@ impl Interpreter {
         }
         let result = self.call_value(&callee, arguments)?;
         self.charge_for(&result)?;
+        self.charge_nesting(&result)?;
         Ok(result)
     }
 

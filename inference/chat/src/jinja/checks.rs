@@ -47,7 +47,12 @@ pub(super) fn check(value: &Value, name: &str, arguments: Arguments, interpreter
         "iterable" => matches!(value, Value::Stream(_) | Value::Loop(_)) || iterate(value).is_ok(),
         "callable" => matches!(
             value,
-            Value::Macro(_) | Value::Function(_) | Value::Method(..) | Value::Joiner(_) | Value::Loop(_) | Value::Undefined(_)
+            Value::Macro(_)
+                | Value::Function(_)
+                | Value::Method(..)
+                | Value::Joiner(_)
+                | Value::Loop(_)
+                | Value::Undefined(_)
         ),
         "escaped" => matches!(value, Value::Markup(_)),
         "odd" | "even" => {
@@ -62,14 +67,29 @@ pub(super) fn check(value: &Value, name: &str, arguments: Arguments, interpreter
 }
 
 const NAMES: [&str; 19] = [
-    "defined", "undefined", "none", "boolean", "true", "false", "integer", "float", "number", "string", "mapping",
-    "sequence", "iterable", "callable", "escaped", "odd", "even", "lower", "upper",
+    "defined",
+    "undefined",
+    "none",
+    "boolean",
+    "true",
+    "false",
+    "integer",
+    "float",
+    "number",
+    "string",
+    "mapping",
+    "sequence",
+    "iterable",
+    "callable",
+    "escaped",
+    "odd",
+    "even",
+    "lower",
+    "upper",
 ];
 
 fn exists(name: &str) -> bool {
-    NAMES.contains(&name)
-        || comparison(name).is_some()
-        || matches!(name, "divisibleby" | "sameas" | "filter" | "test")
+    NAMES.contains(&name) || comparison(name).is_some() || matches!(name, "divisibleby" | "sameas" | "filter" | "test")
 }
 
 fn comparison(name: &str) -> Option<Comparison> {

@@ -18,23 +18,26 @@ impl Parser {
         let mut value = self.or()?;
         while self.skip_name("if") {
             let condition = Box::new(self.or()?);
-            let otherwise =
-                if self.skip_name("else") { Some(Box::new(self.nested(Self::conditional)?)) } else { None };
+            let otherwise = if self.skip_name("else") { Some(Box::new(self.nested(Self::conditional)?)) } else { None };
             value = Expression::Conditional { condition, value: Box::new(value), otherwise };
         }
         Ok(value)
     }
 
     fn or(&mut self) -> Result<Expression> {
-        self.chain(Self::and, |parser| parser.skip_name("or").then_some(()), |(), left, right| {
-            Expression::Or(Box::new(left), Box::new(right))
-        })
+        self.chain(
+            Self::and,
+            |parser| parser.skip_name("or").then_some(()),
+            |(), left, right| Expression::Or(Box::new(left), Box::new(right)),
+        )
     }
 
     fn and(&mut self) -> Result<Expression> {
-        self.chain(Self::not, |parser| parser.skip_name("and").then_some(()), |(), left, right| {
-            Expression::And(Box::new(left), Box::new(right))
-        })
+        self.chain(
+            Self::not,
+            |parser| parser.skip_name("and").then_some(()),
+            |(), left, right| Expression::And(Box::new(left), Box::new(right)),
+        )
     }
 
     fn not(&mut self) -> Result<Expression> {
@@ -284,7 +287,11 @@ impl Parser {
             return Ok(Expression::Item(Box::new(value), Box::new(index)));
         }
         let part = |parser: &mut Self| {
-            if parser.is_operator(":") || parser.is_operator("]") { Ok(None) } else { parser.expression(true).map(Some) }
+            if parser.is_operator(":") || parser.is_operator("]") {
+                Ok(None)
+            } else {
+                parser.expression(true).map(Some)
+            }
         };
         let stop = part(self)?;
         let step = if self.skip_operator(":") { part(self)? } else { None };

@@ -69,10 +69,7 @@ fn key_text(key: &Value) -> Result<String> {
     match key {
         Value::Text(text) | Value::Markup(text) => Ok(text.to_string()),
         Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => write_json(key, &JsonStyle::default()),
-        other => Err(Error::new(format!(
-            "keys must be str, int, float, bool or None, not {}",
-            other.type_name()
-        ))),
+        other => Err(Error::new(format!("keys must be str, int, float, bool or None, not {}", other.type_name()))),
     }
 }
 

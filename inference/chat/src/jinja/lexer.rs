@@ -34,7 +34,10 @@ const OPERATORS: [&str; 26] = [
 
 pub(super) fn tokenize(source: &str) -> Result<Vec<Token>> {
     if source.len() > LONGEST_SOURCE {
-        return Err(Error::new(format!("the template is {} bytes long; templates of at most {LONGEST_SOURCE} are read", source.len())));
+        return Err(Error::new(format!(
+            "the template is {} bytes long; templates of at most {LONGEST_SOURCE} are read",
+            source.len()
+        )));
     }
     let mut source = source.replace("\r\n", "\n").replace('\r', "\n");
     if source.ends_with('\n') {
@@ -230,7 +233,8 @@ impl<'s> Lexer<'s> {
             let length = body.find(|other: char| other != '_' && !other.is_digit(radix)).unwrap_or(body.len());
             (body[..length].replace('_', ""), 2 + length)
         };
-        let number = i128::from_str_radix(&text, radix).map_err(|_| self.error(format!("bad number {}", &rest[..end])))?;
+        let number =
+            i128::from_str_radix(&text, radix).map_err(|_| self.error(format!("bad number {}", &rest[..end])))?;
         self.push(TokenKind::Int(number));
         self.advance(end);
         Ok(())
@@ -264,7 +268,9 @@ impl<'s> Lexer<'s> {
             "(" => open.push(")"),
             "[" => open.push("]"),
             "{" => open.push("}"),
-            ")" | "]" | "}" if open.pop() != Some(operator) => return Err(self.error(format!("unexpected '{operator}'"))),
+            ")" | "]" | "}" if open.pop() != Some(operator) => {
+                return Err(self.error(format!("unexpected '{operator}'")));
+            }
             _ => {}
         }
         self.push(TokenKind::Operator(operator));
@@ -274,7 +280,9 @@ impl<'s> Lexer<'s> {
 }
 
 fn first_tag(text: &str) -> Option<usize> {
-    text.match_indices('{').map(|(position, _)| position).find(|position| text[position + 1..].starts_with(['%', '{', '#']))
+    text.match_indices('{')
+        .map(|(position, _)| position)
+        .find(|position| text[position + 1..].starts_with(['%', '{', '#']))
 }
 
 /// `{% raw %}`: its sign and length, with the white space that `-%}` takes.

@@ -39,10 +39,12 @@ pub(super) fn equal(left: &Value, right: &Value) -> bool {
         }
         (Value::View(view, left), Value::View(other, right)) if *view != View::Values && view == other => {
             let right = right.view(*view);
-            left.0.len() == right.len() && left.view(*view).iter().all(|item| right.iter().any(|other| equal(item, other)))
+            left.0.len() == right.len()
+                && left.view(*view).iter().all(|item| right.iter().any(|other| equal(item, other)))
         }
         (Value::Range(left), Value::Range(right)) => {
-            left.len() == right.len() && (left.len() == 0 || left.start == right.start && (left.len() == 1 || left.step == right.step))
+            left.len() == right.len()
+                && (left.len() == 0 || left.start == right.start && (left.len() == 1 || left.step == right.step))
         }
         _ => same(left, right),
     }
@@ -119,7 +121,9 @@ pub(super) fn contains(container: &Value, item: &Value) -> Result<bool> {
     match container {
         Value::Text(text) | Value::Markup(text) => match (item.as_text(), item) {
             (Some(item), _) => Ok(text.contains(item)),
-            (None, Value::Undefined(_)) => Err(Error::new("'in <string>' requires string as left operand, not Undefined")),
+            (None, Value::Undefined(_)) => {
+                Err(Error::new("'in <string>' requires string as left operand, not Undefined"))
+            }
             (None, other) => {
                 Err(Error::new(format!("'in <string>' requires string as left operand, not {}", other.type_name())))
             }
@@ -186,7 +190,11 @@ fn sequences(operator: Operator, left: &Value, right: &Value) -> Result<Option<V
                 Value::Text(text) | Value::Markup(text) => {
                     check_length(text.len().saturating_mul(times))?;
                     let repeated = Rc::from(text.repeat(times));
-                    Some(if matches!(sequence, Value::Markup(_)) { Value::Markup(repeated) } else { Value::Text(repeated) })
+                    Some(if matches!(sequence, Value::Markup(_)) {
+                        Value::Markup(repeated)
+                    } else {
+                        Value::Text(repeated)
+                    })
                 }
                 Value::List(items) => Some(Value::list(repeated(items, times)?)),
                 Value::Tuple(items) => Some(Value::tuple(repeated(items, times)?)),
@@ -243,9 +251,9 @@ fn integers(operator: Operator, left: i128, right: i128) -> Result<Option<i128>>
             // Euclidean division rounds up for negative divisors.
             if right < 0 && left.rem_euclid(right) != 0 { quotient - 1 } else { quotient }
         }),
-        Operator::Modulo => left.checked_rem(right).map(|rest| {
-            if rest != 0 && (rest < 0) != (right < 0) { rest + right } else { rest }
-        }),
+        Operator::Modulo => {
+            left.checked_rem(right).map(|rest| if rest != 0 && (rest < 0) != (right < 0) { rest + right } else { rest })
+        }
         Operator::Power if right >= 0 => u32::try_from(right).ok().and_then(|power| left.checked_pow(power)),
         Operator::Divide | Operator::Power => return Ok(None),
     };

@@ -130,7 +130,11 @@ impl Parser {
                     }
                     TokenKind::End if ends.is_empty() => return Ok(body),
                     other => {
-                        return Err(parser.error(format!("expected {}, found {}", ends.join(" or "), describe(&other))));
+                        return Err(parser.error(format!(
+                            "expected {}, found {}",
+                            ends.join(" or "),
+                            describe(&other)
+                        )));
                     }
                 };
                 body.push(Statement { line, kind });

@@ -14,8 +14,24 @@ use super::value::Value;
 use super::{Error, Result, filters};
 
 pub(super) const NAMES: [&str; 18] = [
-    "batch", "dictsort", "first", "groupby", "join", "last", "map", "max", "min", "random", "reject", "rejectattr",
-    "select", "selectattr", "slice", "sort", "sum", "unique",
+    "batch",
+    "dictsort",
+    "first",
+    "groupby",
+    "join",
+    "last",
+    "map",
+    "max",
+    "min",
+    "random",
+    "reject",
+    "rejectattr",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "sum",
+    "unique",
 ];
 
 pub(super) fn apply(value: Value, name: &str, arguments: Arguments, interpreter: &mut Interpreter) -> Result<Value> {
@@ -37,7 +53,9 @@ pub(super) fn apply(value: Value, name: &str, arguments: Arguments, interpreter:
         "random" => Err(Error::new("the filter random would make prompts that differ each time; it is not available")),
         "join" => join(&value, arguments),
         "map" => map(&value, arguments, interpreter).map(Value::stream),
-        "select" | "reject" | "selectattr" | "rejectattr" => select(&value, name, arguments, interpreter).map(Value::stream),
+        "select" | "reject" | "selectattr" | "rejectattr" => {
+            select(&value, name, arguments, interpreter).map(Value::stream)
+        }
         "sort" => {
             let [reverse, sensitive, attribute] = arguments.bind(name, ["reverse", "case_sensitive", "attribute"])?;
             let attributes = match &attribute {
@@ -123,7 +141,8 @@ fn nothing(which: &str) -> Value {
 fn path(attribute: &Value) -> Vec<Value> {
     match attribute.as_text() {
         Some(text) => {
-            let part = |part: &str| part.parse::<u32>().map_or_else(|_| Value::text(part), |index| Value::Int(index.into()));
+            let part =
+                |part: &str| part.parse::<u32>().map_or_else(|_| Value::text(part), |index| Value::Int(index.into()));
             text.split('.').map(part).collect()
         }
         None if matches!(attribute, Value::None) => Vec::new(),
@@ -199,7 +218,9 @@ fn groupby(value: &Value, arguments: Arguments, interpreter: &mut Interpreter) -
     let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
     for item in sorted(keyed, false)? {
         let found = follow_or(&item, &path, default.as_ref())?;
-        let same = |(key, _): &&mut (Value, Vec<Value>)| equal(&folded(key, sensitive.is_true()), &folded(&found, sensitive.is_true()));
+        let same = |(key, _): &&mut (Value, Vec<Value>)| {
+            equal(&folded(key, sensitive.is_true()), &folded(&found, sensitive.is_true()))
+        };
         match groups.last_mut().filter(same) {
             Some((_, items)) => items.push(item),
             None => groups.push((found, vec![item])),

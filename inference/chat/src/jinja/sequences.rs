@@ -48,7 +48,10 @@ pub(super) fn entries(value: &Value) -> Result<Vec<(Value, Value)>> {
             .iter()
             .map(|pair| match iterate(pair)?.as_slice() {
                 [key, value] => Ok((key.clone(), value.clone())),
-                other => Err(Error::new(format!("dictionary update sequence element has length {}; 2 is required", other.len()))),
+                other => Err(Error::new(format!(
+                    "dictionary update sequence element has length {}; 2 is required",
+                    other.len()
+                ))),
             })
             .collect(),
     }

@@ -66,6 +66,8 @@ pub(super) struct Interpreter {
     depth: usize,
     /// Bytes written, to the output or to texts that are made on the way.
     written: usize,
+    /// Scopes that what was defined in them refers back to.
+    circular: Vec<Rc<Scope>>,
 }
 
 impl Interpreter {
@@ -74,14 +76,24 @@ impl Interpreter {
         for (name, value) in variables {
             root.set(name, Value::from(value));
         }
-        Self { root, fuel: FUEL, depth: 0, written: 0 }
+        Self { root, fuel: FUEL, depth: 0, written: 0, circular: Vec::new() }
     }
 
     pub(super) fn render(&mut self, body: &[Statement]) -> Result<String> {
         let mut out = String::new();
         let root = Rc::clone(&self.root);
-        self.run(body, &root, &mut out)?;
-        Ok(out)
+        let ran = self.run(body, &root, &mut out);
+        // A macro holds the scope that holds the macro: without this neither would ever be freed.
+        for scope in self.circular.drain(..) {
+            scope.variables.borrow_mut().clear();
+        }
+        ran.map(|_| out)
+    }
+
+    fn keep(&mut self, scope: &Rc<Scope>) {
+        if !self.circular.last().is_some_and(|last| Rc::ptr_eq(last, scope)) {
+            self.circular.push(Rc::clone(scope));
+        }
     }
 
     /// Pays for work; text costs by its length.
@@ -184,10 +196,12 @@ impl Interpreter {
                 return self.run(body, &inner, out);
             }
             StatementKind::Macro(definition) => {
+                self.keep(scope);
                 let closure = Closure { definition: definition.clone(), scope: Rc::clone(scope) };
                 scope.set(&definition.name, Value::Macro(Rc::new(closure)));
             }
             StatementKind::CallBlock { call, caller } => {
+                self.keep(scope);
                 let caller = Closure { definition: caller.clone(), scope: Rc::clone(scope) };
                 let Expression::Call(callee, arguments) = call else {
                     return Err(Error::new("expected a call"));
@@ -230,6 +244,9 @@ impl Interpreter {
             }
             items = kept;
         }
+        if definition.recursive {
+            self.keep(scope);
+        }
         let items = Rc::new(items);
         let last_seen = Rc::new(RefCell::new(None));
         let completed = self.nested(|interpreter| {
@@ -237,7 +254,8 @@ impl Interpreter {
             for (index, item) in items.iter().enumerate() {
                 let inner = Scope::within(scope);
                 let recursion = definition.recursive.then(|| (definition.clone(), Rc::clone(scope)));
-                let state = Loop { items: Rc::clone(&items), index, depth, last_seen: Rc::clone(&last_seen), recursion };
+                let state =
+                    Loop { items: Rc::clone(&items), index, depth, last_seen: Rc::clone(&last_seen), recursion };
                 inner.set("loop", Value::Loop(Rc::new(state)));
                 interpreter.assign(&definition.target, item.clone(), &inner)?;
                 match interpreter.run(&definition.body, &inner, out)? {

@@ -9,11 +9,51 @@ use super::value::Value;
 use super::{Error, Result};
 
 pub(super) const METHODS: [&str; 45] = [
-    "capitalize", "casefold", "center", "count", "encode", "endswith", "expandtabs", "find", "format", "format_map",
-    "index", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric",
-    "isprintable", "isspace", "istitle", "isupper", "join", "ljust", "lower", "lstrip", "partition", "removeprefix",
-    "removesuffix", "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines",
-    "startswith", "strip", "swapcase", "title", "upper", "zfill",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "encode",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "format_map",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "isidentifier",
+    "islower",
+    "isnumeric",
+    "isprintable",
+    "isspace",
+    "istitle",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "upper",
+    "zfill",
 ];
 
 pub(super) fn call(text: &str, name: &'static str, arguments: Arguments) -> Result<Value> {
@@ -123,7 +163,9 @@ fn without_arguments(text: &str, name: &str) -> Value {
         "swapcase" => Value::text(text.chars().map(swapped).collect::<String>()),
         "isalpha" => all(&char::is_alphabetic),
         "isalnum" => all(&char::is_alphanumeric),
-        "isdigit" | "isdecimal" => all(&|character| character.is_ascii_digit() || character.is_numeric() && character.is_alphanumeric() && !character.is_ascii()),
+        "isdigit" | "isdecimal" => all(&|character| {
+            character.is_ascii_digit() || character.is_numeric() && character.is_alphanumeric() && !character.is_ascii()
+        }),
         "isnumeric" => all(&char::is_numeric),
         "isspace" => all(&is_space),
         "isascii" => Value::Bool(text.is_ascii()),
@@ -151,7 +193,8 @@ pub(super) fn capitalize(text: &str) -> String {
 fn title(text: &str) -> String {
     let mut within = false;
     let cased = |character: char| {
-        let piece: String = if within { character.to_lowercase().collect() } else { character.to_uppercase().collect() };
+        let piece: String =
+            if within { character.to_lowercase().collect() } else { character.to_uppercase().collect() };
         within = character.is_alphabetic();
         piece
     };
@@ -204,7 +247,10 @@ fn split_at_space(text: &str, most: usize, from_right: bool) -> Vec<&str> {
         }
     }
     // With a limit, the space at the far end of the last part stays.
-    if most != usize::MAX && parts.len() > most && let Some(last) = parts.pop() {
+    if most != usize::MAX
+        && parts.len() > most
+        && let Some(last) = parts.pop()
+    {
         let begin = last.as_ptr() as usize - text.as_ptr() as usize;
         parts.push(if from_right { &text[..begin + last.len()] } else { &text[begin..] });
     }
@@ -220,7 +266,10 @@ pub(super) fn lines(text: &str, keep: bool) -> Vec<&str> {
     let mut begin = 0;
     let mut characters = text.char_indices().peekable();
     while let Some((position, character)) = characters.next() {
-        let ends = matches!(character, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+        let ends = matches!(
+            character,
+            '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        );
         if !ends {
             continue;
         }
@@ -248,7 +297,8 @@ fn affix(text: &str, name: &str, arguments: Arguments) -> Result<Value> {
         let affix = Some(affix)
             .text_or("")
             .map_err(|_| Error::new(format!("{name} first arg must be str or a tuple of str")))?;
-        let matches = |window: &str| if name == "startswith" { window.starts_with(&affix) } else { window.ends_with(&affix) };
+        let matches =
+            |window: &str| if name == "startswith" { window.starts_with(&affix) } else { window.ends_with(&affix) };
         if window.as_ref().is_some_and(|(_, window)| matches(window)) {
             return Ok(Value::Bool(true));
         }
@@ -293,7 +343,10 @@ fn join(separator: &str, items: &Value) -> Result<String> {
     let mut whole = String::new();
     for (index, item) in iterate(items)?.iter().enumerate() {
         let Some(text) = item.as_text() else {
-            return Err(Error::new(format!("sequence item {index}: expected str instance, {} found", item.type_name())));
+            return Err(Error::new(format!(
+                "sequence item {index}: expected str instance, {} found",
+                item.type_name()
+            )));
         };
         if index > 0 {
             whole.push_str(separator);

@@ -14,14 +14,33 @@ pub(super) type Body = Vec<Statement>;
 pub(super) enum StatementKind {
     Text(String),
     Print(Expression),
-    If { branches: Vec<(Expression, Body)>, otherwise: Body },
+    If {
+        branches: Vec<(Expression, Body)>,
+        otherwise: Body,
+    },
     For(Arc<For>),
-    Set { target: Target, value: Expression },
-    SetBlock { target: Target, filters: Option<Expression>, body: Body },
-    With { bindings: Vec<(Target, Expression)>, body: Body },
+    Set {
+        target: Target,
+        value: Expression,
+    },
+    SetBlock {
+        target: Target,
+        filters: Option<Expression>,
+        body: Body,
+    },
+    With {
+        bindings: Vec<(Target, Expression)>,
+        body: Body,
+    },
     Macro(Arc<Macro>),
-    CallBlock { call: Expression, caller: Arc<Macro> },
-    FilterBlock { filters: Expression, body: Body },
+    CallBlock {
+        call: Expression,
+        caller: Arc<Macro>,
+    },
+    FilterBlock {
+        filters: Expression,
+        body: Body,
+    },
     /// A body with a scope of its own: `{% generation %}`, `{% block %}`.
     Scoped(Body),
     Break,
@@ -75,8 +94,16 @@ pub(super) enum Expression {
     Slice(Box<Expression>, Box<[Option<Expression>; 3]>),
     Call(Box<Expression>, Box<Arguments>),
     /// Within `{% filter %}` and `{% set x | .. %}` the innermost filter has no value: it takes the body's text.
-    Filter { value: Option<Box<Expression>>, name: String, arguments: Box<Arguments> },
-    Test { value: Box<Expression>, name: String, arguments: Box<Arguments> },
+    Filter {
+        value: Option<Box<Expression>>,
+        name: String,
+        arguments: Box<Arguments>,
+    },
+    Test {
+        value: Box<Expression>,
+        name: String,
+        arguments: Box<Arguments>,
+    },
     Negative(Box<Expression>),
     Positive(Box<Expression>),
     Not(Box<Expression>),
@@ -85,7 +112,11 @@ pub(super) enum Expression {
     Arithmetic(Operator, Box<Expression>, Box<Expression>),
     Concatenation(Vec<Expression>),
     Comparison(Box<Expression>, Vec<(Comparison, Expression)>),
-    Conditional { condition: Box<Expression>, value: Box<Expression>, otherwise: Option<Box<Expression>> },
+    Conditional {
+        condition: Box<Expression>,
+        value: Box<Expression>,
+        otherwise: Option<Box<Expression>>,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -19,13 +19,57 @@ fn formats() -> Vec<(ToolFormat, &'static str, Written, &'static str, &'static s
         (F::Mistral { ids: false }, "", |name, arguments, _| format!("[TOOL_CALLS]{name}[ARGS]{arguments}"), "", ""),
         (F::Functionary, "", |name, arguments, _| format!("<function={name}>{arguments}</function>"), "\n", ""),
         (F::FunctionaryRecipients, "", |name, arguments, _| format!("{name}\n{arguments}"), ">>>", ""),
-        (F::DeepSeekV31, "<｜tool▁calls▁begin｜>", |name, arguments, _| format!("<｜tool▁call▁begin｜>{name}<｜tool▁sep｜>{arguments}<｜tool▁call▁end｜>"), "", "<｜tool▁calls▁end｜>"),
-        (F::DeepSeek, "<｜tool▁calls▁begin｜>", |name, arguments, _| format!("<｜tool▁call▁begin｜>function<｜tool▁sep｜>{name}\n```json\n{arguments}\n```<｜tool▁call▁end｜>"), "\n", "<｜tool▁calls▁end｜>"),
-        (F::Harmony, "", |name, arguments, _| format!("<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>{arguments}<|call|>"), "<|start|>assistant", ""),
+        (
+            F::DeepSeekV31,
+            "<｜tool▁calls▁begin｜>",
+            |name, arguments, _| format!("<｜tool▁call▁begin｜>{name}<｜tool▁sep｜>{arguments}<｜tool▁call▁end｜>"),
+            "",
+            "<｜tool▁calls▁end｜>",
+        ),
+        (
+            F::DeepSeek,
+            "<｜tool▁calls▁begin｜>",
+            |name, arguments, _| {
+                format!(
+                    "<｜tool▁call▁begin｜>function<｜tool▁sep｜>{name}\n```json\n{arguments}\n```<｜tool▁call▁end｜>"
+                )
+            },
+            "\n",
+            "<｜tool▁calls▁end｜>",
+        ),
+        (
+            F::Harmony,
+            "",
+            |name, arguments, _| {
+                format!("<|channel|>commentary to=functions.{name} <|constrain|>json<|message|>{arguments}<|call|>")
+            },
+            "<|start|>assistant",
+            "",
+        ),
         (F::Phi, "<|tool_call|>[", named, ", ", "]<|/tool_call|>"),
-        (F::Pythonic { marked: false }, "[", |name, _, arguments| format!("{name}({})", keywords(arguments)), ", ", "]"),
-        (F::FunctionGemma, "", |name, _, arguments| format!("<start_function_call>call:{name}{}<end_function_call>", gemma(arguments, "<escape>")), "", ""),
-        (F::Gemma4, "", |name, _, arguments| format!("<|tool_call>call:{name}{}<tool_call|>", gemma(arguments, "<|\"|>")), "", ""),
+        (
+            F::Pythonic { marked: false },
+            "[",
+            |name, _, arguments| format!("{name}({})", keywords(arguments)),
+            ", ",
+            "]",
+        ),
+        (
+            F::FunctionGemma,
+            "",
+            |name, _, arguments| {
+                format!("<start_function_call>call:{name}{}<end_function_call>", gemma(arguments, "<escape>"))
+            },
+            "",
+            "",
+        ),
+        (
+            F::Gemma4,
+            "",
+            |name, _, arguments| format!("<|tool_call>call:{name}{}<tool_call|>", gemma(arguments, "<|\"|>")),
+            "",
+            "",
+        ),
     ]
 }
 
@@ -52,7 +96,9 @@ fn python(value: &Value) -> String {
 fn gemma(value: &Value, quote: &str) -> String {
     match value {
         Value::String(text) => format!("{quote}{text}{quote}"),
-        Value::Array(items) => format!("[{}]", items.iter().map(|item| gemma(item, quote)).collect::<Vec<_>>().join(",")),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(|item| gemma(item, quote)).collect::<Vec<_>>().join(","))
+        }
         Value::Object(entries) => {
             let entries = entries.iter().map(|(key, value)| format!("{key}:{}", gemma(value, quote)));
             format!("{{{}}}", entries.collect::<Vec<_>>().join(","))

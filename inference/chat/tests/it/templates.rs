@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use codriver_chat::{Message, ModelError, ToolCall};
 use codriver_chat::template::{ChatTemplate, read_json};
+use codriver_chat::{Message, ModelError, ToolCall};
 use serde_json::{Map, Value, json};
 
 use crate::reference::{fresh_seed, run};
@@ -37,10 +37,7 @@ fn random_templates_render_as_in_transformers() {
 #[test]
 fn a_template_that_stops_says_why() {
     let template = ChatTemplate::new("{{ raise_exception('No tools here') }}", None).unwrap();
-    let error = template
-        .render(&[Message::user("x")], &[], &Map::new())
-        .unwrap_err()
-        .to_string();
+    let error = template.render(&[Message::user("x")], &[], &Map::new()).unwrap_err().to_string();
     assert!(error.contains("No tools here"), "{error}");
 }
 
@@ -48,22 +45,14 @@ fn a_template_that_stops_says_why() {
 fn a_model_without_a_system_role_reads_it_in_the_request() {
     let source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}[{{ m.role }}: {{ m.content }}]{% endfor %}";
     let template = ChatTemplate::new(source, None).unwrap();
-    let rendered = template.render(
-        &[Message::system("Be brief."), Message::user("Hi")],
-        &[],
-        &Map::new(),
-    );
+    let rendered = template.render(&[Message::system("Be brief."), Message::user("Hi")], &[], &Map::new());
     assert_eq!(rendered.unwrap(), "[user: Be brief.\n\nHi]");
 }
 
 #[test]
 fn a_model_of_one_call_at_a_time_reads_several_one_by_one() {
     let source = "{% for m in messages %}{% if m.tool_calls and m.tool_calls | length > 1 %}{{ raise_exception('one') }}{% endif %}[{{ m.role }}:{{ m.content }}{% for c in m.tool_calls %}{{ c.id }}{% endfor %}]{% endfor %}";
-    let call = |id: &str| ToolCall {
-        id: id.to_string(),
-        name: "sql".to_string(),
-        arguments: json!({}),
-    };
+    let call = |id: &str| ToolCall { id: id.to_string(), name: "sql".to_string(), arguments: json!({}) };
     let messages = [
         Message::user("u"),
         Message::assistant("Two.", vec![call("a"), call("b")]),
@@ -71,13 +60,8 @@ fn a_model_of_one_call_at_a_time_reads_several_one_by_one() {
         Message::tool_result(&call("a"), "A"),
         Message::user("v"),
     ];
-    let rendered = ChatTemplate::new(source, None)
-        .unwrap()
-        .render(&messages, &[], &Map::new());
-    assert_eq!(
-        rendered.unwrap(),
-        "[user:u][assistant:Two.a][tool:A][assistant:b][tool:B][user:v]"
-    );
+    let rendered = ChatTemplate::new(source, None).unwrap().render(&messages, &[], &Map::new());
+    assert_eq!(rendered.unwrap(), "[user:u][assistant:Two.a][tool:A][assistant:b][tool:B][user:v]");
 }
 
 #[test]
@@ -99,6 +83,8 @@ fn hostile_templates_are_errors() {
         &nested,
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{% for x in [[1]] recursive %}{{ loop([x]) }}{% endfor %}",
+        "{% set ns = namespace(x=[]) %}{% for a in range(9999) %}{% for b in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{% endfor %}",
+        "{% set ns = namespace(x=[]) %}{% for a in range(9999) %}{% for b in range(9999) %}{% set ns.x = dict(a=ns.x) %}{% endfor %}{% endfor %}",
         "{{ 'x' * 99999999999 }}",
         "{{ [1] * 99999999999 }}",
         "{{ 'x'.center(99999999999) }}",
@@ -113,9 +99,17 @@ fn hostile_templates_are_errors() {
         "{# x",
         "{% include 'x' %}",
     ] {
-        let rendered = ChatTemplate::new(source, None).and_then(|template| template.render(&[Message::user("x")], &[], &Map::new()));
+        let rendered = ChatTemplate::new(source, None)
+            .and_then(|template| template.render(&[Message::user("x")], &[], &Map::new()));
         assert!(rendered.is_err(), "{}", source.chars().take(80).collect::<String>());
     }
+}
+
+#[test]
+fn deep_values_are_printed_and_compared() {
+    let source = "{% set ns = namespace(x=[], y=[]) %}{% for a in range(9000) %}{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}{% endfor %}{{ ns.x == ns.y }}{{ ns.x | string | length }}{{ ns.x | tojson | length }}";
+    let rendered = ChatTemplate::new(source, None).unwrap().render(&[], &[], &Map::new());
+    assert_eq!(rendered.unwrap(), "True1800218002");
 }
 
 #[test]

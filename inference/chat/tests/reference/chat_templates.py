@@ -24,7 +24,7 @@ def main():
     kind, *arguments = sys.argv[1:]
     cases = {"cases": given, "files": files, "fragments": fragments}[kind](*arguments)
     # What prints an object's address differs from run to run.
-    results = [result for result in map(render, cases) if " at 0x" not in result.get("rendered", "")]
+    results = [result for result in map(render, cases) if "0x7" not in result.get("rendered", "").lower()]
     json.dump(results, sys.stdout)
 
 
