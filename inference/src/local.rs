@@ -308,7 +308,7 @@ impl ChatModel for LocalModel {
         );
         parser.push(&rendered.forced, on_event);
         let markers = rendered.format.markers().into_iter();
-        let markers = markers.filter_map(|marker| self.tokenizer.tokenizer.token_to_id(marker)).collect();
+        let markers = markers.filter_map(|marker| self.tokenizer.tokenizer.token_id(marker)).collect();
         let completion = self.answer(&prompt, &markers, &request.sampling, cancellation, &mut |text| {
             parser.push(text, on_event)
         })?;

@@ -80,8 +80,8 @@ impl<'t> Literals<'t> {
         if self.depth == DEEPEST {
             return None;
         }
-        if let Some(text) = self.string() {
-            return Some(Value::String(text));
+        if self.notation.quotes.iter().any(|quote| self.rest().starts_with(quote)) {
+            return self.string().map(Value::String);
         }
         let close = match self.rest().chars().next()? {
             '[' => "]",
