@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use codriver_inference::chat::template::read_json;
 use serde_json::Value;
 
 /// The text of a file, or of standard input.
@@ -21,7 +22,8 @@ pub fn text(path: &Path) -> anyhow::Result<String> {
 
 /// The JSON in a file, or on standard input.
 pub fn json(path: &Path) -> anyhow::Result<Value> {
-    serde_json::from_str(&text(path)?).with_context(|| format!("{}: not JSON", name(path)))
+    // Floats to the nearest, as Python reads them: templates print them again.
+    read_json(&text(path)?).with_context(|| format!("{}: not JSON", name(path)))
 }
 
 /// A path as messages say it.
