@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::fixture::{GO, Script, TEMPLATE};
 
 /// A template that knows tools, and shows calls as Llama 3 does: as JSON.
-const JSON: &str = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% for t in tools %}{{ t | tojson }}{% endfor %}<|go|>";
+const JSON: &str = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% for t in tools or [] %}{{ t | tojson }}{% endfor %}<|go|>";
 
 /// A template that shows calls as Hermes and Qwen do.
-const SPANS: &str = "{# <tool_call> #}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% for t in tools %}{{ t | tojson }}{% endfor %}<|go|>";
+const SPANS: &str = "{# <tool_call> #}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% for t in tools or [] %}{{ t | tojson }}{% endfor %}<|go|>";
 
 #[test]
 fn reasoning_text_and_a_call_are_told_apart_while_they_stream() {
