@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::linking::{Linked, Period, Referent};
+use super::topic;
 use super::notation::{Keyword, Kind, Token, kind_of};
 
 /// A decoded call. `None` for the tool means the starter declines.
@@ -49,7 +50,8 @@ pub fn read(tokens: &[Token], linked: &Linked) -> Call {
         Some(Keyword::RunRust) => json!({ "code": reader.text() }),
         Some(Keyword::Calculate) => json!({ "expression": reader.expression() }),
         Some(Keyword::Remember) => json!({ "text": reader.span() }),
-        Some(Keyword::Recall | Keyword::SearchDocs) => json!({ "query": reader.span() }),
+        Some(Keyword::Recall) => json!({ "query": topic::of(&linked.request, topic::REMEMBERED) }),
+        Some(Keyword::SearchDocs) => json!({ "query": topic::of(&linked.request, topic::DOCUMENTED) }),
         _ => json!({}),
     };
     Call { tool: tool.map(|(_, name)| *name), arguments }
@@ -184,20 +186,45 @@ impl Reader<'_> {
         if let Some(expression) = self.take_kind(Kind::Expression) {
             return expression;
         }
-        if self.skip(Keyword::SquareRoot) {
-            return format!("sqrt({})", self.text());
+        if self.skip(Keyword::Average) {
+            let numbers: Vec<String> = std::iter::from_fn(|| self.take_kind(Kind::Constant)).collect();
+            return format!("({}) / {}", numbers.join(" + "), numbers.len());
         }
-        if self.skip(Keyword::Square) {
-            return format!("{}^2", self.text());
+        if self.skip(Keyword::Share) {
+            return format!("{} / {} * 100", self.text(), self.text());
         }
-        let mut expression = self.text();
+        if self.skip(Keyword::Change) {
+            let (from, to) = (self.text(), self.text());
+            return format!("({to} - {from}) / {from} * 100");
+        }
+        let mut expression = if self.skip(Keyword::SquareRoot) {
+            format!("sqrt({})", self.text())
+        } else if self.skip(Keyword::Square) {
+            format!("{}^2", self.text())
+        } else {
+            self.text()
+        };
+        let whole = |expression: &str| if expression.contains(' ') { format!("({expression})") } else { expression.to_owned() };
         while let Some(operator) = self.take() {
             let symbol = match Keyword::ALL.get(operator as usize) {
+                Some(Keyword::Result) => {
+                    expression = whole(&expression);
+                    continue;
+                }
+                Some(Keyword::Increase) => {
+                    expression = format!("{} * (1 + {} / 100)", whole(&expression), self.text());
+                    continue;
+                }
+                Some(Keyword::Decrease) => {
+                    expression = format!("{} * (1 - {} / 100)", whole(&expression), self.text());
+                    continue;
+                }
                 Some(Keyword::Plus) => "+",
                 Some(Keyword::Minus) => "-",
                 Some(Keyword::Times) => "*",
                 Some(Keyword::Over) => "/",
                 Some(Keyword::Power) => "^",
+                Some(Keyword::Remainder) => "mod",
                 _ => "/ 100 *",
             };
             expression = format!("{expression} {symbol} {}", self.text());
@@ -229,20 +256,14 @@ impl Reader<'_> {
             grouping = Some(column.clone());
             format!("DISTINCT {column}")
         } else if self.skip(Keyword::By) {
-            let key = if self.skip(Keyword::Month) {
-                format!("date_trunc('month', {})", self.column())
-            } else if self.skip(Keyword::Year) {
-                format!("year({})", self.column())
-            } else {
-                self.column()
-            };
-            let aggregate = self.aggregate();
-            let select = format!("{key}, {aggregate}");
+            let key = self.keys();
+            let aggregates = self.aggregates();
+            let select = format!("{key}, {}", aggregates.join(", "));
             grouping = Some(key);
-            measure = Some(aggregate);
+            measure = aggregates.into_iter().next();
             select
         } else {
-            self.aggregate()
+            self.aggregates().join(", ")
         };
         let mut query = format!("SELECT {select} FROM {table}");
         let mut conditions = Vec::new();
@@ -252,8 +273,13 @@ impl Reader<'_> {
         if !conditions.is_empty() {
             query.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
         }
-        if let (Some(key), Some(_)) = (&grouping, &measure) {
+        if let (Some(key), Some(measure)) = (&grouping, &measure) {
             query.push_str(&format!(" GROUP BY {key}"));
+            if self.skip(Keyword::Having) {
+                let operator = self.take().map_or("=", comparison);
+                let number = if self.skip(Keyword::One) { "1".to_owned() } else { self.text() };
+                query.push_str(&format!(" HAVING {measure} {operator} {number}"));
+            }
         }
         let direction = if self.skip(Keyword::Descending) {
             Some("DESC")
@@ -281,11 +307,33 @@ impl Reader<'_> {
         query
     }
 
+    /// What groups have in common: a stretch of time, or one or two columns.
+    fn keys(&mut self) -> String {
+        for (keyword, unit) in [(Keyword::Day, "day"), (Keyword::Week, "week"), (Keyword::Month, "month"), (Keyword::Quarter, "quarter")] {
+            if self.skip(keyword) {
+                return format!("date_trunc('{unit}', {})", self.column());
+            }
+        }
+        if self.skip(Keyword::Year) {
+            return format!("year({})", self.column());
+        }
+        let first = self.column();
+        if self.peek().and_then(kind_of).is_some_and(is_column) { format!("{first}, {}", self.column()) } else { first }
+    }
+
+    fn aggregates(&mut self) -> Vec<String> {
+        let mut aggregates = vec![self.aggregate()];
+        while self.skip(Keyword::And) {
+            aggregates.push(self.aggregate());
+        }
+        aggregates
+    }
+
     fn aggregate(&mut self) -> String {
         let function = self.take();
         match Keyword::ALL.get(function.unwrap_or_default() as usize) {
-            Some(Keyword::Sum) => format!("SUM({})", self.column()),
-            Some(Keyword::Average) => format!("AVG({})", self.column()),
+            Some(Keyword::Sum) => format!("SUM({})", self.product()),
+            Some(Keyword::Average) => format!("AVG({})", self.product()),
             Some(Keyword::Minimum) => format!("MIN({})", self.column()),
             Some(Keyword::Maximum) => format!("MAX({})", self.column()),
             Some(Keyword::CountDistinct) => format!("COUNT(DISTINCT {})", self.column()),
@@ -293,27 +341,54 @@ impl Reader<'_> {
         }
     }
 
+    /// A column, or one times another.
+    fn product(&mut self) -> String {
+        let column = self.column();
+        if self.skip(Keyword::Times) { format!("{column} * {}", self.column()) } else { column }
+    }
+
     fn condition(&mut self) -> String {
         let negated = self.skip(Keyword::IsNot);
         if self.peek().and_then(kind_of) == Some(Kind::Value) {
-            return self.value(negated);
+            let mut alternatives = vec![self.value(negated)];
+            while self.skip(Keyword::Or) {
+                alternatives.push(self.value(negated));
+            }
+            return if alternatives.len() > 1 { format!("({})", alternatives.join(" OR ")) } else { alternatives.concat() };
         }
         let column = self.column();
         let operator = self.take().and_then(|token| Keyword::ALL.get(token as usize)).copied();
         match operator {
             Some(Keyword::Missing) => format!("{column} IS NULL"),
             Some(Keyword::Present) => format!("{column} IS NOT NULL"),
-            Some(Keyword::Above) => format!("{column} > {}", self.text()),
-            Some(Keyword::Below) => format!("{column} < {}", self.text()),
-            Some(Keyword::AtLeast) => format!("{column} >= {}", self.text()),
-            Some(Keyword::AtMost) => format!("{column} <= {}", self.text()),
-            Some(Keyword::Contains) => format!("{column} ILIKE {}", literal(&format!("%{}%", self.text()))),
+            Some(Keyword::True) => column,
+            Some(Keyword::False) => format!("NOT {column}"),
+            Some(Keyword::Above | Keyword::Below | Keyword::AtLeast | Keyword::AtMost) => {
+                let operator = operator.map_or("=", |keyword| comparison(keyword.token()));
+                if self.skip(Keyword::Average) {
+                    let table = self.tokens.get(1).and_then(|token| self.linked.references.get(token));
+                    let Some(Referent::Table(table)) = table else { return String::new() };
+                    return format!("{column} {operator} (SELECT AVG({column}) FROM {})", identifier(table));
+                }
+                format!("{column} {operator} {}", self.text())
+            }
+            Some(Keyword::Contains) => format!("{column} ILIKE {}", literal(&format!("%{}%", self.words()))),
+            Some(Keyword::StartsWith) => format!("{column} ILIKE {}", literal(&format!("{}%", self.words()))),
+            Some(Keyword::EndsWith) => format!("{column} ILIKE {}", literal(&format!("%{}", self.words()))),
             Some(Keyword::During) => self.period().map_or_else(String::new, |period| during(&column, &period)),
             Some(Keyword::After) => self.period().map_or_else(String::new, |period| format!("{column} >= {}", end(&period))),
             Some(Keyword::Since) => self.period().map_or_else(String::new, |period| format!("{column} >= {}", start(&period))),
             Some(Keyword::Before) => self.period().map_or_else(String::new, |period| format!("{column} < {}", start(&period))),
             Some(Keyword::Between) if self.peek().and_then(kind_of) == Some(Kind::Period) => {
                 let (first, last) = (self.period(), self.period());
+                if let (Some(Period::Month { year: None, month: first }), Some(Period::Month { year: None, month: last })) = (&first, &last) {
+                    return format!("month({column}) BETWEEN {first} AND {last}");
+                }
+                // "From March to May 2024" is 2024 all along.
+                let first = match (first, &last) {
+                    (Some(Period::Month { year: None, month }), Some(Period::Month { year, .. })) => Some(Period::Month { year: *year, month }),
+                    (first, _) => first,
+                };
                 first.zip(last).map_or_else(String::new, |(first, last)| format!("{column} >= {} AND {column} < {}", start(&first), end(&last)))
             }
             Some(Keyword::Between) => format!("{column} BETWEEN {} AND {}", self.text(), self.text()),
@@ -322,10 +397,18 @@ impl Reader<'_> {
         }
     }
 
+    /// Words of the request are compared whatever their case; what is quoted, to the letter.
     fn equality(&mut self, column: &str, operator: &str) -> String {
-        let constant = self.peek().and_then(kind_of) == Some(Kind::Constant);
-        let text = self.text();
-        if constant { format!("{column} {operator} {text}") } else { format!("{column} {operator} {}", literal(&text)) }
+        match self.peek().and_then(kind_of) {
+            Some(Kind::Constant) => format!("{column} {operator} {}", self.text()),
+            Some(Kind::Word) => format!("lower({column}) {operator} {}", literal(&self.span().to_lowercase())),
+            _ => format!("{column} {operator} {}", literal(&self.text())),
+        }
+    }
+
+    /// A quoted text, or words of the request.
+    fn words(&mut self) -> String {
+        if self.peek().and_then(kind_of) == Some(Kind::Word) { self.span() } else { self.text() }
     }
 
     fn value(&mut self, negated: bool) -> String {
@@ -352,7 +435,17 @@ impl Reader<'_> {
 }
 
 fn is_column(kind: Kind) -> bool {
-    matches!(kind, Kind::Number | Kind::Text | Kind::Date)
+    matches!(kind, Kind::Number | Kind::Text | Kind::Date | Kind::Flag)
+}
+
+fn comparison(operator: Token) -> &'static str {
+    match Keyword::ALL.get(operator as usize) {
+        Some(Keyword::Above) => ">",
+        Some(Keyword::Below) => "<",
+        Some(Keyword::AtLeast) => ">=",
+        Some(Keyword::AtMost) => "<=",
+        _ => "=",
+    }
 }
 
 /// The condition that a date falls into a period.

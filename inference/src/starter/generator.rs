@@ -1,6 +1,8 @@
 //! Writes dialogues: a request about a made-up session, and the call that answers it.
 
 mod answers;
+mod arithmetic;
+mod conditions;
 mod queries;
 mod requests;
 
@@ -43,6 +45,9 @@ enum Want {
     /// The word that starts, and the one that ends, at a byte of the request.
     SpanStart(usize),
     SpanEnd(usize),
+    /// The word with which these words of the request start, and the one with which they end.
+    SaidStart(String),
+    SaidEnd(String),
     Expression(String),
     Code,
 }
@@ -65,10 +70,10 @@ impl Generator {
         Self { phrases: Phrases::shipped(), worlds: Worlds::shipped(), random: ChaCha8Rng::seed_from_u64(seed) }
     }
 
-    /// The next example; nine in ten are calls, the others answers from results.
+    /// The next example; most are calls, the others answers from results.
     pub fn next_example(&mut self) -> Example {
         loop {
-            let example = if self.random.random_bool(0.1) { Some(answers::example(&self.phrases, &mut self.random)) } else { self.call_example() };
+            let example = if self.random.random_bool(0.07) { Some(answers::example(&self.phrases, &mut self.random)) } else { self.call_example() };
             if let Some(example) = example {
                 return example;
             }
@@ -85,23 +90,38 @@ impl Generator {
         Some(Example { prompt, target: target.into_iter().map(Piece::Token).collect(), request: linked.request })
     }
 
-    /// A request about a made-up session, linked, and the tokens of its call.
+    /// A request about a made-up session, linked, and the tokens of its call. What is asked is drawn
+    /// first, so that what fits few sessions is not asked less.
     pub(super) fn linked_call(&mut self) -> Option<(Linked, Vec<Token>)> {
+        const SESSIONS: usize = 30;
+        let query = self.random.random_bool(0.5);
+        let section = if query { queries::section(&mut self.random) } else { requests::section(&mut self.random) };
+        (0..SESSIONS).find_map(|_| self.call_about(section, query))
+    }
+
+    fn call_about(&mut self, section: &'static str, query: bool) -> Option<(Linked, Vec<Token>)> {
         let world = self.worlds.sample(&self.phrases, &mut self.random);
-        let request = self.request(&world)?;
+        let request = self.request(section, query, &world)?;
         if request.text.len() > LONGEST_REQUEST {
             return None;
         }
         let random = &mut self.random;
         let mut numbering = Numbering::with(|pool| pool.shuffle(random));
         let linked = link(&request.text, &world.environment, &mut numbering);
+        let spelled = request.call.iter().any(|want| matches!(want, Want::Expression(_)));
+        if request.call.first() == Some(&Want::Keyword(Keyword::Calculate)) && !spelled && linked.references.values().any(|referent| matches!(referent, Referent::Expression(_))) {
+            return None;
+        }
         let target = request.call.iter().map(|want| resolve(want, &linked)).collect::<Option<Vec<_>>>()?;
         Some((linked, target))
     }
 
-    fn request(&mut self, world: &World) -> Option<Request> {
-        let query = !world.tables.is_empty() && self.random.random_bool(0.5);
-        let mut request = if query { queries::request(world, &self.phrases, &mut self.random)? } else { requests::request(world, &self.phrases, &mut self.random)? };
+    fn request(&mut self, section: &'static str, query: bool, world: &World) -> Option<Request> {
+        let mut request = if query {
+            queries::request(section, world, &self.phrases, &mut self.random)?
+        } else {
+            requests::request(section, world, &self.phrases, &mut self.random)?
+        };
         self.dress(&mut request);
         request.call.push(Want::Keyword(Keyword::End));
         Some(request)
@@ -126,7 +146,14 @@ impl Generator {
             request.text.push(' ');
             request.text.push_str(&self.phrases.pick("tail", &mut self.random));
         }
-        if self.random.random_bool(0.3)
+        let spans = request.call.iter().any(|want| matches!(want, Want::SpanEnd(_) | Want::SaidEnd(_) | Want::Code | Want::Literal(_)));
+        if !spans && self.random.random_bool(0.08) {
+            // As into a search box.
+            request.text = request.text.split(' ').filter(|word| !matches!(*word, "the" | "a" | "an" | "our" | "me" | "all")).collect::<Vec<_>>().join(" ");
+        }
+        if !spans && self.random.random_bool(0.25) {
+            request.text = request.text.to_lowercase();
+        } else if self.random.random_bool(0.3)
             && let Some(first) = request.text.get(..1)
         {
             let upper = first.to_uppercase();
@@ -138,7 +165,7 @@ impl Generator {
         } else if self.random.random_bool(0.2) {
             request.text.push('.');
         }
-        if !spanned && self.random.random_bool(0.06) {
+        if !spans && self.random.random_bool(0.06) {
             slip(&mut request.text, &mut self.random);
         }
     }
@@ -186,6 +213,14 @@ fn resolve(want: &Want, linked: &Linked) -> Option<Token> {
         Want::Glob(glob) => find(&|referent| matches!(referent, Referent::Glob(value) if value == glob)),
         Want::Branch(name) => find(&|referent| matches!(referent, Referent::Branch(value) if value == name)),
         Want::Expression(text) => find(&|referent| matches!(referent, Referent::Expression(value) if value == text)),
+        Want::SaidStart(text) => {
+            let said = linked.request.rfind(text.as_str())?;
+            find(&|referent| matches!(referent, Referent::Word { start, .. } if *start == said))
+        }
+        Want::SaidEnd(text) => {
+            let said = linked.request.rfind(text.as_str())? + text.len();
+            find(&|referent| matches!(referent, Referent::Word { end, .. } if *end == said))
+        }
         Want::Code => find(&|referent| matches!(referent, Referent::Code(_))),
         Want::SpanStart(offset) => find(&|referent| matches!(referent, Referent::Word { start, .. } if start == offset)),
         Want::SpanEnd(offset) => find(&|referent| matches!(referent, Referent::Word { end, .. } if end == offset)),

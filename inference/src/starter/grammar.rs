@@ -16,8 +16,14 @@ pub enum State {
     /// After the table of a query.
     Query(Token),
     Columns { table: Token, count: u32 },
-    Aggregate { table: Token, grouped: bool },
-    AggregateColumn { table: Token, grouped: bool, numeric: bool },
+    /// After a key of the groups: another key, or what is computed.
+    Keyed(Token),
+    Aggregate { table: Token, grouped: bool, count: u32 },
+    AggregateColumn { table: Token, grouped: bool, numeric: bool, count: u32 },
+    /// After a sum's or an average's column: times another?
+    Product { table: Token, grouped: bool, count: u32 },
+    Factor { table: Token, grouped: bool, count: u32 },
+    Aggregated { table: Token, grouped: bool, count: u32 },
     DistinctColumn(Token),
     Group(Token),
     GroupPeriod(Token),
@@ -26,6 +32,13 @@ pub enum State {
     Operator { table: Token, shape: Shape, conditions: u32, column: Kind },
     /// A condition still needs this many operands of a kind.
     Operand { table: Token, shape: Shape, conditions: u32, kind: Kind, count: u32 },
+    /// A condition's operand that is words of the request still needs its last word.
+    OperandEnd { table: Token, shape: Shape, conditions: u32, from: Token },
+    /// After a value that is wanted: another instead of it?
+    Valued { table: Token, shape: Shape, conditions: u32 },
+    Alternative { table: Token, shape: Shape, conditions: u32 },
+    Having { table: Token },
+    HavingNumber { table: Token },
     Order { table: Token, shape: Shape },
     LimitOrEnd,
     LimitCount,
@@ -42,7 +55,14 @@ pub enum State {
     Arithmetic,
     ArithmeticOperator(u32),
     ArithmeticOperand(u32),
+    /// After [`Keyword::Result`]: the operator that takes the result so far.
+    OnResult(u32),
+    /// A function of one number, which may go on.
     OneConstant,
+    /// A function of this many numbers.
+    Constants(u32),
+    /// A function of as many numbers as there are.
+    Several(u32),
     End,
     Done,
 }
@@ -54,8 +74,14 @@ pub enum Shape {
     Distinct,
     Single,
     Grouped,
+    /// Groups of which some are left out.
+    Filtered,
 }
 
+/// Numbers that arithmetic may combine.
+const MAX_OPERANDS: u32 = 6;
+/// Aggregates that a query may compute side by side.
+const MAX_AGGREGATES: u32 = 3;
 /// Conditions a query may have.
 const MAX_CONDITIONS: u32 = 3;
 /// Columns a query may name.
@@ -82,20 +108,40 @@ impl State {
                 names.columns(table, &[]).map(|column| (column, State::Tail { table, shape: Shape::Distinct, conditions: 0 })).collect()
             }
             State::Group(table) => {
-                let mut steps: Steps = names.columns(table, &[]).map(|column| (column, State::Aggregate { table, grouped: true })).collect();
+                let mut steps: Steps = names.columns(table, &[]).map(|column| (column, State::Keyed(table))).collect();
                 if names.columns(table, &[Kind::Date]).next().is_some() {
-                    steps.extend([Keyword::Month, Keyword::Year].map(|keyword| (keyword.token(), State::GroupPeriod(table))));
+                    steps.extend([Keyword::Day, Keyword::Week, Keyword::Month, Keyword::Quarter, Keyword::Year].map(|keyword| (keyword.token(), State::GroupPeriod(table))));
                 }
                 steps
             }
             State::GroupPeriod(table) => {
-                names.columns(table, &[Kind::Date]).map(|column| (column, State::Aggregate { table, grouped: true })).collect()
+                names.columns(table, &[Kind::Date]).map(|column| (column, State::Aggregate { table, grouped: true, count: 1 })).collect()
             }
-            State::Aggregate { table, grouped } => aggregates(table, grouped, names),
-            State::AggregateColumn { table, grouped, numeric } => {
+            State::Keyed(table) => {
+                let mut steps = aggregates(table, true, 1, names);
+                steps.extend(names.columns(table, &[Kind::Text, Kind::Flag, Kind::Date]).map(|column| (column, State::Aggregate { table, grouped: true, count: 1 })));
+                steps
+            }
+            State::Aggregate { table, grouped, count } => aggregates(table, grouped, count, names),
+            State::AggregateColumn { table, grouped, numeric, count } => {
                 let kinds: &[Kind] = if numeric { &[Kind::Number] } else { &[] };
-                let shape = if grouped { Shape::Grouped } else { Shape::Single };
-                names.columns(table, kinds).map(|column| (column, State::Tail { table, shape, conditions: 0 })).collect()
+                let after = if numeric { State::Product { table, grouped, count } } else { State::Aggregated { table, grouped, count } };
+                names.columns(table, kinds).map(|column| (column, after)).collect()
+            }
+            State::Product { table, grouped, count } => {
+                let mut steps = State::Aggregated { table, grouped, count }.next(references);
+                steps.push((Keyword::Times.token(), State::Factor { table, grouped, count }));
+                steps
+            }
+            State::Factor { table, grouped, count } => {
+                names.columns(table, &[Kind::Number]).map(|column| (column, State::Aggregated { table, grouped, count })).collect()
+            }
+            State::Aggregated { table, grouped, count } => {
+                let mut steps = tail(table, if grouped { Shape::Grouped } else { Shape::Single }, 0, names);
+                if count < MAX_AGGREGATES {
+                    steps.push((Keyword::And.token(), State::Aggregate { table, grouped, count: count + 1 }));
+                }
+                steps
             }
             State::Tail { table, shape, conditions } => tail(table, shape, conditions, names),
             State::Condition { table, shape, conditions } => condition(table, shape, conditions, names),
@@ -107,10 +153,38 @@ impl State {
                     State::Tail { table, shape, conditions: conditions + 1 }
                 };
                 let values = names.values_of(table);
-                names.of(kind).filter(|token| kind != Kind::Value || values.contains(token)).map(|token| (token, after)).collect()
+                let mut steps: Steps = names.of(kind).filter(|token| kind != Kind::Value || values.contains(token)).map(|token| (token, after)).collect();
+                match kind {
+                    // "More than average".
+                    Kind::Constant if count == 1 => steps.push((Keyword::Average.token(), after)),
+                    Kind::Literal => steps.extend(names.of(Kind::Word).map(|from| (from, State::OperandEnd { table, shape, conditions, from }))),
+                    _ => {}
+                }
+                steps
+            }
+            State::OperandEnd { table, shape, conditions, from } => {
+                names.of(Kind::Word).filter(|token| *token >= from).map(|token| (token, State::Tail { table, shape, conditions: conditions + 1 })).collect()
+            }
+            State::Valued { table, shape, conditions } => {
+                let mut steps = tail(table, shape, conditions, names);
+                if names.values_of(table).len() > 1 {
+                    steps.push((Keyword::Or.token(), State::Alternative { table, shape, conditions }));
+                }
+                steps
+            }
+            State::Alternative { table, shape, conditions } => {
+                names.values_of(table).into_iter().map(|value| (value, State::Valued { table, shape, conditions })).collect()
+            }
+            State::Having { table } => {
+                [Keyword::Above, Keyword::Below, Keyword::AtLeast, Keyword::AtMost, Keyword::Is].map(|keyword| (keyword.token(), State::HavingNumber { table })).to_vec()
+            }
+            State::HavingNumber { table } => {
+                let mut steps: Steps = names.of(Kind::Constant).map(|token| (token, State::Tail { table, shape: Shape::Filtered, conditions: MAX_CONDITIONS })).collect();
+                steps.push((Keyword::One.token(), State::Tail { table, shape: Shape::Filtered, conditions: MAX_CONDITIONS }));
+                steps
             }
             State::Order { table, shape } => match shape {
-                Shape::Grouped => limit(names),
+                Shape::Grouped | Shape::Filtered => limit(names),
                 Shape::Distinct | Shape::Single | Shape::Rows => names.columns(table, &[]).map(|column| (column, State::LimitOrEnd)).collect(),
             },
             State::LimitOrEnd => limit(names),
@@ -131,7 +205,7 @@ impl State {
                 steps.push(end());
                 steps
             }
-            State::ReadFirst | State::OneConstant => names.of(Kind::Constant).map(|token| (token, State::End)).collect(),
+            State::ReadFirst => names.of(Kind::Constant).map(|token| (token, State::End)).collect(),
             State::ReadEnd => {
                 let mut steps: Steps = names.of(Kind::Constant).map(|token| (token, State::End)).collect();
                 steps.push(end());
@@ -146,23 +220,29 @@ impl State {
                 let after = if scope { State::SearchScope } else { State::End };
                 names.of(Kind::Word).filter(|token| *token >= from).map(|token| (token, after)).collect()
             }
-            State::Arithmetic => {
-                let mut steps: Steps = names.of(Kind::Expression).map(|token| (token, State::End)).collect();
-                steps.extend(names.of(Kind::Constant).map(|token| (token, State::ArithmeticOperator(1))));
-                if names.of(Kind::Constant).next().is_some() {
-                    steps.extend([Keyword::SquareRoot, Keyword::Square].map(|keyword| (keyword.token(), State::OneConstant)));
-                }
-                steps
-            }
+            State::Arithmetic => arithmetic(names),
             State::ArithmeticOperator(operands) => {
-                use Keyword::{Minus, Over, PercentOf, Plus, Power, Times};
                 let mut steps = if operands > 1 { vec![end()] } else { Vec::new() };
-                if operands < 5 {
-                    steps.extend([Plus, Minus, Times, Over, Power, PercentOf].map(|keyword| (keyword.token(), State::ArithmeticOperand(operands + 1))));
+                steps.extend(arithmetic_operators(operands));
+                if (2..MAX_OPERANDS).contains(&operands) {
+                    steps.push((Keyword::Result.token(), State::OnResult(operands)));
                 }
                 steps
             }
+            State::OnResult(operands) => arithmetic_operators(operands),
             State::ArithmeticOperand(operands) => names.of(Kind::Constant).map(|token| (token, State::ArithmeticOperator(operands))).collect(),
+            State::OneConstant => names.of(Kind::Constant).map(|token| (token, State::ArithmeticOperator(2))).collect(),
+            State::Constants(count) => {
+                let after = if count > 1 { State::Constants(count - 1) } else { State::End };
+                names.of(Kind::Constant).map(|token| (token, after)).collect()
+            }
+            State::Several(count) => {
+                let mut steps = if count > 1 { vec![end()] } else { Vec::new() };
+                if count < MAX_OPERANDS {
+                    steps.extend(names.of(Kind::Constant).map(|token| (token, State::Several(count + 1))));
+                }
+                steps
+            }
             State::End => vec![end()],
             State::Done => Vec::new(),
         }
@@ -220,7 +300,7 @@ fn tools(names: Names<'_>) -> Steps {
             ReadFile => names.has(Kind::File),
             RunRust => names.has(Kind::Code),
             Calculate => names.has(Kind::Expression) || names.has(Kind::Constant),
-            SearchFiles | Remember | Recall | SearchDocs => names.has(Kind::Word),
+            SearchFiles | Remember => names.has(Kind::Word),
             _ => true,
         })
         .map(|tool| (tool.token(), State::Tool(tool)))
@@ -242,7 +322,7 @@ fn first_argument(tool: Keyword, names: Names<'_>) -> Steps {
             steps.extend(names.of(Kind::Word).map(|token| (token, State::SpanEnd { scope: true, from: token })));
             steps
         }
-        Keyword::Remember | Keyword::Recall | Keyword::SearchDocs => names.of(Kind::Word).map(|token| (token, State::SpanEnd { scope: false, from: token })).collect(),
+        Keyword::Remember => names.of(Kind::Word).map(|token| (token, State::SpanEnd { scope: false, from: token })).collect(),
         _ => vec![end()],
     }
 }
@@ -254,22 +334,44 @@ fn query(table: Token, names: Names<'_>) -> Steps {
         (Keyword::Distinct.token(), State::DistinctColumn(table)),
         (Keyword::By.token(), State::Group(table)),
     ];
-    steps.extend(aggregates(table, false, names));
+    steps.extend(aggregates(table, false, 1, names));
     steps
 }
 
-fn aggregates(table: Token, grouped: bool, names: Names<'_>) -> Steps {
-    let shape = if grouped { Shape::Grouped } else { Shape::Single };
+fn aggregates(table: Token, grouped: bool, count: u32, names: Names<'_>) -> Steps {
+    let column = |numeric| State::AggregateColumn { table, grouped, numeric, count };
     let mut steps = vec![
-        (Keyword::Count.token(), State::Tail { table, shape, conditions: 0 }),
-        (Keyword::CountDistinct.token(), State::AggregateColumn { table, grouped, numeric: false }),
-        (Keyword::Minimum.token(), State::AggregateColumn { table, grouped, numeric: false }),
-        (Keyword::Maximum.token(), State::AggregateColumn { table, grouped, numeric: false }),
+        (Keyword::Count.token(), State::Aggregated { table, grouped, count }),
+        (Keyword::CountDistinct.token(), column(false)),
+        (Keyword::Minimum.token(), column(false)),
+        (Keyword::Maximum.token(), column(false)),
     ];
     if names.columns(table, &[Kind::Number]).next().is_some() {
-        steps.extend([Keyword::Sum, Keyword::Average].map(|keyword| (keyword.token(), State::AggregateColumn { table, grouped, numeric: true })));
+        steps.extend([Keyword::Sum, Keyword::Average].map(|keyword| (keyword.token(), column(true))));
     }
     steps
+}
+
+/// Numbers and what is done with them, or functions of numbers.
+fn arithmetic(names: Names<'_>) -> Steps {
+    let mut steps: Steps = names.of(Kind::Expression).map(|token| (token, State::End)).collect();
+    let constants = names.of(Kind::Constant).count();
+    steps.extend(names.of(Kind::Constant).map(|token| (token, State::ArithmeticOperator(1))));
+    if constants > 0 {
+        steps.extend([Keyword::SquareRoot, Keyword::Square].map(|keyword| (keyword.token(), State::OneConstant)));
+    }
+    if constants > 1 {
+        steps.extend([(Keyword::Average.token(), State::Several(0)), (Keyword::Share.token(), State::Constants(2)), (Keyword::Change.token(), State::Constants(2))]);
+    }
+    steps
+}
+
+fn arithmetic_operators(operands: u32) -> Steps {
+    use Keyword::{Decrease, Increase, Minus, Over, PercentOf, Plus, Power, Remainder, Times};
+    if operands >= MAX_OPERANDS {
+        return Vec::new();
+    }
+    [Plus, Minus, Times, Over, Power, PercentOf, Remainder, Increase, Decrease].map(|keyword| (keyword.token(), State::ArithmeticOperand(operands + 1))).to_vec()
 }
 
 fn tail(table: Token, shape: Shape, conditions: u32, names: Names<'_>) -> Steps {
@@ -277,10 +379,13 @@ fn tail(table: Token, shape: Shape, conditions: u32, names: Names<'_>) -> Steps 
     if conditions < MAX_CONDITIONS {
         steps.push((Keyword::Where.token(), State::Condition { table, shape, conditions }));
     }
-    if matches!(shape, Shape::Rows | Shape::Grouped) {
+    if shape == Shape::Grouped && (names.has(Kind::Constant)) {
+        steps.push((Keyword::Having.token(), State::Having { table }));
+    }
+    if matches!(shape, Shape::Rows | Shape::Grouped | Shape::Filtered) {
         steps.extend([Keyword::Ascending, Keyword::Descending].map(|keyword| (keyword.token(), State::Order { table, shape })));
     }
-    if matches!(shape, Shape::Rows | Shape::Distinct | Shape::Grouped) {
+    if matches!(shape, Shape::Rows | Shape::Distinct | Shape::Grouped | Shape::Filtered) {
         steps.extend(limit(names).into_iter().filter(|(token, _)| *token == Keyword::Limit.token()));
     }
     steps
@@ -291,7 +396,7 @@ fn limit(_names: Names<'_>) -> Steps {
 }
 
 fn condition(table: Token, shape: Shape, conditions: u32, names: Names<'_>) -> Steps {
-    let mut steps: Steps = names.values_of(table).into_iter().map(|value| (value, State::Tail { table, shape, conditions: conditions + 1 })).collect();
+    let mut steps: Steps = names.values_of(table).into_iter().map(|value| (value, State::Valued { table, shape, conditions: conditions + 1 })).collect();
     if !steps.is_empty() {
         steps.push((Keyword::IsNot.token(), State::Operand { table, shape, conditions, kind: Kind::Value, count: 1 }));
     }
@@ -300,7 +405,7 @@ fn condition(table: Token, shape: Shape, conditions: u32, names: Names<'_>) -> S
 }
 
 fn operators(table: Token, shape: Shape, conditions: u32, column: Kind, names: Names<'_>) -> Steps {
-    use Keyword::{Above, After, AtLeast, AtMost, Before, Below, Between, Contains, During, Is, IsNot, Missing, Present, Since};
+    use Keyword::{Above, After, AtLeast, AtMost, Before, Below, Between, Contains, During, EndsWith, False, Is, IsNot, Missing, Present, Since, StartsWith, True};
     let operand = |kind, count| State::Operand { table, shape, conditions, kind, count };
     let done = State::Tail { table, shape, conditions: conditions + 1 };
     let mut steps = vec![(Missing.token(), done), (Present.token(), done)];
@@ -309,8 +414,10 @@ fn operators(table: Token, shape: Shape, conditions: u32, column: Kind, names: N
             steps.extend([Is, IsNot, Above, Below, AtLeast, AtMost].map(|keyword| (keyword.token(), operand(Kind::Constant, 1))));
             steps.push((Between.token(), operand(Kind::Constant, 2)));
         }
-        Kind::Text if names.has(Kind::Literal) => {
-            steps.extend([Is, IsNot, Contains].map(|keyword| (keyword.token(), operand(Kind::Literal, 1))));
+        Kind::Number => steps.extend([Above, Below].map(|keyword| (keyword.token(), operand(Kind::Constant, 1)))),
+        Kind::Flag => steps.extend([True, False].map(|keyword| (keyword.token(), done))),
+        Kind::Text => {
+            steps.extend([Is, IsNot, Contains, StartsWith, EndsWith].map(|keyword| (keyword.token(), operand(Kind::Literal, 1))));
         }
         Kind::Date if names.has(Kind::Period) => {
             steps.extend([During, After, Since, Before].map(|keyword| (keyword.token(), operand(Kind::Period, 1))));

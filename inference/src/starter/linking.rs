@@ -107,6 +107,7 @@ pub fn column_kind(data_type: &str) -> Kind {
     match base {
         "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "HUGEINT" | "UTINYINT" | "USMALLINT" | "UINTEGER" | "UBIGINT"
         | "UHUGEINT" | "FLOAT" | "DOUBLE" | "REAL" | "DECIMAL" | "NUMERIC" | "INT" => Kind::Number,
+        "BOOLEAN" | "BOOL" | "LOGICAL" => Kind::Flag,
         _ if base.starts_with("DATE") || base.starts_with("TIMESTAMP") => Kind::Date,
         _ => Kind::Text,
     }
@@ -248,6 +249,9 @@ fn link_table(
         linked.prompt.push(Piece::Token(token));
         linked.prompt.push(Piece::Text(words::name_words(&column.name).join(" ")));
         mentions.extend(mentions::of_name(words, &column.name).into_iter().map(|mention| mentions::Mention { token, ..mention }));
+        if kind_of(token) == Some(Kind::Flag) {
+            mentions.extend(mentions::of_opposite(words, &column.name).into_iter().map(|mention| mentions::Mention { token, ..mention }));
+        }
         for value in &column.values {
             value_owners.entry(value.clone()).or_default().push(token);
         }

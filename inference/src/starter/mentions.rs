@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::linking::{Period, Referent};
+use super::numbers;
 use super::notation::{Kind, Token};
-use super::words::{Word, alike, name_words, stem};
+use super::words::{Word, alike, name_words, related, stem};
 use crate::Environment;
 
 /// One mention, at the word it starts with.
@@ -69,6 +70,13 @@ pub fn of_name(words: &[Word], name: &str) -> Vec<Mention> {
             found.push(Mention::at(index, 1, 3));
         } else if let Some(strength) = sequence(&words[index..], &parts).filter(|_| parts.len() == 1 || !WEAK.contains(&parts[0].as_str())) {
             found.push(Mention::at(index, parts.len(), strength));
+        } else if parts.len() == 1 && related(&word.stem, &parts[0]) {
+            found.push(Mention::at(index, 1, 2));
+        } else if parts.len() > 1 && parts.iter().any(|part| part.len() > 3 && !WEAK.contains(&part.as_str()) && related(&word.stem, part)) {
+            found.push(Mention::at(index, 1, 1));
+        } else if word.stem.len() >= 4 && parts.iter().any(|part| part.len() > word.stem.len() && part.len() <= 2 * word.stem.len() && part.ends_with(&word.stem)) {
+            // "Hooks" for `webhooks`.
+            found.push(Mention::at(index, 1, if parts.len() == 1 { 2 } else { 1 }));
         } else if parts.len() > 1 && parts.iter().any(|part| *part == word.stem && !WEAK.contains(&part.as_str())) {
             found.push(Mention::at(index, 1, 1));
         }
@@ -94,6 +102,14 @@ fn sequence(words: &[Word], parts: &[String]) -> Option<i64> {
     Some(strength)
 }
 
+/// Words that deny a flag's name: `unpaid` and `non-paid` for `paid` or `is_paid`.
+pub fn of_opposite(words: &[Word], flag: &str) -> Vec<Mention> {
+    let parts = name_words(flag);
+    let Some(last) = parts.last() else { return Vec::new() };
+    let denies = |word: &Word| ["un", "in", "non", "non-", "dis", "im", "ir"].iter().any(|prefix| word.lower.strip_prefix(prefix) == Some(last));
+    words.iter().enumerate().filter(|(_, word)| denies(word)).map(|(index, _)| Mention::at(index, 1, 3)).collect()
+}
+
 /// Mentions of a value of a text column, whatever its case and number.
 pub fn of_value(words: &[Word], value: &str) -> Vec<Mention> {
     let parts: Vec<String> = value.split(|c: char| c.is_whitespace() || c == '_').filter(|part| !part.is_empty()).map(|part| stem(&part.to_lowercase())).collect();
@@ -114,10 +130,9 @@ pub fn of_value(words: &[Word], value: &str) -> Vec<Mention> {
 
 static QUOTED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"`([^`]+)`|"([^"]+)"|“([^”]+)”|(?:^|[\s(,:=])'([^']+)'"#).ok());
 static EXPRESSION: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?i)(?:sqrt|abs|round|floor|ceil|ln|log10|exp|sin|cos|tan)?\(?-?\$?\d[\d,]*(?:\.\d+)?(?:\s*(?:\*\*|[-+*/^%x×÷()]|% of|mod|(?:sqrt|abs|round)\()+\s*\(*\s*\$?\d[\d,]*(?:\.\d+)?%?\)*)+").ok());
+    LazyLock::new(|| Regex::new(r"(?i)(?:sqrt|abs|round|floor|ceil|ln|log10|exp|sin|cos|tan)?\(*-?\$?\d[\d,]*(?:\.\d+)?(?:\s*(?:\*\*|[-+*/^%x×÷()]|% of|mod|(?:sqrt|abs|round)\()+\s*\(*\s*\$?\d[\d,]*(?:\.\d+)?%?\)*)+").ok());
 static RUN: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?is)^(?:please |now |can you |could you )*(?:run|execute|evaluate|eval|compile(?: and run)?)(?: this| the| following| rust| code| snippet)*:?\s+(\S.*[;(){}].*)$").ok());
-static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[$€£]?-?\d[\d,]*(?:\.\d+)?(k|m|%)?$").ok());
 static REVISION: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^(?:HEAD|head)(?:[~^]\d*)*$").ok());
 static DAY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\d{4}-\d{2}-\d{2}$").ok());
 
@@ -148,45 +163,48 @@ pub fn of_literals(request: &str, words: &[Word]) -> Vec<(Mention, Kind, Referen
     }
     if let Some(pattern) = EXPRESSION.as_ref() {
         for expression in pattern.find_iter(request) {
-            let text = expression.as_str().trim();
+            let text = balanced(expression.as_str().trim());
             let is_date = DAY.as_ref().is_some_and(|day| day.is_match(text));
             if let Some(word) = word_at(expression.start())
                 && !is_date
             {
                 let length = words.iter().filter(|word| word.start >= expression.start() && word.end <= expression.end()).count().max(1);
-                found.push((Mention::at(word, length, 3), Kind::Expression, Referent::Expression(text.replace('×', "*").replace('÷', "/").replace("**", "^"))));
+                found.push((Mention::at(word, length, 3), Kind::Expression, Referent::Expression(symbols(text))));
             }
         }
     }
-    for (index, word) in words.iter().enumerate() {
-        if let Some(number) = number(word) {
-            found.push((Mention::at(index, 1, 3), Kind::Constant, Referent::Constant(number)));
+    let mut index = 0;
+    while index < words.len() {
+        let period = period(words, index);
+        if let Some((number, length)) = numbers::at(words, index) {
+            found.push((Mention::at(index, length, 3), Kind::Constant, Referent::Constant(number)));
         }
-        if let Some((period, length)) = period(words, index) {
+        if let Some((period, length)) = period {
             found.push((Mention::at(index, length, 3), Kind::Period, Referent::Period(period)));
         }
+        index += numbers::at(words, index).map_or(1, |(_, length)| length);
     }
     found
 }
 
-/// The number a word writes, in digits: `1,200`, `5k`, `seven`, `a dozen`.
-fn number(word: &Word) -> Option<String> {
-    const NAMES: &[(&str, &str)] = &[
-        ("zero", "0"), ("one", "1"), ("two", "2"), ("three", "3"), ("four", "4"), ("five", "5"), ("six", "6"), ("seven", "7"),
-        ("eight", "8"), ("nine", "9"), ("ten", "10"), ("eleven", "11"), ("twelve", "12"), ("dozen", "12"), ("fifteen", "15"),
-        ("twenty", "20"), ("thirty", "30"), ("forty", "40"), ("fifty", "50"), ("hundred", "100"), ("thousand", "1000"),
-    ];
-    if let Some((_, digits)) = NAMES.iter().find(|(name, _)| *name == word.lower) {
-        return Some((*digits).to_owned());
+/// An expression without the parentheses that the sentence around it owns.
+fn balanced(mut text: &str) -> &str {
+    let count = |text: &str, parenthesis: char| text.matches(parenthesis).count();
+    while text.starts_with('(') && count(text, '(') > count(text, ')') {
+        text = text.trim_start_matches('(');
     }
-    let capture = NUMBER.as_ref()?.captures(&word.lower)?;
-    let suffix = capture.get(1).map_or("", |group| group.as_str());
-    let digits = word.lower.trim_end_matches(suffix).replace([',', '$', '€', '£'], "");
-    match suffix {
-        "k" => digits.parse::<f64>().ok().map(|value| (value * 1e3).to_string()),
-        "m" => digits.parse::<f64>().ok().map(|value| (value * 1e6).to_string()),
-        _ => Some(digits),
+    while text.ends_with(')') && count(text, ')') > count(text, '(') {
+        text = text.strip_suffix(')').unwrap_or(text);
     }
+    text.trim()
+}
+
+static CROSS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"([\d)])\s*[xX]\s*([\d(])").ok());
+
+/// An expression in the symbols of `calculate`.
+fn symbols(text: &str) -> String {
+    let text = text.replace('×', "*").replace('÷', "/").replace("**", "^");
+    CROSS.as_ref().map_or(text.clone(), |cross| cross.replace_all(&text, "$1 * $2").into_owned())
 }
 
 const MONTHS: &[&str] = &["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
@@ -194,12 +212,14 @@ const MONTHS: &[&str] = &["january", "february", "march", "april", "may", "june"
 /// The period that starts at a word, and how many words name it.
 fn period(words: &[Word], index: usize) -> Option<(Period, usize)> {
     let word = &words[index];
-    let year_at = |position: usize| words.get(position).and_then(|word| year(&word.lower));
     if DAY.as_ref().is_some_and(|day| day.is_match(&word.lower)) {
         return Some((Period::Day(word.lower.clone()), 1));
     }
     if let Some(year) = year(&word.lower) {
         return Some((Period::Year(year), 1));
+    }
+    if let Some(day) = written_day(words, index) {
+        return Some(day);
     }
     let short = word.lower.trim_end_matches('.');
     if let Some(month) = MONTHS.iter().position(|month| *month == short || (short.len() == 3 && month.starts_with(short))) {
@@ -207,14 +227,20 @@ fn period(words: &[Word], index: usize) -> Option<(Period, usize)> {
         let ambiguous = matches!(short, "may" | "march" | "mar");
         let after_preposition = index > 0 && matches!(words[index - 1].lower.as_str(), "in" | "of" | "since" | "during" | "for" | "until" | "before" | "after" | "from" | "to");
         let month = month as u32 + 1;
-        if let Some(year) = year_at(index + 1) {
-            return Some((Period::Month { year: Some(year), month }, 2));
+        if let (Some(year), length) = year_behind(words, index + 1) {
+            return Some((Period::Month { year: Some(year), month }, 1 + length));
         }
         return (!ambiguous || after_preposition).then_some((Period::Month { year: None, month }, 1));
     }
     if let Some(quarter) = short.strip_prefix('q').and_then(|digit| digit.parse::<u32>().ok()).filter(|quarter| (1..=4).contains(quarter)) {
-        let year = year_at(index + 1);
-        return Some((Period::Quarter { year, quarter }, 1 + usize::from(year.is_some())));
+        let (year, length) = year_behind(words, index + 1);
+        return Some((Period::Quarter { year, quarter }, 1 + length));
+    }
+    if let Some(quarter) = ["first", "second", "third", "fourth"].iter().position(|ordinal| *ordinal == word.lower)
+        && words.get(index + 1).is_some_and(|next| next.lower == "quarter")
+    {
+        let (year, length) = year_behind(words, index + 2);
+        return Some((Period::Quarter { year, quarter: quarter as u32 + 1 }, 2 + length));
     }
     match word.lower.as_str() {
         "today" => return Some((Period::Today, 1)),
@@ -234,6 +260,34 @@ fn period(words: &[Word], index: usize) -> Option<(Period, usize)> {
         _ => return None,
     };
     Some((Period::Relative { unit, back }, 2))
+}
+
+/// A day with its month in words: `March 5, 2024`, `5 March 2024`, `5th of March 2024`.
+fn written_day(words: &[Word], index: usize) -> Option<(Period, usize)> {
+    let lower = |position: usize| words.get(position).map(|word| word.lower.trim_end_matches('.'));
+    let month = |position: usize| {
+        let name = lower(position).filter(|name| name.len() > 2)?;
+        MONTHS.iter().position(|month| *month == name || (name.len() < 5 && month.starts_with(name))).map(|month| month + 1)
+    };
+    let day = |position: usize| {
+        let digits = lower(position)?.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        digits.parse::<u32>().ok().filter(|day| (1..=31).contains(day) && digits.len() < 3)
+    };
+    let year = |position: usize| words.get(position).and_then(|word| year(&word.lower));
+    let of = usize::from(lower(index + 1) == Some("of"));
+    let (day, month, year, length) = match (month(index), day(index)) {
+        (Some(month), _) => (day(index + 1)?, month, year(index + 2)?, 3),
+        (_, Some(day)) => (day, month(index + 1 + of)?, year(index + 2 + of)?, 3 + of),
+        _ => return None,
+    };
+    Some((Period::Day(format!("{year:04}-{month:02}-{day:02}")), length))
+}
+
+/// The year at a word or behind its `of`, and how many words that takes.
+fn year_behind(words: &[Word], index: usize) -> (Option<i32>, usize) {
+    let of = usize::from(words.get(index).is_some_and(|word| word.lower == "of"));
+    let year = words.get(index + of).and_then(|word| year(&word.lower));
+    (year, if year.is_some() { 1 + of } else { 0 })
 }
 
 fn year(word: &str) -> Option<i32> {

@@ -37,6 +37,11 @@ keywords! {
     Staged, Previous, First,
     // Arithmetic.
     Plus, Minus, Times, Over, Power, PercentOf, SquareRoot, Square,
+    // More of queries.
+    And, Or, Having, True, False, Day, Week, Quarter, StartsWith, EndsWith,
+    // More of arithmetic: more and less by a percentage, what is left over, one number as a
+    // percentage of another, the way from one to another in percent.
+    Increase, Decrease, Remainder, Share, Change,
 }
 
 impl Keyword {
@@ -73,6 +78,8 @@ pub enum Kind {
     Code,
     /// A cell or line of a tool's result.
     Cell,
+    /// A column that is true or false.
+    Flag,
 }
 
 impl Kind {
@@ -93,6 +100,7 @@ impl Kind {
         (Kind::Expression, 3),
         (Kind::Code, 3),
         (Kind::Cell, 24),
+        (Kind::Flag, 8),
     ];
 
     /// How many references of this kind a prompt can hold.

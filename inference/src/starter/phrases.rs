@@ -13,7 +13,7 @@ impl Phrases {
     /// The phrase files that ship in the source.
     pub fn shipped() -> Self {
         let mut phrases = Self::default();
-        for text in [include_str!("phrases/requests.txt"), include_str!("phrases/more.txt"), include_str!("phrases/contents.txt"), include_str!("phrases/answers.txt")] {
+        for text in [include_str!("phrases/requests.txt"), include_str!("phrases/more.txt"), include_str!("phrases/wider.txt"), include_str!("phrases/arithmetic.txt"), include_str!("phrases/contents.txt"), include_str!("phrases/answers.txt")] {
             phrases.read(text);
         }
         phrases
@@ -32,7 +32,7 @@ impl Phrases {
     /// Expands a random template of a section; `fill` writes what a slot stands for.
     pub fn expand(&self, section: &str, random: &mut impl Rng, fill: &mut dyn FnMut(&str) -> String) -> String {
         let template = self.0.get(section).and_then(|lines| lines.choose(random)).map_or("", String::as_str);
-        tidy(&expand(template, random, fill))
+        expand_template(template, random, fill)
     }
 
     /// The templates of a section.
@@ -50,6 +50,11 @@ impl Phrases {
     pub fn pick(&self, section: &str, random: &mut impl Rng) -> String {
         self.expand(section, random, &mut |_| String::new())
     }
+}
+
+/// Expands one template; `fill` writes what a slot stands for.
+pub fn expand_template(template: &str, random: &mut impl Rng, fill: &mut dyn FnMut(&str) -> String) -> String {
+    tidy(&expand(template, random, fill))
 }
 
 fn expand(template: &str, random: &mut impl Rng, fill: &mut dyn FnMut(&str) -> String) -> String {

@@ -5,27 +5,52 @@
 //! development set. Leaving something unsaid is priced as a coverage penalty (Wu et al. 2016,
 //! "Google's neural machine translation system", section 7).
 
+mod cues;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+use cues::{Cues, direction};
 
 use super::linking::{Linked, Referent};
 use super::notation::{Keyword, Kind, Token, kind_of};
-use super::words::{self, Word, name_words};
+use super::words::{self, name_words};
 
 /// For a name that was said in full; half of it for one of its words.
 const SAID: f32 = 2.0;
 /// Against ending while a value, a number or a listed column is left unsaid.
-const UNSAID_VALUE: f32 = 2.5;
+const UNSAID_VALUE: f32 = 3.5;
 const UNSAID_NUMBER: f32 = 1.5;
 const UNSAID_COLUMN: f32 = 1.5;
 /// For a condition while there is something to condition on, and against one while there is not.
 const CONDITION: f32 = 1.5;
 const NO_CONDITION: f32 = 1.0;
 /// Against limiting rows by a number that the request compares with.
-const COMPARED_LIMIT: f32 = 3.0;
+const COMPARED_LIMIT: f32 = 5.0;
+/// Against computing with a number more often than it is said.
+const REPEATED_NUMBER: f32 = 6.0;
+/// Against going on when every number was used.
+const ENOUGH: f32 = 4.0;
+/// For the tool that the request's words call for.
+const CALLED: f32 = 2.0;
+/// Against leaving a file, a folder, a branch or a number of a request for files or commits unsaid.
+const UNSAID_NAME: f32 = 1.5;
+/// For naming branches in the order of the request.
+const FIRST_BRANCH: f32 = 1.5;
+/// Against groups by a column that was not said.
+const UNSAID_KEY: f32 = 2.0;
 /// For the comparison that the words before a number name.
 const DIRECTION: f32 = 2.5;
 /// Against computing with, or sorting by, a key that was not said.
 const KEY: f32 = 3.0;
+/// For an aggregate or operator that the request's words name, and against an average or distinct values that none names.
+const CUED: f32 = 2.0;
+const UNCUED: f32 = 2.0;
+/// Against the order opposite to the one that is said.
+const OPPOSITE: f32 = 3.0;
+/// For groups by what stands behind "per".
+const KEYED: f32 = 2.0;
+/// Against words of the request as an operand where nothing says that they are one.
+const UNASKED_WORDS: f32 = 4.0;
 /// For counting where the request says so.
 const COUNTING: f32 = 2.0;
 /// Against groups where neither a word nor a column asks for them.
@@ -38,6 +63,12 @@ const COMPARING: &[&str] = &["above", "over", "under", "below", "than", ">", "<"
 
 /// Words that are seldom what a search is for.
 const COMMON: &[&str] = &["a", "an", "the", "in", "is", "are", "of", "for", "to", "with", "any", "all", "every", "where", "which", "what", "who", "does", "do", "find", "search", "show", "list", "use", "used", "uses", "using", "contain", "contains", "mention", "mentions", "file", "files", "place", "code", "we", "i", "me", "my", "it", "word", "text", "and", "on", "call", "calls", "called", "need", "across", "project", "repo"];
+
+/// Words that ask for a condition even where no value or number does.
+const CONDITIONING: &[&str] = &[
+    "contains", "contain", "containing", "includes", "including", "starts", "start", "starting", "begins", "beginning", "ends", "ending", "named", "called", "titled", "missing", "without", "null", "empty", "not", "no",
+    "never", "lacking", "unknown", "blank", "yet", "whose", "where", "than", "above", "below", "over", "under", "beat", "exceed", "still", "already", "aren't", "isn't", "haven't", "weren't", "hasn't", "neither",
+];
 
 /// Words that ask for groups, or for the first of them.
 const GROUPING: &[&str] = &["by", "per", "each", "every", "which", "what", "who", "where", "most", "least", "top", "across", "breakdown", "distribution", "split", "compare", "rank", "between", "among", "best", "worst", "group", "grouped", "vary", "wise"];
@@ -54,10 +85,19 @@ pub struct Prior {
     compared: BTreeSet<Token>,
     /// Whether anything asks for groups.
     groups: bool,
+    /// Branches, in the order of the request.
+    branches: Vec<Token>,
     /// Whether the request says "how many", "count" or "number of".
     counts: bool,
+    /// Whether anything but a value or a number asks for a condition.
+    conditioned: bool,
+    /// Whether something is quoted.
+    quoted: bool,
+    /// How often each number is said.
+    numbers: BTreeMap<Token, usize>,
     /// The comparison that the request's words name.
     direction: Option<Keyword>,
+    cues: Cues,
     /// Words of the request that look like what people search for, and those that do not.
     needles: BTreeMap<Token, f32>,
 }
@@ -67,7 +107,7 @@ impl Prior {
         let words = words::split(&linked.request);
         let pair = |first: &str, second: &str| words.windows(2).any(|pair| pair[0].lower == first && pair[1].lower == second);
         let counts = pair("how", "many") || pair("number", "of") || words.iter().any(|word| word.stem == "count");
-        let mut prior = Self { counts, spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), groups: words.iter().any(|word| GROUPING.contains(&word.lower.as_str())), direction: None, needles: BTreeMap::new() };
+        let mut prior = Self { counts, spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), branches: Vec::new(), groups: words.iter().any(|word| GROUPING.contains(&word.lower.as_str())), conditioned: words.iter().any(|word| CONDITIONING.contains(&word.lower.as_str())), quoted: false, numbers: BTreeMap::new(), direction: None, cues: Cues::of(linked, &words), needles: BTreeMap::new() };
         for mention in &linked.mentions {
             let share = if mention.strength > 1 { 1.0 } else { 0.5 };
             prior.spoken.entry(mention.word).or_default().insert(mention.token);
@@ -76,6 +116,10 @@ impl Prior {
             if mention.strength > 1 && matches!(linked.references.get(&mention.token), Some(Referent::Column { .. })) {
                 prior.columns.insert(mention.token);
             }
+            prior.quoted |= kind_of(mention.token) == Some(Kind::Literal);
+            if kind_of(mention.token) == Some(Kind::Branch) && !prior.branches.contains(&mention.token) {
+                prior.branches.push(mention.token);
+            }
             prior.groups |= mention.strength > 1 && matches!(kind_of(mention.token), Some(Kind::Text | Kind::Date));
             let before = mention.word.checked_sub(1).and_then(|index| words.get(index)).map_or("", |word| word.lower.as_str());
             let after = words.get(mention.word + 1).map_or("", |word| word.lower.as_str());
@@ -83,7 +127,9 @@ impl Prior {
                 prior.compared.insert(mention.token);
             }
             if kind_of(mention.token) == Some(Kind::Constant) {
-                prior.direction = prior.direction.or_else(|| direction(&words[mention.word.saturating_sub(3)..mention.word], after));
+                *prior.numbers.entry(mention.token).or_default() += 1;
+                let behind = words.get(mention.word + mention.length..).unwrap_or_default();
+                prior.direction = prior.direction.or_else(|| direction(&words[mention.word.saturating_sub(3)..mention.word], &behind[..behind.len().min(2)]));
             }
         }
         for (token, referent) in &linked.references {
@@ -104,12 +150,78 @@ impl Prior {
 
     /// Logits to add to a token's score after `said`.
     pub fn score(&self, token: Token, said: &[Token]) -> f32 {
-        if is_literal(token) && said.contains(&token) {
+        if (is_literal(token) || kind_of(token) == Some(Kind::Branch)) && said.contains(&token) {
             return f32::NEG_INFINITY;
         }
         match said.first() {
             Some(first) if *first == Keyword::Sql.token() => self.query_score(token, said),
-            Some(first) if *first == Keyword::SearchFiles.token() => self.names.get(&token).or_else(|| self.needles.get(&token)).copied().unwrap_or_default(),
+            Some(first) if *first == Keyword::Calculate.token() => self.arithmetic_score(token, said),
+            Some(_) => self.name_score(token, said),
+            None => if self.cues.tool.map(Keyword::token) == Some(token) { CALLED } else { 0.0 },
+        }
+    }
+
+    /// For files, folders, branches and what is searched.
+    fn name_score(&self, token: Token, said: &[Token]) -> f32 {
+        let searching = said.first() == Some(&Keyword::SearchFiles.token());
+        if token == Keyword::End.token() {
+            let named = |token: &Token| matches!(kind_of(*token), Some(Kind::File | Kind::Folder | Kind::Branch | Kind::Glob | Kind::Constant)) && !searching;
+            let unsaid = self.spoken.values().filter(|tokens| tokens.iter().any(named) && !tokens.iter().any(|token| said.contains(token))).count();
+            return -UNSAID_NAME * unsaid as f32;
+        }
+        match Keyword::ALL.get(token as usize) {
+            Some(Keyword::Staged) if self.cues.staged => return CUED,
+            Some(Keyword::First) if self.cues.first => return CUED,
+            Some(_) => return 0.0,
+            None => {}
+        }
+        let in_order = self.branches.len() > 1 && self.branches.iter().find(|branch| !said.contains(branch)) == Some(&token);
+        let needle = if searching { self.needles.get(&token).copied() } else { None };
+        self.names.get(&token).copied().or(needle).unwrap_or_default() + if in_order { FIRST_BRANCH } else { 0.0 }
+    }
+
+    /// What the request's words say of the next keyword of a query.
+    fn keyword_score(&self, keyword: Keyword, said: &[Token]) -> f32 {
+        use Keyword::{Ascending, Average, By, Contains, Count, CountDistinct, Descending, Distinct, EndsWith, Maximum, Minimum, StartsWith, Sum};
+        let cued = |keyword: Keyword| self.cues.aggregates.contains(&keyword);
+        // An average that is compared with is no aggregate.
+        let compared = said.last().is_some_and(|last| [Keyword::Above, Keyword::Below].map(Keyword::token).contains(last));
+        match keyword {
+            Count if self.counts => COUNTING,
+            By if !self.groups => -UNASKED_GROUPS,
+            By if !self.cues.keys.is_empty() => KEYED,
+            Average if compared => 0.0,
+            Average => if cued(Average) { CUED } else { -UNCUED },
+            Sum if cued(Sum) => CUED,
+            Distinct | CountDistinct => if cued(Distinct) { CUED } else { 0.0 },
+            Keyword::True | Keyword::False => {
+                let meant = said.last().and_then(|flag| self.cues.flags.get(flag));
+                if meant == Some(&keyword) { DIRECTION } else { 0.0 }
+            }
+            Keyword::Missing if !self.cues.missing => -UNASKED_WORDS,
+            Keyword::Present if !self.cues.present => -UNASKED_WORDS,
+            Contains | StartsWith | EndsWith if !self.cues.verbatim => -UNASKED_WORDS,
+            Descending | Maximum if self.cues.order == Some(Ascending) => -OPPOSITE,
+            Ascending | Minimum if self.cues.order == Some(Descending) => -OPPOSITE,
+            Keyword::During | Keyword::After | Keyword::Since | Keyword::Before | Keyword::Between if self.cues.period == Some(keyword) => DIRECTION,
+            _ if self.direction == Some(keyword) => DIRECTION,
+            _ => 0.0,
+        }
+    }
+
+    /// Every number counts, once for each time it is said.
+    fn arithmetic_score(&self, token: Token, said: &[Token]) -> f32 {
+        let times = |token: &Token| said.iter().filter(|said| *said == token).count();
+        if token == Keyword::End.token() {
+            return -UNSAID_NUMBER * self.numbers.iter().filter(|(number, _)| times(number) == 0).count() as f32;
+        }
+        let keyword = Keyword::ALL.get(token as usize);
+        if let Some(keyword) = keyword {
+            let enough = said.len() > 1 && self.numbers.keys().all(|number| times(number) > 0);
+            return if enough { -ENOUGH } else if self.cues.operators.contains(keyword) { CUED } else { 0.0 };
+        }
+        match self.numbers.get(&token) {
+            Some(mentions) if times(&token) >= *mentions => -REPEATED_NUMBER,
             _ => self.names.get(&token).copied().unwrap_or_default(),
         }
     }
@@ -117,7 +229,7 @@ impl Prior {
     fn query_score(&self, token: Token, said: &[Token]) -> f32 {
         let unsaid = |wanted: &dyn Fn(&Token) -> bool| self.spoken.values().filter(|tokens| tokens.iter().any(wanted) && !tokens.iter().any(|token| said.contains(token))).count() as f32;
         let values = unsaid(&|token| is_literal(*token));
-        let compared = unsaid(&|token| self.compared.contains(token));
+        let compared = unsaid(&|token| self.compared.contains(token) || kind_of(*token) == Some(Kind::Flag));
         let numbers = unsaid(&|token| kind_of(*token) == Some(Kind::Constant));
         let listing = said.contains(&Keyword::Columns.token()) && !said.contains(&Keyword::Where.token());
         let columns = if listing { unsaid(&|token| self.columns.contains(token)) } else { 0.0 };
@@ -125,7 +237,11 @@ impl Prior {
             return -UNSAID_VALUE * values - UNSAID_NUMBER * numbers - UNSAID_COLUMN * columns;
         }
         if token == Keyword::Where.token() {
-            return if values + compared > 0.0 { CONDITION } else { -NO_CONDITION } - UNSAID_COLUMN * columns;
+            let for_it = if values + compared > 0.0 { CONDITION * if unsaid(&|token| self.compared.contains(token)) > 0.0 { 2.0 } else { 1.0 } } else if self.conditioned { 0.0 } else { -NO_CONDITION };
+            return for_it - UNSAID_COLUMN * columns;
+        }
+        if token == Keyword::Having.token() {
+            return if compared > 0.0 { CONDITION } else { -NO_CONDITION };
         }
         if token == Keyword::Limit.token() && numbers > 0.0 && numbers <= compared {
             return -COMPARED_LIMIT;
@@ -133,33 +249,50 @@ impl Prior {
         if said.last() == Some(&Keyword::Limit.token()) && self.compared.contains(&token) {
             return -COMPARED_LIMIT;
         }
-        if token == Keyword::Count.token() && self.counts {
-            return COUNTING;
+        if let Some(keyword) = Keyword::ALL.get(token as usize) {
+            return self.keyword_score(*keyword, said);
         }
-        if token == Keyword::By.token() && !self.groups {
-            return -UNASKED_GROUPS;
+        if is_repeated(token, said) {
+            return f32::NEG_INFINITY;
         }
-        if self.direction.map(Keyword::token) == Some(token) {
-            return DIRECTION;
+        if said.last() == Some(&Keyword::Where.token()) {
+            let unasked = match kind_of(token) {
+                Some(Kind::Text) => !self.cues.verbatim && !self.cues.missing && !self.quoted,
+                Some(Kind::Flag) => !self.names.contains_key(&token),
+                _ => false,
+            };
+            if unasked {
+                return -UNASKED_WORDS;
+            }
         }
-        let key = self.keys.contains(&token) && !self.names.contains_key(&token);
+        if kind_of(token) == Some(Kind::Word) && !self.cues.verbatim {
+            return -UNASKED_WORDS;
+        }
+        if kind_of(token) == Some(Kind::Constant) && said.contains(&token) {
+            return -REPEATED_NUMBER;
+        }
+        if kind_of(token) == Some(Kind::Word) {
+            return self.needles.get(&token).copied().unwrap_or_default();
+        }
+        if said.last() == Some(&Keyword::By.token()) {
+            let known = self.names.get(&token).copied().unwrap_or(-UNSAID_KEY);
+            return known + if self.cues.keys.contains(&token) { KEYED } else { 0.0 };
+        }
+        let key = self.keys.contains(&token) && self.names.get(&token).is_none_or(|said| *said < SAID);
         self.names.get(&token).copied().unwrap_or_default() - if key { KEY } else { 0.0 }
     }
 }
 
-/// The comparison that the words before a number name, or the word behind it.
-fn direction(before: &[Word], after: &str) -> Option<Keyword> {
-    let said = |names: &[&str]| before.iter().any(|word| names.contains(&word.lower.as_str()));
-    if said(&["least", ">=", "minimum"]) || matches!(after, "onwards" | "onward" | "upwards") {
-        return Some(Keyword::AtLeast);
-    }
-    if said(&["most", "<=", "maximum"]) {
-        return Some(Keyword::AtMost);
-    }
-    if said(&["under", "below", "less", "fewer", "lower", "smaller", "cheaper", "<", "before"]) {
-        return Some(Keyword::Below);
-    }
-    said(&["over", "above", "more", "greater", "higher", "larger", "bigger", "exceeding", "exceeds", "exceed", "exceeded", "past", "beyond", ">", "after"]).then_some(Keyword::Above)
+/// A column listed before, or one that is true or false, or has a text, and was already conditioned on.
+fn is_repeated(token: Token, said: &[Token]) -> bool {
+    let listed = said.contains(&Keyword::Columns.token()) && !said.iter().any(|token| [Keyword::Where, Keyword::Ascending, Keyword::Descending].map(Keyword::token).contains(token));
+    let conditioned = said.last() == Some(&Keyword::Where.token()) && matches!(kind_of(token), Some(Kind::Flag | Kind::Text));
+    listed && said.contains(&token) || conditioned && said.windows(2).any(|pair| pair == [Keyword::Where.token(), token])
+}
+
+/// Whether a word is the name of what a token stands for, or part of it.
+fn is_named(linked: &Linked, token: Token, word: &str) -> bool {
+    matches!(linked.references.get(&token), Some(Referent::Column { name, .. }) if name_words(name).iter().any(|part| part == word))
 }
 
 fn is_literal(token: Token) -> bool {

@@ -79,10 +79,10 @@ pub fn train(encoder: &Path, folder: &Path, device: Device, options: &TrainingOp
     let fixed = components::word_embeddings(&read(&encoder.join("model.safetensors"))?, &pieces, config.hidden_size, EMBEDDING_SCALE)?;
     let plain = device.clone();
     let device = device.autodiff();
-    let (mut student, fixed) = match &options.resume {
-        Some(folder) => resume(folder, vocabulary.sayable, &plain)?,
-        None => start(&config, &vocabulary, &pieces, &fixed, &device),
-    };
+    let (mut student, mut fixed) = start(&config, &vocabulary, &pieces, &fixed, &device);
+    if let Some(folder) = &options.resume {
+        (student, fixed) = resume(folder, &vocabulary, (student, fixed), &plain)?;
+    }
     let mut optimizer = AdamWConfig::new().with_weight_decay(0.02).with_beta_2(0.98).with_epsilon(1e-9).with_grad_clipping(Some(GradientClippingConfig::Norm(1.0))).init();
 
     let mut examples = Batches::new(options, &vocabulary);
@@ -128,13 +128,26 @@ fn start(config: &DecoderConfig, vocabulary: &Vocabulary, pieces: &[(String, usi
     (Student { decoder, sayable: Param::from_tensor(sayable) }, words.slice([known..rows]).detach())
 }
 
-/// A student as an earlier run left it.
-fn resume(folder: &Path, sayable: usize, device: &Device) -> Result<(Student, Tensor<2>), ModelError> {
+/// A student as an earlier run left it. Tokens are matched by name, so that a notation that has
+/// grown since goes on from the smaller one; what is new starts as in `fresh`.
+fn resume(folder: &Path, vocabulary: &Vocabulary, fresh: (Student, Tensor<2>), device: &Device) -> Result<(Student, Tensor<2>), ModelError> {
+    let known = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?, 0)?;
     let decoder = loader::decoder::load(folder, &[], device)?;
-    let table = decoder.embed_tokens.weight.val();
-    let rows = table.dims()[0];
-    let fixed = table.clone().slice([sayable..rows]).autodiff();
-    let student = Student { decoder, sayable: Param::from_tensor(table.slice([0..sayable])) };
+    let rows = |tensor: Tensor<2>| -> Result<Vec<f32>, ModelError> { tensor.inner().into_data().convert::<f32>().try_into_vec().map_err(|error| ModelError::Numeric(format!("{error:?}"))) };
+    let width = decoder.config.hidden_size;
+    let learned: Vec<f32> = decoder.embed_tokens.weight.val().into_data().convert::<f32>().try_into_vec().map_err(|error| ModelError::Numeric(format!("{error:?}")))?;
+    let mut table = rows(fresh.0.sayable.val())?;
+    table.extend(rows(fresh.1)?);
+    for (token, row) in table.chunks_exact_mut(width).enumerate() {
+        let old = known.token(&vocabulary.name(token as u32)).map(|old| old as usize * width);
+        if let Some(old) = old.and_then(|old| learned.get(old..old + width)) {
+            row.copy_from_slice(old);
+        }
+    }
+    let size = table.len() / width;
+    let table = Tensor::<2>::from_data(TensorData::new(table, [size, width]), device);
+    let fixed = table.clone().slice([vocabulary.sayable..size]).autodiff();
+    let student = Student { decoder, sayable: Param::from_tensor(table.slice([0..vocabulary.sayable])) };
     Ok((student.train(), fixed))
 }
 

@@ -84,6 +84,25 @@ pub fn alike(left: &str, right: &str) -> bool {
     left == right || (left.len() >= 5 && right.len() >= 5 && left.as_bytes()[0] == right.as_bytes()[0] && slip(left, right))
 }
 
+/// Whether a word of a request is a form of a name's word, or spells it out: "aged" and "ages" for
+/// `age`, "rated" for `rating`, "temperature" for `temp`, "quantity" for `qty`. Both are stems.
+pub fn related(word: &str, name: &str) -> bool {
+    if !word.is_ascii() || !name.is_ascii() || word.len() < 4 || name.len() < 3 || word.as_bytes()[0] != name.as_bytes()[0] {
+        return false;
+    }
+    let root = |text: &str| -> String {
+        let cut = ["ing", "ed", "er", "est", "e", "d"].iter().find_map(|ending| text.strip_suffix(ending)).unwrap_or(text);
+        cut.strip_suffix('e').unwrap_or(cut).to_owned()
+    };
+    let inflected = word.len().abs_diff(name.len()) <= 3 && (word.strip_suffix('d') == Some(name) || root(word).len() >= 3 && root(word) == root(name));
+    // A shorter spelling begins like the word, or has its consonants in their order.
+    let shortened = name.len() <= 4 && word.len() >= name.len() + 3 && word.starts_with(name);
+    let vowel = |c: char| matches!(c, 'a' | 'e' | 'i' | 'o' | 'u');
+    let mut letters = word.chars();
+    let squeezed = name.len() <= 4 && word.len() >= 5 && !name.chars().any(vowel) && name.chars().all(|wanted| letters.any(|letter| letter == wanted));
+    inflected || shortened || squeezed
+}
+
 /// One insertion, deletion, substitution or swap of neighbours apart.
 fn slip(left: &str, right: &str) -> bool {
     let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());

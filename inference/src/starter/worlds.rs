@@ -34,6 +34,7 @@ pub enum ColumnKind {
     Number,
     Text,
     Date,
+    Flag,
 }
 
 /// A line of `worlds.txt`.
@@ -61,7 +62,7 @@ impl Worlds {
     }
 
     pub fn sample(&self, phrases: &Phrases, random: &mut impl Rng) -> World {
-        let count = *[0, 1, 1, 1, 1, 2, 2, 2, 3].choose(random).unwrap_or(&1);
+        let count = *[0, 1, 1, 1, 1, 2, 2, 2, 3, 3].choose(random).unwrap_or(&1);
         let mut tables: Vec<WorldTable> = Vec::new();
         for pattern in self.patterns.choose_multiple(random, count) {
             let table = table(pattern, phrases, random);
@@ -91,6 +92,7 @@ fn column_pattern(text: &str) -> Option<ColumnPattern> {
     let kind = match rest.chars().next()? {
         'N' => ColumnKind::Number,
         'T' => ColumnKind::Text,
+        'B' => ColumnKind::Flag,
         _ => ColumnKind::Date,
     };
     let part = |mark: char| -> Vec<String> {
@@ -146,9 +148,10 @@ fn named(pattern: &ColumnPattern, table: &str, random: &mut impl Rng) -> WorldCo
         ColumnKind::Number => ["total", "value", "eur", "num"].choose(random),
         ColumnKind::Text => ["name", "code", "label"].choose(random),
         ColumnKind::Date => ["date", "at", "ts"].choose(random),
+        ColumnKind::Flag => ["flag", "yn"].choose(random),
     };
     let name = match random.random_range(0..14) {
-        0 => format!("{table}_{base}"),
+        0 if pattern.column.kind != ColumnKind::Flag => format!("{table}_{base}"),
         1 => format!("{base}_{}", suffix.unwrap_or(&"x")),
         2 => base.to_uppercase(),
         _ => base,
@@ -161,6 +164,7 @@ fn schema(table: &WorldTable) -> TableSchema {
         ColumnKind::Number => "DOUBLE",
         ColumnKind::Text => "VARCHAR",
         ColumnKind::Date => "DATE",
+        ColumnKind::Flag => "BOOLEAN",
     };
     let columns = table.columns.iter().map(|column| ColumnSchema { name: column.name.clone(), data_type: data_type(column.kind).to_owned(), values: column.values.clone() }).collect();
     TableSchema { name: table.name.clone(), columns }

@@ -5,9 +5,8 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Request, Want, plural, singular};
-use crate::starter::linking::Period;
 use crate::starter::notation::Keyword;
-use crate::starter::phrases::Phrases;
+use crate::starter::phrases::{Phrases, expand_template};
 use crate::starter::prior::is_key;
 use crate::starter::words::name_words;
 use crate::starter::worlds::{ColumnKind, World, WorldColumn, WorldTable};
@@ -17,11 +16,17 @@ const SECTIONS: &[(&str, u32)] = &[
     ("q.rows", 12), ("q.few", 4), ("q.limit", 5), ("q.columns", 6), ("q.distinct", 6), ("q.count", 14), ("q.countdistinct", 4), ("q.sum", 9), ("q.average", 9),
     ("q.minimum", 4), ("q.maximum", 5), ("q.mindate", 2), ("q.maxdate", 2), ("q.group", 16), ("q.groupcount", 9), ("q.toprows", 6), ("q.bottomrows", 3),
     ("q.one", 7), ("q.onelow", 5), ("q.topgroup", 8), ("q.topgroupcount", 6), ("q.bottomgroup", 3), ("q.topgroups", 4), ("q.rankgroups", 3), ("q.sorted", 3), ("q.sorteddown", 4),
+    ("q.columnsone", 4), ("q.columnsonelow", 3), ("q.columnstop", 4), ("q.columnsbottom", 2), ("q.columnssorted", 2), ("q.columnssorteddown", 2), ("q.several", 4), ("q.groupseveral", 4),
+    ("q.grouppair", 5), ("q.having", 5), ("q.havingcount", 6), ("q.product", 3), ("q.groupproduct", 2),
 ];
 
-pub(super) fn request(world: &World, phrases: &Phrases, random: &mut ChaCha8Rng) -> Option<Request> {
+/// What is asked, by the section of its phrases.
+pub(super) fn section(random: &mut impl Rng) -> &'static str {
+    weighted(SECTIONS, random)
+}
+
+pub(super) fn request(section: &str, world: &World, phrases: &Phrases, random: &mut ChaCha8Rng) -> Option<Request> {
     let table = world.tables.choose(random)?;
-    let section = weighted(SECTIONS, random);
     let mut query = Query { table, phrases, random, used: Vec::new(), conditions: Vec::new(), constants: Vec::new() };
     query.write(section)
 }
@@ -38,14 +43,14 @@ pub(super) fn weighted(sections: &[(&'static str, u32)], random: &mut impl Rng) 
     sections[0].0
 }
 
-struct Query<'a> {
-    table: &'a WorldTable,
-    phrases: &'a Phrases,
-    random: &'a mut ChaCha8Rng,
+pub(super) struct Query<'a> {
+    pub(super) table: &'a WorldTable,
+    pub(super) phrases: &'a Phrases,
+    pub(super) random: &'a mut ChaCha8Rng,
     /// Columns spoken for, so that a condition is about another.
-    used: Vec<String>,
-    conditions: Vec<Want>,
-    constants: Vec<String>,
+    pub(super) used: Vec<String>,
+    pub(super) conditions: Vec<Want>,
+    pub(super) constants: Vec<String>,
 }
 
 impl Query<'_> {
@@ -53,8 +58,8 @@ impl Query<'_> {
         use Keyword::{All, Ascending, Average, By, Columns, Count, CountDistinct, Descending, Distinct, Few, Limit, Maximum, Minimum, One, Sum};
         let kind = section.strip_prefix("q.").unwrap_or_default();
         let column_kinds: &[ColumnKind] = match kind {
-            "sum" | "average" | "minimum" | "maximum" | "toprows" | "bottomrows" => &[ColumnKind::Number],
-            "one" | "onelow" | "sorted" | "sorteddown" => &[ColumnKind::Number, ColumnKind::Date],
+            "sum" | "average" | "minimum" | "maximum" | "toprows" | "bottomrows" | "columnstop" | "columnsbottom" | "product" | "groupproduct" => &[ColumnKind::Number],
+            "one" | "onelow" | "sorted" | "sorteddown" | "columnsone" | "columnsonelow" | "columnssorted" | "columnssorteddown" => &[ColumnKind::Number, ColumnKind::Date],
             "mindate" | "maxdate" => &[ColumnKind::Date],
             "distinct" | "countdistinct" => &[ColumnKind::Text],
             _ => &[],
@@ -64,27 +69,43 @@ impl Query<'_> {
             _ if column_kinds.is_empty() => None,
             _ => Some(self.column(column_kinds)?),
         };
-        let columns: Vec<WorldColumn> = if kind == "columns" {
+        let factor = if matches!(kind, "product" | "groupproduct") { Some(self.column(&[ColumnKind::Number])?) } else { None };
+        let columns: Vec<WorldColumn> = if kind.starts_with("columns") {
             let count = self.random.random_range(1..=3);
-            self.table.columns.choose_multiple(self.random, count).cloned().collect()
+            let ordered_by = column.as_ref().map(|column| column.name.clone());
+            let others: Vec<&WorldColumn> = self.table.columns.iter().filter(|column| ordered_by.as_ref() != Some(&column.name)).collect();
+            others.choose_multiple(self.random, count).map(|column| (*column).clone()).collect()
         } else {
             Vec::new()
         };
         self.used.extend(columns.iter().map(|column| column.name.clone()));
-        let grouped = matches!(kind, "group" | "groupcount" | "topgroup" | "topgroupcount" | "bottomgroup" | "topgroups" | "rankgroups");
+        let grouped = matches!(kind, "group" | "groupcount" | "topgroup" | "topgroupcount" | "bottomgroup" | "topgroups" | "rankgroups" | "groupseveral" | "grouppair" | "having" | "havingcount" | "groupproduct");
         let mut grouping = Vec::new();
         let mut group_words = String::new();
         if grouped {
             (grouping, group_words) = self.grouping(matches!(kind, "group" | "groupcount"))?;
         }
+        if kind == "grouppair" {
+            let (more, words) = self.grouping(false)?;
+            grouping.extend(more);
+            group_words = match self.random.random_range(0..4) {
+                0 => format!("{group_words}, {words}"),
+                1 => format!("{group_words} & {words}"),
+                _ => format!("{group_words} and {words}"),
+            };
+        }
         let (aggregate, aggregate_words) = match kind {
             "group" | "topgroup" | "bottomgroup" | "topgroups" | "rankgroups" => self.aggregate()?,
-            "groupcount" | "topgroupcount" => (vec![Want::Keyword(Count)], String::new()),
+            "having" => self.aggregate().filter(|(wants, _)| wants.first() != Some(&Want::Keyword(Count)))?,
+            "several" | "groupseveral" => self.several()?,
+            "grouppair" if self.random.random_bool(0.5) => self.aggregate()?,
+            "grouppair" => (vec![Want::Keyword(Count)], ["how many <T>", "number of <T>", "count of <T>", "count", "<T>"].choose(self.random).copied().unwrap_or("count").replace("<T>", &self.table_words(true))),
+            "groupcount" | "topgroupcount" | "havingcount" => (vec![Want::Keyword(Count)], String::new()),
             _ => (Vec::new(), String::new()),
         };
         let adjective = column.as_ref().map(|column| match kind {
-            "toprows" | "one" => self.superlative(column, true),
-            "bottomrows" | "onelow" => self.superlative(column, false),
+            "toprows" | "one" | "columnsone" | "columnstop" => self.superlative(column, true),
+            "bottomrows" | "onelow" | "columnsonelow" | "columnsbottom" => self.superlative(column, false),
             _ => None,
         });
         // A superlative may be needed by the template; without one, try again later.
@@ -92,11 +113,13 @@ impl Query<'_> {
         let most = if self.random.random_bool(0.8) { 10 } else { 50 };
         let limit = self.random.random_range(2..=most);
         let limit_words = self.count_words(limit);
+        let having = if matches!(kind, "having" | "havingcount") { Some(self.having()) } else { None };
+        let factor_words = factor.as_ref().map(|column| self.column_words(column)).unwrap_or_default();
         let conditional = !matches!(kind, "few" | "limit" | "distinct" | "countdistinct" | "mindate" | "maxdate" | "topgroupcount");
         let mut before = String::new();
         let mut after = String::new();
         if conditional {
-            let chance = if matches!(kind, "rows" | "count" | "columns") { 0.75 } else { 0.3 };
+            let chance = if matches!(kind, "rows" | "count" | "columns") { 0.78 } else { 0.42 };
             if self.random.random_bool(chance) {
                 (before, after) = self.condition()?;
                 if self.random.random_bool(0.22) {
@@ -145,6 +168,8 @@ impl Query<'_> {
             "A" => aggregate_words.clone(),
             "BY" => by.clone(),
             "K" => limit_words.clone(),
+            "H" => having.as_ref().map(|(_, words)| words.clone()).unwrap_or_default(),
+            "C2" => factor_words.clone(),
             "ADJ" => {
                 missing |= adjective.is_none();
                 adjective.clone().unwrap_or_default()
@@ -159,35 +184,43 @@ impl Query<'_> {
         let mut call = vec![Want::Keyword(Keyword::Sql), Want::Table(self.table.name.clone())];
         let keyword = Want::Keyword;
         match kind {
-            "columns" => {
+            _ if kind.starts_with("columns") => {
                 call.push(keyword(Columns));
                 call.extend(columns.iter().map(column_want));
             }
             "distinct" => call.push(keyword(Distinct)),
             "count" => call.push(keyword(Count)),
             "countdistinct" => call.push(keyword(CountDistinct)),
-            "sum" => call.push(keyword(Sum)),
+            "sum" | "product" => call.push(keyword(Sum)),
+            "several" => call.extend(aggregate),
             "average" => call.push(keyword(Average)),
             "minimum" | "mindate" => call.push(keyword(Minimum)),
             "maximum" | "maxdate" => call.push(keyword(Maximum)),
             _ if grouped => {
                 call.push(keyword(By));
                 call.extend(grouping);
+                if kind == "groupproduct" {
+                    call.push(keyword(Sum));
+                }
                 call.extend(aggregate);
             }
             _ => call.push(keyword(All)),
         }
-        let ordered = matches!(kind, "toprows" | "bottomrows" | "one" | "onelow" | "sorted" | "sorteddown");
+        let ordered = matches!(kind, "toprows" | "bottomrows" | "one" | "onelow" | "sorted" | "sorteddown") || kind.starts_with("columns");
         if let Some(column) = &column
             && !ordered
         {
             call.push(column_want(column));
         }
+        if let Some(factor) = &factor {
+            call.extend([keyword(Keyword::Times), column_want(factor)]);
+        }
         call.append(&mut self.conditions.clone());
+        call.extend(having.into_iter().flat_map(|(wants, _)| wants));
         // The latest date is the highest; the oldest person is the highest age.
         match kind {
-            "toprows" | "one" | "sorteddown" | "topgroup" | "topgroupcount" | "topgroups" | "rankgroups" => call.push(keyword(Descending)),
-            "bottomrows" | "onelow" | "sorted" | "bottomgroup" => call.push(keyword(Ascending)),
+            "toprows" | "one" | "columnsone" | "columnstop" | "columnssorteddown" | "sorteddown" | "topgroup" | "topgroupcount" | "topgroups" | "rankgroups" => call.push(keyword(Descending)),
+            "bottomrows" | "onelow" | "columnsonelow" | "columnsbottom" | "columnssorted" | "sorted" | "bottomgroup" => call.push(keyword(Ascending)),
             _ => {}
         }
         if let Some(column) = &column
@@ -197,14 +230,14 @@ impl Query<'_> {
         }
         match kind {
             "few" => call.extend([keyword(Limit), keyword(Few)]),
-            "one" | "onelow" | "topgroup" | "topgroupcount" | "bottomgroup" => call.extend([keyword(Limit), keyword(One)]),
-            "limit" | "toprows" | "bottomrows" | "topgroups" => call.extend([keyword(Limit), Want::Constant(limit.to_string())]),
+            "one" | "onelow" | "columnsone" | "columnsonelow" | "topgroup" | "topgroupcount" | "bottomgroup" => call.extend([keyword(Limit), keyword(One)]),
+            "limit" | "toprows" | "bottomrows" | "columnstop" | "columnsbottom" | "topgroups" => call.extend([keyword(Limit), Want::Constant(limit.to_string())]),
             _ => {}
         }
         Some(Request { text, call })
     }
 
-    fn column(&mut self, kinds: &[ColumnKind]) -> Option<WorldColumn> {
+    pub(super) fn column(&mut self, kinds: &[ColumnKind]) -> Option<WorldColumn> {
         let fitting: Vec<&WorldColumn> = self.table.columns.iter().filter(|column| kinds.contains(&column.kind) && !self.used.contains(&column.name) && (column.kind != ColumnKind::Number || !is_key(&column.name))).collect();
         let column = (*fitting.choose(self.random)?).clone();
         self.used.push(column.name.clone());
@@ -212,13 +245,14 @@ impl Query<'_> {
     }
 
     fn grouping(&mut self, periods: bool) -> Option<(Vec<Want>, String)> {
-        if periods && self.random.random_bool(0.15) {
+        if periods && self.random.random_bool(0.2) {
             let column = self.column(&[ColumnKind::Date])?;
-            let (keyword, word) = if self.random.random_bool(0.6) { (Keyword::Month, "month") } else { (Keyword::Year, "year") };
+            let (keyword, word) = *[(Keyword::Month, "month"), (Keyword::Month, "month"), (Keyword::Month, "month"), (Keyword::Year, "year"), (Keyword::Year, "year"), (Keyword::Quarter, "quarter"), (Keyword::Week, "week"), (Keyword::Day, "day")].choose(self.random)?;
             let words = if self.random.random_bool(0.3) { format!("{word} of {}", self.column_words(&column)) } else { word.to_owned() };
             return Some((vec![Want::Keyword(keyword), Want::Column { table: self.table.name.clone(), name: column.name }], words));
         }
-        let column = self.column(&[ColumnKind::Text])?;
+        let kind = if self.random.random_bool(0.06) { ColumnKind::Flag } else { ColumnKind::Text };
+        let column = self.column(&[kind])?;
         let words = self.column_words(&column);
         Some((vec![Want::Column { table: self.table.name.clone(), name: column.name }], words))
     }
@@ -234,152 +268,52 @@ impl Query<'_> {
         Some((call, words))
     }
 
+    /// Two or three aggregates side by side.
+    fn several(&mut self) -> Option<(Vec<Want>, String)> {
+        const LISTS: &[(&str, &[Keyword])] = &[
+            ("{minimum|min|lowest|smallest} and {maximum|max|highest|largest} <C>", &[Keyword::Minimum, Keyword::Maximum]),
+            ("{highest|maximum|max|largest|biggest} and {lowest|minimum|min|smallest} <C>", &[Keyword::Maximum, Keyword::Minimum]),
+            ("{total|sum of|combined|overall} and {average|mean|avg} <C>", &[Keyword::Sum, Keyword::Average]),
+            ("{average|mean|avg} and {total|summed|combined|sum of} <C>", &[Keyword::Average, Keyword::Sum]),
+            ("{average|mean|avg} and {highest|maximum|max|largest} <C>", &[Keyword::Average, Keyword::Maximum]),
+            ("{min|minimum|lowest}, {max|maximum|highest} and {average|avg|mean} <C>", &[Keyword::Minimum, Keyword::Maximum, Keyword::Average]),
+            ("{number|count} of <T> and {|the|their} {total|overall|combined} <C>", &[Keyword::Count, Keyword::Sum]),
+            ("{number|count} of <T> and {|the|their} {average|mean|avg} <C>", &[Keyword::Count, Keyword::Average]),
+            ("how many <T> and {what|which|the} {average|mean} <C>", &[Keyword::Count, Keyword::Average]),
+            ("how many <T> and how much <C> in total", &[Keyword::Count, Keyword::Sum]),
+            ("{average|mean|avg} <C> and {|the} {number|count} of <T>", &[Keyword::Average, Keyword::Count]),
+            ("total <C> and {|the} {number|count} of <T>", &[Keyword::Sum, Keyword::Count]),
+        ];
+        let (template, keywords) = LISTS.choose(self.random)?;
+        let column = self.column(&[ColumnKind::Number])?;
+        let (column_words, table_words) = (self.column_words(&column), self.table_words(true));
+        let words = expand_template(template, self.random, &mut |slot| if slot == "C" { column_words.clone() } else { table_words.clone() });
+        let mut wants = Vec::new();
+        for keyword in *keywords {
+            if !wants.is_empty() {
+                wants.push(Want::Keyword(Keyword::And));
+            }
+            wants.push(Want::Keyword(*keyword));
+            if *keyword != Keyword::Count {
+                wants.push(Want::Column { table: self.table.name.clone(), name: column.name.clone() });
+            }
+        }
+        Some((wants, words))
+    }
+
+    /// What a group's aggregate must be.
+    fn having(&mut self) -> (Vec<Want>, String) {
+        let (constant, words) = self.constant();
+        let (keyword, compared) = *[
+            (Keyword::Above, "more than"), (Keyword::Above, "over"), (Keyword::Above, "above"), (Keyword::Above, "greater than"), (Keyword::Above, "exceeding"), (Keyword::Below, "less than"),
+            (Keyword::Below, "fewer than"), (Keyword::Below, "under"), (Keyword::Below, "below"), (Keyword::AtLeast, "at least"), (Keyword::AtMost, "at most"), (Keyword::Is, "exactly"),
+        ].choose(self.random).unwrap_or(&(Keyword::Above, "over"));
+        (vec![Want::Keyword(Keyword::Having), Want::Keyword(keyword), Want::Constant(constant)], format!("{compared} {words}"))
+    }
+
     fn superlative(&mut self, column: &WorldColumn, highest: bool) -> Option<String> {
         let own = if highest { &column.highest } else { &column.lowest };
         own.choose(self.random).cloned()
-    }
-
-    /// A condition in front of the table (`pending orders`) or behind it.
-    fn condition(&mut self) -> Option<(String, String)> {
-        let valued: Vec<&WorldColumn> = self.table.columns.iter().filter(|column| !column.values.is_empty() && !self.used.contains(&column.name) && !column.values.iter().any(|value| value == "yes")).collect();
-        if self.random.random_bool(0.35)
-            && let Some(column) = valued.choose(self.random).copied()
-        {
-            let value = column.values.choose(self.random)?.clone();
-            self.used.push(column.name.clone());
-            self.conditions.extend([Want::Keyword(Keyword::Where), Want::Value(value.clone())]);
-            return Some((self.value_words(&value), String::new()));
-        }
-        self.condition_after()
-    }
-
-    fn condition_after(&mut self) -> Option<(String, String)> {
-        let sections: &[(&'static str, u32)] = &[
-            ("c.value", 16), ("c.notvalue", 3), ("c.above", 9), ("c.below", 7), ("c.atleast", 4), ("c.atmost", 3), ("c.between", 3), ("c.equal", 3), ("c.literal", 4),
-            ("c.contains", 3), ("c.missing", 3), ("c.present", 1), ("c.during", 7), ("c.after", 4), ("c.since", 3), ("c.before", 4), ("c.betweendates", 2),
-        ];
-        let section = weighted(sections, self.random);
-        let kinds: &[ColumnKind] = match section {
-            "c.value" | "c.notvalue" | "c.literal" | "c.contains" => &[ColumnKind::Text],
-            "c.missing" | "c.present" => &[ColumnKind::Text, ColumnKind::Date, ColumnKind::Number],
-            "c.during" | "c.after" | "c.since" | "c.before" | "c.betweendates" => &[ColumnKind::Date],
-            _ => &[ColumnKind::Number],
-        };
-        let column = self.column(kinds)?;
-        let column_want = Want::Column { table: self.table.name.clone(), name: column.name.clone() };
-        let column_words = self.column_words(&column);
-        let (mut value_words, mut constant_words, mut second_words) = (String::new(), String::new(), String::new());
-        self.conditions.push(Want::Keyword(Keyword::Where));
-        match section {
-            "c.value" | "c.notvalue" => {
-                let value = column.values.choose(self.random)?.clone();
-                value_words = self.value_words(&value);
-                if section == "c.notvalue" {
-                    self.conditions.push(Want::Keyword(Keyword::IsNot));
-                }
-                self.conditions.push(Want::Value(value));
-            }
-            "c.literal" | "c.contains" => {
-                let literal = self.phrases.pick(["people", "things", "codes"].choose(self.random)?, self.random);
-                if column.values.iter().any(|value| value.eq_ignore_ascii_case(&literal)) {
-                    return None;
-                }
-                let mark = ["'", "\"", "\""].choose(self.random)?;
-                value_words = format!("{mark}{literal}{mark}");
-                let keyword = if section == "c.literal" { Keyword::Is } else { Keyword::Contains };
-                self.conditions.extend([column_want, Want::Keyword(keyword), Want::Literal(literal)]);
-            }
-            "c.missing" => self.conditions.extend([column_want, Want::Keyword(Keyword::Missing)]),
-            "c.present" => self.conditions.extend([column_want, Want::Keyword(Keyword::Present)]),
-            "c.during" | "c.after" | "c.since" | "c.before" | "c.betweendates" => {
-                let (period, words) = self.period();
-                value_words = words;
-                let keyword = match section {
-                    "c.during" => Keyword::During,
-                    "c.after" => Keyword::After,
-                    "c.since" => Keyword::Since,
-                    "c.before" => Keyword::Before,
-                    _ => Keyword::Between,
-                };
-                self.conditions.extend([column_want, Want::Keyword(keyword), Want::Period(period.clone())]);
-                if keyword == Keyword::Between {
-                    let (second, words) = self.period();
-                    if second == period {
-                        return None;
-                    }
-                    second_words = words;
-                    self.conditions.push(Want::Period(second));
-                }
-            }
-            _ => {
-                let keyword = match section {
-                    "c.above" => Keyword::Above,
-                    "c.below" => Keyword::Below,
-                    "c.atleast" => Keyword::AtLeast,
-                    "c.atmost" => Keyword::AtMost,
-                    "c.between" => Keyword::Between,
-                    _ => Keyword::Is,
-                };
-                let (constant, words) = self.constant();
-                constant_words = words;
-                self.conditions.extend([column_want, Want::Keyword(keyword), Want::Constant(constant)]);
-                if keyword == Keyword::Between {
-                    let (constant, words) = self.constant();
-                    second_words = words;
-                    self.conditions.push(Want::Constant(constant));
-                }
-            }
-        }
-        let text = self.phrases.expand(section, self.random, &mut |slot| match slot {
-            "C" => column_words.clone(),
-            "K" => constant_words.clone(),
-            "K2" | "P2" => second_words.clone(),
-            _ => value_words.clone(),
-        });
-        Some((String::new(), text))
-    }
-
-    fn constant(&mut self) -> (String, String) {
-        let constant = match self.random.random_range(0..5) {
-            0 => self.random.random_range(2..20).to_string(),
-            1 => (self.random.random_range(1..100) * 5).to_string(),
-            2 => (self.random.random_range(1..100) * 100).to_string(),
-            3 => format!("{}.{}", self.random.random_range(0..100), self.random.random_range(1..10)),
-            _ => self.random.random_range(1..1000).to_string(),
-        };
-        if self.constants.contains(&constant) {
-            return self.constant();
-        }
-        self.constants.push(constant.clone());
-        let words = if constant.len() == 4 && !constant.contains('.') && self.random.random_bool(0.3) { format!("{},{}", &constant[..1], &constant[1..]) } else { constant.clone() };
-        (constant, words)
-    }
-
-    fn period(&mut self) -> (Period, String) {
-        const MONTHS: &[&str] = &["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
-        let year = self.random.random_range(2015..2027);
-        let month: u32 = self.random.random_range(1..=12);
-        let name = MONTHS[month as usize - 1];
-        match self.random.random_range(0..10) {
-            0..3 => (Period::Year(year), year.to_string()),
-            3..5 => (Period::Month { year: Some(year), month }, format!("{name} {year}")),
-            5 => (Period::Month { year: None, month }, name.to_owned()),
-            6 => {
-                let quarter = (month - 1) / 3 + 1;
-                (Period::Quarter { year: Some(year), quarter }, format!("Q{quarter} {year}"))
-            }
-            7 => {
-                let unit = *["week", "month", "quarter", "year"].choose(self.random).unwrap_or(&"month");
-                let back = self.random.random_range(0..2);
-                (Period::Relative { unit, back }, format!("{} {unit}", if back == 0 { "this" } else { "last" }))
-            }
-            8 if self.random.random_bool(0.4) => (Period::Today, "today".to_owned()),
-            8 if self.random.random_bool(0.4) => (Period::Yesterday, "yesterday".to_owned()),
-            _ => {
-                let day = format!("{year}-{month:02}-{:02}", self.random.random_range(1..29));
-                (Period::Day(day.clone()), day)
-            }
-        }
     }
 
     fn count_words(&mut self, count: u32) -> String {
@@ -388,10 +322,6 @@ impl Query<'_> {
             Some(name) if self.random.random_bool(0.35) => (*name).to_owned(),
             _ => count.to_string(),
         }
-    }
-
-    fn value_words(&mut self, value: &str) -> String {
-        if self.random.random_bool(0.4) { value.to_lowercase() } else { value.to_owned() }
     }
 
     /// What people call a table.
@@ -413,7 +343,7 @@ impl Query<'_> {
     }
 
     /// What people call a column: its name, its name as typed, or another word for it.
-    fn column_words(&mut self, column: &WorldColumn) -> String {
+    pub(super) fn column_words(&mut self, column: &WorldColumn) -> String {
         let draw: f64 = self.random.random();
         if draw < 0.28
             && let Some(synonym) = column.synonyms.choose(self.random)

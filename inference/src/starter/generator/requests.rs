@@ -4,6 +4,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::arithmetic;
 use super::queries::weighted;
 use super::{Request, Want, plural, singular};
 use crate::starter::mentions::FILE_KINDS;
@@ -16,11 +17,15 @@ const SECTIONS: &[(&str, u32)] = &[
     ("describe_table", 12), ("git_status", 7), ("git_log", 5), ("git_log.count", 5), ("git_log.one", 3), ("git_log.path", 4), ("git_log.branch", 3), ("git_diff", 6),
     ("git_diff.staged", 3), ("git_diff.path", 4), ("git_diff.branches", 4), ("git_diff.previous", 2), ("list_files", 5), ("list_files.folder", 5), ("list_files.glob", 5),
     ("list_files.folderglob", 3), ("read_file", 9), ("read_file.range", 3), ("read_file.first", 3), ("search_files", 9), ("search_files.in", 5), ("run_rust", 5),
-    ("calculate", 11), ("remember", 9), ("recall", 8), ("explain_error", 6), ("search_docs", 10), ("decline", 11),
+    ("calculate", 22), ("remember", 9), ("recall", 9), ("explain_error", 6), ("search_docs", 11), ("decline", 11),
 ];
 
-pub(super) fn request(world: &World, phrases: &Phrases, random: &mut ChaCha8Rng) -> Option<Request> {
-    let section = weighted(SECTIONS, random);
+/// What is asked, by the section of its phrases.
+pub(super) fn section(random: &mut impl Rng) -> &'static str {
+    weighted(SECTIONS, random)
+}
+
+pub(super) fn request(section: &'static str, world: &World, phrases: &Phrases, random: &mut ChaCha8Rng) -> Option<Request> {
     let mut writer = Writer { world, phrases, random, call: Vec::new(), span: None };
     let text = writer.write(section)?;
     let mut call = writer.call;
@@ -100,9 +105,17 @@ impl Writer<'_> {
                 self.call.push(Want::Code);
                 slots.push(("R", self.phrases.pick("codes_rust", self.random)));
             }
-            "calculate" => slots.push(("X", self.arithmetic())),
+            "calculate" => {
+                let (text, call) = arithmetic::request(self.phrases, self.random)?;
+                self.call.extend(call);
+                return Some(text);
+            }
             "remember" => slots.push(("S", self.spanned("facts"))),
-            "recall" => slots.push(("S", self.spanned("topics"))),
+            "recall" => {
+                slots.push(("S", self.phrases.pick("topics", self.random)));
+                slots.push(("O", self.phrases.pick("matters", self.random)));
+                slots.push(("Y", self.phrases.pick("clauses", self.random)));
+            }
             "search_docs" => {
                 let topic = self.phrases.pick("docs", self.random);
                 let magic = self.phrases.pick("magics", self.random);
@@ -111,19 +124,7 @@ impl Writer<'_> {
             }
             _ => {}
         }
-        let mut used = None;
-        let text = self.phrases.expand(section, self.random, &mut |slot| {
-            let value = slots.iter().find(|(name, _)| *name == slot).map(|(_, value)| value.clone()).unwrap_or_default();
-            used = Some(value.clone());
-            value
-        });
-        if section == "search_docs" {
-            // The topic where one is named, else the whole request.
-            self.call.extend([Want::SpanStart(0), Want::SpanEnd(0)]);
-            let span = used.unwrap_or_else(|| text.clone());
-            self.span = Some(span);
-        }
-        Some(text)
+        Some(self.phrases.expand(section, self.random, &mut |slot| slots.iter().find(|(name, _)| *name == slot).map(|(_, value)| value.clone()).unwrap_or_default()))
     }
 
     fn plain(&mut self, name: &str) -> String {
@@ -211,67 +212,6 @@ impl Writer<'_> {
         self.call.extend([Want::SpanStart(0), Want::SpanEnd(0)]);
         self.span = Some(text.clone());
         text
-    }
-
-    fn arithmetic(&mut self) -> String {
-        let left = self.random.random_range(2..500);
-        let mut right = self.random.random_range(2..90);
-        if right == left {
-            right += 1;
-        }
-        let operator = ["+", "-", "*", "/", "^"].choose(self.random).copied().unwrap_or("+");
-        if self.random.random_bool(0.55) {
-            let expression = match self.random.random_range(0..6) {
-                0 => format!("({left} + {right}) {operator} {}", self.random.random_range(2..9)),
-                1 => format!("{left} {operator} {right} + {}", self.random.random_range(2..99)),
-                2 => format!("{right}% of {left}"),
-                3 => format!("{left}.5 {operator} {right}"),
-                4 => format!("{left}{operator}{right}"),
-                _ => format!("{left} {operator} {right}"),
-            };
-            self.call.push(Want::Expression(expression.clone()));
-            return expression;
-        }
-        let (a, b) = (Want::Constant(left.to_string()), Want::Constant(right.to_string()));
-        let (words, keyword, swapped) = match self.random.random_range(0..14) {
-            0 => (format!("{left} plus {right}"), Keyword::Plus, false),
-            1 => (format!("the sum of {left} and {right}"), Keyword::Plus, false),
-            2 => (format!("{left} added to {right}"), Keyword::Plus, false),
-            3 => (format!("{left} minus {right}"), Keyword::Minus, false),
-            4 => (format!("{right} subtracted from {left}"), Keyword::Minus, false),
-            5 => (format!("the difference between {left} and {right}"), Keyword::Minus, false),
-            6 => (format!("{left} times {right}"), Keyword::Times, false),
-            7 => (format!("{left} multiplied by {right}"), Keyword::Times, false),
-            8 => (format!("the product of {left} and {right}"), Keyword::Times, false),
-            9 => (format!("{left} divided by {right}"), Keyword::Over, false),
-            10 => (format!("{left} over {right}"), Keyword::Over, false),
-            11 => (format!("{right} percent of {left}"), Keyword::PercentOf, true),
-            12 => {
-                let word = ["the square root of", "square root of", "the root of"].choose(self.random).copied().unwrap_or_default();
-                self.call.extend([Want::Keyword(Keyword::SquareRoot), a]);
-                return format!("{word} {left}");
-            }
-            _ => {
-                let (words, keyword, second) = if self.random.random_bool(0.5) {
-                    (format!("{left} squared"), Keyword::Square, None)
-                } else {
-                    (format!("{left} to the power of {right}"), Keyword::Power, Some(b.clone()))
-                };
-                match second {
-                    None => self.call.extend([Want::Keyword(keyword), a]),
-                    Some(second) => self.call.extend([a, Want::Keyword(keyword), second]),
-                }
-                return words;
-            }
-        };
-        let (first, second) = if swapped { (b, a) } else { (a, b) };
-        self.call.extend([first, Want::Keyword(keyword), second]);
-        if !swapped && self.random.random_bool(0.12) && matches!(keyword, Keyword::Plus | Keyword::Times | Keyword::Minus) {
-            let third = self.random.random_range(500..600);
-            self.call.extend([Want::Keyword(Keyword::Plus), Want::Constant(third.to_string())]);
-            return format!("{words} plus {third}");
-        }
-        words
     }
 }
 
