@@ -20,12 +20,16 @@ const SAID: f32 = 2.0;
 /// Against ending while a value, a number or a listed column is left unsaid.
 const UNSAID_VALUE: f32 = 3.5;
 const UNSAID_NUMBER: f32 = 1.5;
-const UNSAID_COLUMN: f32 = 1.5;
+const UNSAID_COLUMN: f32 = 2.5;
 /// For a condition while there is something to condition on, and against one while there is not.
 const CONDITION: f32 = 1.5;
 const NO_CONDITION: f32 = 1.0;
 /// Against limiting rows by a number that the request compares with.
 const COMPARED_LIMIT: f32 = 5.0;
+/// Against leaving out a flag that is said.
+const UNSAID_FLAG: f32 = 1.5;
+/// For numbers in the order of the request.
+const NEXT_NUMBER: f32 = 1.0;
 /// Against computing with a number more often than it is said.
 const REPEATED_NUMBER: f32 = 6.0;
 /// Against going on when every number was used.
@@ -71,7 +75,9 @@ const CONDITIONING: &[&str] = &[
 ];
 
 /// Words that ask for groups, or for the first of them.
-const GROUPING: &[&str] = &["by", "per", "each", "every", "which", "what", "who", "where", "most", "least", "top", "across", "breakdown", "distribution", "split", "compare", "rank", "between", "among", "best", "worst", "group", "grouped", "vary", "wise"];
+const GROUPING: &[&str] = &["by", "per", "each", "every", "across", "breakdown", "distribution", "split", "compare", "rank", "among", "group", "grouped", "vary", "wise", "respective", "separately"];
+/// Words that may, where a column to group by is said with them.
+const CHOOSING: &[&str] = &["which", "what", "who", "where", "most", "least", "top", "best", "worst", "highest", "lowest", "have", "with"];
 
 /// The prior of one request.
 pub struct Prior {
@@ -89,8 +95,15 @@ pub struct Prior {
     branches: Vec<Token>,
     /// Whether the request says "how many", "count" or "number of".
     counts: bool,
+    /// Whether the request says "how much" or the like.
+    much: bool,
     /// Whether anything but a value or a number asks for a condition.
     conditioned: bool,
+    /// Numbers in the order of the request, and whether words turn it around: "subtract 3 from 8".
+    order: Vec<Token>,
+    reversed: bool,
+    /// Words of the request that can hardly be what a text is compared with.
+    idle: BTreeSet<Token>,
     /// Whether something is quoted.
     quoted: bool,
     /// How often each number is said.
@@ -107,7 +120,9 @@ impl Prior {
         let words = words::split(&linked.request);
         let pair = |first: &str, second: &str| words.windows(2).any(|pair| pair[0].lower == first && pair[1].lower == second);
         let counts = pair("how", "many") || pair("number", "of") || words.iter().any(|word| word.stem == "count");
-        let mut prior = Self { counts, spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), branches: Vec::new(), groups: words.iter().any(|word| GROUPING.contains(&word.lower.as_str())), conditioned: words.iter().any(|word| CONDITIONING.contains(&word.lower.as_str())), quoted: false, numbers: BTreeMap::new(), direction: None, cues: Cues::of(linked, &words), needles: BTreeMap::new() };
+        let mut prior = Self { counts, spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), branches: Vec::new(), groups: words.iter().any(|word| GROUPING.contains(&word.lower.as_str())), much: words.iter().any(|word| matches!(word.lower.as_str(), "much" | "what" | "many" | "spend" | "spent" | "earn" | "earned" | "cost")), conditioned: words.iter().any(|word| CONDITIONING.contains(&word.lower.as_str())), order: Vec::new(), reversed: words.iter().any(|word| matches!(word.lower.as_str(), "from" | "percent" | "into" | "than" | "off" | "add" | "on") || word.lower.ends_with('%')), idle: BTreeSet::new(), quoted: false, numbers: BTreeMap::new(), direction: None, cues: Cues::of(linked, &words), needles: BTreeMap::new() };
+        let chosen = words.iter().any(|word| CHOOSING.contains(&word.lower.as_str()));
+        prior.groups |= !prior.cues.units.is_empty() || !prior.cues.keys.is_empty();
         for mention in &linked.mentions {
             let share = if mention.strength > 1 { 1.0 } else { 0.5 };
             prior.spoken.entry(mention.word).or_default().insert(mention.token);
@@ -120,7 +135,8 @@ impl Prior {
             if kind_of(mention.token) == Some(Kind::Branch) && !prior.branches.contains(&mention.token) {
                 prior.branches.push(mention.token);
             }
-            prior.groups |= mention.strength > 1 && matches!(kind_of(mention.token), Some(Kind::Text | Kind::Date));
+            prior.groups |= chosen && matches!(kind_of(mention.token), Some(Kind::Text));
+            prior.groups |= mention.strength > 1 && kind_of(mention.token) == Some(Kind::Text);
             let before = mention.word.checked_sub(1).and_then(|index| words.get(index)).map_or("", |word| word.lower.as_str());
             let after = words.get(mention.word + 1).map_or("", |word| word.lower.as_str());
             if kind_of(mention.token) == Some(Kind::Constant) && (COMPARING.contains(&before) || matches!(after, "or" | "onwards" | "onward" | "upwards")) {
@@ -128,8 +144,9 @@ impl Prior {
             }
             if kind_of(mention.token) == Some(Kind::Constant) {
                 *prior.numbers.entry(mention.token).or_default() += 1;
+                prior.order.push(mention.token);
                 let behind = words.get(mention.word + mention.length..).unwrap_or_default();
-                prior.direction = prior.direction.or_else(|| direction(&words[mention.word.saturating_sub(3)..mention.word], &behind[..behind.len().min(2)]));
+                prior.direction = prior.direction.or_else(|| direction(&words[mention.word.saturating_sub(3)..mention.word], &behind[..behind.len().min(3)]));
             }
         }
         for (token, referent) in &linked.references {
@@ -141,6 +158,10 @@ impl Prior {
                     let odd = text.contains(['_', '(', ':', '!', '.']) || text.chars().skip(1).any(char::is_uppercase);
                     let worth = if odd { 1.0 } else if COMMON.contains(&text.to_lowercase().as_str()) { -1.0 } else { 0.0 };
                     prior.needles.insert(*token, worth * NEEDLE);
+                    let spoken = words.iter().position(|word| word.start == *start).is_some_and(|index| prior.spoken.contains_key(&index));
+                    if spoken || worth < 0.0 || CONDITIONING.contains(&text.to_lowercase().as_str()) {
+                        prior.idle.insert(*token);
+                    }
                 }
                 _ => {}
             }
@@ -157,8 +178,20 @@ impl Prior {
             Some(first) if *first == Keyword::Sql.token() => self.query_score(token, said),
             Some(first) if *first == Keyword::Calculate.token() => self.arithmetic_score(token, said),
             Some(_) => self.name_score(token, said),
-            None => if self.cues.tool.map(Keyword::token) == Some(token) { CALLED } else { 0.0 },
+            None => self.tool_score(token),
         }
+    }
+
+    /// For the tool that the words call for, and for tables where one is named.
+    fn tool_score(&self, token: Token) -> f32 {
+        let called = if self.cues.tool.map(Keyword::token) == Some(token) { CALLED } else { 0.0 };
+        let tables = match Keyword::ALL.get(token as usize) {
+            Some(Keyword::Calculate) if self.cues.table => -CALLED,
+            Some(Keyword::ReadFile | Keyword::ListFiles) if self.cues.table && !self.cues.file_said => -CALLED,
+            Some(Keyword::Sql) if self.cues.file && !self.cues.table => -CALLED,
+            _ => 0.0,
+        };
+        called + tables
     }
 
     /// For files, folders, branches and what is searched.
@@ -185,14 +218,23 @@ impl Prior {
         use Keyword::{Ascending, Average, By, Contains, Count, CountDistinct, Descending, Distinct, EndsWith, Maximum, Minimum, StartsWith, Sum};
         let cued = |keyword: Keyword| self.cues.aggregates.contains(&keyword);
         // An average that is compared with is no aggregate.
+        let first = said.len() == 2;
+        let repeated = said.last().is_some_and(|last| *last == Keyword::And.token()) && said.contains(&keyword.token());
         let compared = said.last().is_some_and(|last| [Keyword::Above, Keyword::Below].map(Keyword::token).contains(last));
         match keyword {
+            _ if repeated => -UNASKED_WORDS,
+            Keyword::And => {
+                let open = [Average, Sum, Minimum, Maximum].iter().filter(|aggregate| cued(**aggregate) && !said.contains(&aggregate.token())).count();
+                if open > 0 && said.len() < 12 { CUED } else { -UNCUED }
+            }
+            Keyword::Day | Keyword::Week | Keyword::Month | Keyword::Quarter | Keyword::Year => if self.cues.units.contains(&keyword) { 0.0 } else { -UNASKED_GROUPS },
             Count if self.counts => COUNTING,
             By if !self.groups => -UNASKED_GROUPS,
             By if !self.cues.keys.is_empty() => KEYED,
             Average if compared => 0.0,
-            Average => if cued(Average) { CUED } else { -UNCUED },
+            Average => if cued(Average) { CUED } else { -2.0 * UNCUED },
             Sum if cued(Sum) => CUED,
+            Sum if first && !self.much => -UNCUED,
             Distinct | CountDistinct => if cued(Distinct) { CUED } else { 0.0 },
             Keyword::True | Keyword::False => {
                 let meant = said.last().and_then(|flag| self.cues.flags.get(flag));
@@ -200,6 +242,7 @@ impl Prior {
             }
             Keyword::Missing if !self.cues.missing => -UNASKED_WORDS,
             Keyword::Present if !self.cues.present => -UNASKED_WORDS,
+            Contains | StartsWith | EndsWith if self.cues.text == Some(keyword) => DIRECTION,
             Contains | StartsWith | EndsWith if !self.cues.verbatim => -UNASKED_WORDS,
             Descending | Maximum if self.cues.order == Some(Ascending) => -OPPOSITE,
             Ascending | Minimum if self.cues.order == Some(Descending) => -OPPOSITE,
@@ -218,7 +261,18 @@ impl Prior {
         let keyword = Keyword::ALL.get(token as usize);
         if let Some(keyword) = keyword {
             let enough = said.len() > 1 && self.numbers.keys().all(|number| times(number) > 0);
-            return if enough { -ENOUGH } else if self.cues.operators.contains(keyword) { CUED } else { 0.0 };
+            let cued = self.cues.operators.contains(keyword);
+            return match keyword {
+                _ if enough && *keyword != Keyword::End => -ENOUGH,
+                Keyword::Average | Keyword::Share | Keyword::Change | Keyword::SquareRoot if cued => CUED + CALLED,
+                _ if cued => CUED,
+                Keyword::Increase | Keyword::Decrease | Keyword::Remainder | Keyword::Power | Keyword::Average | Keyword::Share | Keyword::Change | Keyword::PercentOf => -UNCUED,
+                _ => 0.0,
+            };
+        }
+        let next = self.order.iter().find(|number| times(number) == 0) == Some(&token);
+        if next && !self.reversed {
+            return NEXT_NUMBER + self.names.get(&token).copied().unwrap_or_default();
         }
         match self.numbers.get(&token) {
             Some(mentions) if times(&token) >= *mentions => -REPEATED_NUMBER,
@@ -234,7 +288,8 @@ impl Prior {
         let listing = said.contains(&Keyword::Columns.token()) && !said.contains(&Keyword::Where.token());
         let columns = if listing { unsaid(&|token| self.columns.contains(token)) } else { 0.0 };
         if token == Keyword::End.token() {
-            return -UNSAID_VALUE * values - UNSAID_NUMBER * numbers - UNSAID_COLUMN * columns;
+            let flags = unsaid(&|token| kind_of(*token) == Some(Kind::Flag) && self.names.get(token).is_some_and(|said| *said >= SAID));
+            return -UNSAID_FLAG * flags - UNSAID_VALUE * values - UNSAID_NUMBER * numbers - UNSAID_COLUMN * columns;
         }
         if token == Keyword::Where.token() {
             let for_it = if values + compared > 0.0 { CONDITION * if unsaid(&|token| self.compared.contains(token)) > 0.0 { 2.0 } else { 1.0 } } else if self.conditioned { 0.0 } else { -NO_CONDITION };
@@ -250,7 +305,12 @@ impl Prior {
             return -COMPARED_LIMIT;
         }
         if let Some(keyword) = Keyword::ALL.get(token as usize) {
-            return self.keyword_score(*keyword, said);
+            let denied = unsaid(&|token| self.cues.denied.contains(token)) > 0.0;
+            return match keyword {
+                Keyword::IsNot if said.last() == Some(&Keyword::Where.token()) => if denied { DIRECTION } else { -DIRECTION },
+                Keyword::Or => if self.cues.either && values > 0.0 { DIRECTION } else { -DIRECTION },
+                _ => self.keyword_score(*keyword, said),
+            };
         }
         if is_repeated(token, said) {
             return f32::NEG_INFINITY;
@@ -268,6 +328,12 @@ impl Prior {
         if kind_of(token) == Some(Kind::Word) && !self.cues.verbatim {
             return -UNASKED_WORDS;
         }
+        if self.idle.contains(&token) {
+            return -UNASKED_WORDS;
+        }
+        if said.last() == Some(&Keyword::Where.token()) && self.cues.denied.contains(&token) {
+            return -DIRECTION;
+        }
         if kind_of(token) == Some(Kind::Constant) && said.contains(&token) {
             return -REPEATED_NUMBER;
         }
@@ -276,7 +342,9 @@ impl Prior {
         }
         if said.last() == Some(&Keyword::By.token()) {
             let known = self.names.get(&token).copied().unwrap_or(-UNSAID_KEY);
-            return known + if self.cues.keys.contains(&token) { KEYED } else { 0.0 };
+            let keyed = self.cues.keys.contains(&token);
+            let flag = kind_of(token) == Some(Kind::Flag) && !keyed;
+            return known + if keyed { KEYED } else { 0.0 } - if flag { UNASKED_GROUPS } else { 0.0 };
         }
         let key = self.keys.contains(&token) && self.names.get(&token).is_none_or(|said| *said < SAID);
         self.names.get(&token).copied().unwrap_or_default() - if key { KEY } else { 0.0 }

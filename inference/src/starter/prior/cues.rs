@@ -27,6 +27,19 @@ pub(super) struct Cues {
     pub first: bool,
     /// The tool that the request's own words call for.
     pub tool: Option<Keyword>,
+    /// How a text is compared: by how it starts, ends or what it contains.
+    pub text: Option<Keyword>,
+    /// The stretches of time that are said as such.
+    pub units: BTreeSet<Keyword>,
+    /// Values that are said not to be wanted.
+    pub denied: BTreeSet<Token>,
+    /// Whether "or" stands between values.
+    pub either: bool,
+    /// Whether a table is named, and whether a file is; no table that only a column implies.
+    pub table: bool,
+    pub file: bool,
+    /// Whether the request says "file", "lines" or an extension.
+    pub file_said: bool,
     /// Whether words of the request may be compared with: "named", "contains".
     pub verbatim: bool,
 }
@@ -36,8 +49,8 @@ impl Cues {
         let said = |names: &[&str]| words.iter().any(|word| names.contains(&word.lower.as_str()));
         let mut cues = Self { aggregates: aggregates(words), operators: operators(words), order: order(words), ..Self::default() };
         cues.verbatim = said(&[
-            "contains", "contain", "containing", "includes", "include", "including", "mentions", "mention", "mentioning", "like", "starts", "start", "starting", "begins", "begin", "beginning", "ends", "end", "ending", "named",
-            "called", "titled", "name", "title", "equals", "word", "letter", "prefix", "suffix", "has", "matches", "matching",
+            "contains", "contain", "containing", "includes", "include", "including", "mentions", "mention", "mentioning", "starts", "starting", "begins", "begin", "beginning", "ends", "ending", "named", "called",
+            "titled", "equals", "=", "word", "letter", "prefix", "suffix", "matches", "matching",
         ]);
         let denies = |word: &str| matches!(word, "not" | "no" | "non" | "without" | "never" | "except" | "lacking" | "false") || word.ends_with("n't") || word.ends_with("n’t");
         cues.missing = words.iter().any(|word| denies(&word.lower) || matches!(word.lower.as_str(), "null" | "missing" | "empty" | "unknown" | "blank" | "yet" | "still" | "lack" | "absent" | "unset" | "none" | "open"));
@@ -45,6 +58,26 @@ impl Cues {
         cues.staged = said(&["staged", "cached", "index", "--staged", "--cached", "stage", "staging"]);
         cues.first = said(&["first", "top", "head", "beginning", "start", "opening"]);
         cues.tool = tool(words, linked);
+        cues.text = if said(&["starts", "starting", "begins", "beginning", "prefix", "start", "begin"]) {
+            Some(Keyword::StartsWith)
+        } else if said(&["ends", "ending", "suffix", "end"]) {
+            Some(Keyword::EndsWith)
+        } else {
+            said(&["contains", "contain", "containing", "includes", "include", "including", "mentions", "mention", "mentioning", "word"]).then_some(Keyword::Contains)
+        };
+        for (unit, names) in [
+            (Keyword::Day, ["day", "daily", "days"]), (Keyword::Week, ["week", "weekly", "weeks"]), (Keyword::Month, ["month", "monthly", "months"]), (Keyword::Quarter, ["quarter", "quarterly", "quarters"]),
+            (Keyword::Year, ["year", "yearly", "years"]), (Keyword::Year, ["annual", "annually", "annum"]),
+        ] {
+            if said(&names) {
+                cues.units.insert(unit);
+            }
+        }
+        let strong = |kind: Kind| linked.mentions.iter().any(|mention| mention.strength > 1 && kind_of(mention.token) == Some(kind));
+        cues.table = strong(Kind::Table);
+        cues.file = strong(Kind::File);
+        cues.file_said = said(&["file", "files", "folder", "directory", "line", "lines", "script", "csv", "read", "open", "ls"]) || words.iter().any(|word| word.text.contains(['/', '.']) && word.text.len() > 3);
+        cues.either = said(&["or", "either"]);
         for mention in &linked.mentions {
             let before = |back: usize| mention.word.checked_sub(back).and_then(|index| words.get(index)).map_or("", |word| word.lower.as_str());
             let behind = words.get(mention.word + mention.length..).unwrap_or_default();
@@ -53,6 +86,13 @@ impl Cues {
                 let opposite = ["un", "in", "non", "dis", "im", "ir"].iter().any(|prefix| own.starts_with(prefix)) && !super::is_named(linked, mention.token, own);
                 let denied = opposite || (1..=3).any(|back| denies(before(back))) || behind.iter().take(2).any(|word| matches!(word.lower.as_str(), "false" | "no"));
                 cues.flags.insert(mention.token, if denied { Keyword::False } else { Keyword::True });
+            }
+            if kind_of(mention.token) == Some(Kind::Value) {
+                let outside = |word: &str| denies(word) || matches!(word, "excluding" | "neither" | "ignoring" | "besides" | "but") && before(1) != "all";
+                let other = matches!(before(1), "than" | "from" | "of") && matches!(before(2), "other" | "apart" | "different" | "outside");
+                if other || (1..=3).any(|back| outside(before(back))) {
+                    cues.denied.insert(mention.token);
+                }
             }
             match kind_of(mention.token) {
                 Some(Kind::Text | Kind::Flag | Kind::Date) if mention.strength > 1 => {
@@ -79,7 +119,7 @@ fn tool(words: &[Word], linked: &Linked) -> Option<Keyword> {
     if said(&["remind me", "do you remember", "do you recall", "did i tell", "did i say", "did we say", "did i mention", "did we decide", "did we agree", "i told you", "you remember about", "have i told", "have i mentioned", "in your memory", "recall"]) {
         return Some(Keyword::Recall);
     }
-    if starts(&["remember ", "note that", "note to", "keep in mind", "memorize", "don't forget", "make a note", "take note", "save for", "store ", "fyi", "for the record", "for next time", "for future"])
+    if starts(&["remember ", "note that", "note to", "keep in mind", "memorize", "don't forget", "make a note", "note ", "take note", "save for", "store ", "fyi", "for the record", "for next time", "for future"])
         || said(&["remember that", "keep in mind", "note that", "remember this", "save for later", "note to self", "for later", "don't forget"])
     {
         return Some(Keyword::Remember);
@@ -130,6 +170,10 @@ fn aggregates(words: &[Word]) -> BTreeSet<Keyword> {
             "maximum" | "max" => found.insert(Keyword::Maximum),
             _ => false,
         };
+    }
+    let said = |names: &[&str]| words.iter().any(|word| names.contains(&word.lower.as_str()));
+    if said(&["lowest", "smallest", "least", "minimum", "min", "cheapest"]) && said(&["highest", "largest", "biggest", "most", "maximum", "max"]) {
+        found.extend([Keyword::Minimum, Keyword::Maximum]);
     }
     found
 }
@@ -191,6 +235,9 @@ pub(super) fn direction(before: &[Word], behind: &[Word]) -> Option<Keyword> {
     let more = &["over", "above", "more", "greater", "higher", "larger", "bigger", "exceeding", "exceeds", "exceed", "exceeded", "past", "beyond", ">", "after"];
     let less = &["under", "below", "less", "fewer", "lower", "smaller", "cheaper", "shorter", "<", "before"];
     let denied = said(&["no", "not", "don't", "doesn't", "didn't", "isn't"]);
+    // "2 stars or less".
+    let noun = behind.first().is_some_and(|word| !matches!(word.lower.as_str(), "or" | "and"));
+    let behind = if noun && behind.get(1).is_some_and(|word| matches!(word.lower.as_str(), "or" | "and")) { &behind[1..] } else { behind };
     match behind {
         [or, word, ..] if matches!(or.lower.as_str(), "or" | "and") && matches!(word.lower.as_str(), "more" | "higher" | "above" | "greater" | "up" | "over" | "better" | "upwards" | "later" | "bigger" | "longer") => return Some(Keyword::AtLeast),
         [or, word, ..] if matches!(or.lower.as_str(), "or" | "and") && matches!(word.lower.as_str(), "less" | "fewer" | "below" | "lower" | "under" | "smaller" | "worse" | "earlier" | "shorter") => return Some(Keyword::AtMost),
