@@ -4,7 +4,7 @@ mod modules;
 mod pooling;
 mod prompts;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
@@ -17,7 +17,7 @@ pub use self::prompts::Prompt;
 use self::prompts::Prompts;
 use crate::ModelError;
 use crate::device::{self, DeviceChoice, caught};
-use crate::loader::{self, file_error, read_optional_json};
+use crate::loader::{self, file_error, memory, read_optional_json};
 use crate::models::encoder::Encoder;
 
 /// An encoder with its tokenizer, its pooling and what comes after that.
@@ -42,18 +42,21 @@ struct Network {
 
 /// Texts computed at once, at most, and tokens of them with padding.
 const BATCH_TEXTS: usize = 32;
-const BATCH_TOKENS: usize = 8192;
+pub(crate) const BATCH_TOKENS: usize = 8192;
 
 impl TextEmbedder {
     /// Loads the model in a folder: `config.json`, `model.safetensors`, `tokenizer.json` and, as
     /// sentence-transformers writes them, `modules.json` with what it names,
     /// `sentence_bert_config.json` and `config_sentence_transformers.json`.
-    pub fn open(folder: &Path, device: DeviceChoice) -> Result<Self, ModelError> {
+    pub fn open(folder: &Path, choice: DeviceChoice) -> Result<Self, ModelError> {
         if !folder.is_dir() {
             return Err(file_error(folder, "no such folder; an embedding model is a folder with config.json in it"));
         }
-        let device = device::resolve(device)?;
+        let device = device::resolve(choice)?;
         let modules = Modules::open(folder)?;
+        if let Some(demand) = loader::encoder::demand(&modules.encoder, &device)? {
+            demand.choose_window(folder, Some(demand.window), memory::available_on(choice, false))?;
+        }
         let loaded = loader::encoder::load(&modules.encoder, &device)?;
         let settings = settings(&modules.encoder)?;
         let longest = longest(&modules.encoder, &settings)?.map_or(loaded.window, |longest| longest.min(loaded.window));
@@ -180,6 +183,11 @@ impl TextEmbedder {
         }
         Ok(values.chunks(self.dimensions).map(<[f32]>::to_vec).collect())
     }
+}
+
+/// The folder of the encoder within an embedding model's.
+pub(crate) fn encoder_folder(folder: &Path) -> Result<PathBuf, ModelError> {
+    Modules::open(folder).map(|modules| modules.encoder)
 }
 
 /// `sentence_bert_config.json`, which older versions named after the architecture.

@@ -19,7 +19,7 @@ pub(crate) struct Engine {
 
 /// Prompts are read in pieces of this many tokens: it bounds the attention scores held at once,
 /// and how long an interrupt waits.
-const PREFILL_TOKENS: usize = 256;
+pub(crate) const PREFILL_TOKENS: usize = 256;
 
 impl Engine {
     pub(crate) fn new(decoder: Decoder, device: Device) -> Self {

@@ -26,4 +26,5 @@ pub use codriver_chat::{
 pub use device::DeviceChoice;
 pub use embedder::{Prompt, TextEmbedder};
 pub use loader::lora::Adapter;
+pub use loader::memory::{MemoryEstimate, memory_estimate};
 pub use local::{Completion, Flow, LocalModel, OpenOptions};

@@ -9,6 +9,7 @@ pub(crate) mod decoder;
 pub(crate) mod encoder;
 pub(crate) mod gguf;
 pub(crate) mod lora;
+pub(crate) mod memory;
 pub(crate) mod tokenizer;
 
 use std::path::{Component, Path, PathBuf};
@@ -18,13 +19,21 @@ use serde_json::Value;
 
 use crate::ModelError;
 
-/// A [`ModelError::File`].
+/// A [`ModelError::File`]. What a file says of itself may be in the reason, and be of any length: it
+/// is cut.
 pub(crate) fn file_error(path: &Path, reason: impl ToString) -> ModelError {
+    let mut reason = reason.to_string();
+    if let Some((end, _)) = reason.char_indices().nth(LONGEST_REASON) {
+        reason.truncate(end);
+        reason.push('…');
+    }
     ModelError::File {
         path: path.display().to_string(),
-        reason: reason.to_string(),
+        reason,
     }
 }
+
+const LONGEST_REASON: usize = 1000;
 
 /// Reads a JSON file of the model's folder.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {

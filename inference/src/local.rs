@@ -13,6 +13,7 @@ use codriver_chat::template::ChatTemplate;
 use crate::device::{self, DeviceChoice};
 use crate::engine::Engine;
 use crate::loader::lora::Adapter;
+use crate::loader::memory::{self, Demand};
 use crate::loader::tokenizer::TokenizerFiles;
 use crate::loader::{self, file_error};
 use crate::sampling::Sampler;
@@ -53,11 +54,12 @@ impl LocalModel {
         let device = device::resolve(options.device)?;
         let tokenizer = TokenizerFiles::open(folder)?;
         let template = ChatTemplate::open(folder, &tokenizer.settings)?;
+        let available = memory::available_on(options.device, options.ignore_memory);
+        let window = Demand::of_decoder(folder, &device)?.choose_window(folder, options.window, available)?;
         let decoder = loader::decoder::load(folder, &options.adapters, &device)?;
-        let longest = decoder.config.max_position_embeddings;
         Ok(Self {
             name: loader::model_name(folder),
-            window: options.window.map_or(longest, |window| window.clamp(1, longest)),
+            window,
             tokenizer,
             template,
             engine: Mutex::new(Engine::new(decoder, device)),
@@ -231,8 +233,11 @@ pub struct OpenOptions {
     pub device: DeviceChoice,
     /// Adapters merged into the weights as they are read.
     pub adapters: Vec<Adapter>,
-    /// Tokens, prompt and answer together, that are enough; `None` is all the model can read.
+    /// Tokens, prompt and answer together, that are enough; `None` is all that the model can read
+    /// and that memory allows.
     pub window: Option<usize>,
+    /// Loads the model even if memory seems not to suffice, as CODRIVER_IGNORE_MEMORY=1 does.
+    pub ignore_memory: bool,
 }
 
 /// Whether to go on generating.

@@ -29,6 +29,12 @@ pub(crate) fn load(folder: &Path, adapters: &[Adapter], device: &Device) -> Resu
     build(&architecture, &checkpoint)
 }
 
+/// The shape of the decoder in a folder.
+pub(crate) fn config(folder: &Path) -> Result<DecoderConfig, ModelError> {
+    let (path, config) = read_config(folder)?;
+    parse_config(&path, &config).map(|architecture| architecture.config)
+}
+
 /// Loads a decoder that is part of the program; `name` is for its errors.
 pub(crate) fn load_embedded(
     name: &str,

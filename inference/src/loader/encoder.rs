@@ -10,9 +10,11 @@ use burn::tensor::Device;
 use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
-use super::{file_error, read_json};
+use super::memory::{self, Demand};
+use super::{file_error, read_json, read_optional_json};
 use crate::ModelError;
-use crate::models::encoder::{Activation, Encoder};
+use crate::embedder::BATCH_TOKENS;
+use crate::models::encoder::{Activation, Encoder, SCORES};
 
 /// An encoder, and what its inputs must be like.
 #[derive(Debug)]
@@ -44,6 +46,29 @@ pub(crate) fn load(folder: &Path, device: &Device) -> Result<LoadedEncoder, Mode
             ),
         )),
     }
+}
+
+/// What the encoder in a folder takes to embed a batch; `None` where it is none.
+pub(crate) fn demand(folder: &Path, device: &Device) -> Result<Option<Demand>, ModelError> {
+    let path = folder.join("config.json");
+    let config = read_optional_json(&path)?.unwrap_or_default();
+    let model_type = config["model_type"].as_str().unwrap_or_default();
+    if model_type != "modernbert" && bert::Family::named(model_type).is_none() {
+        return Ok(None);
+    }
+    let size = |names: [&str; 2]| names.into_iter().find_map(|name| config[name].as_u64()).unwrap_or_default();
+    let (hidden, wide) = (size(["hidden_size", "dim"]), size(["intermediate_size", "hidden_dim"]));
+    let (weights, largest) = memory::sizes(&Checkpoint::open(folder, device)?);
+    // The parts of a layer, and its scores before and after softmax.
+    let batch = (BATCH_TOKENS as u64).saturating_mul(hidden.saturating_mul(8).saturating_add(wide.saturating_mul(3)));
+    let floats = batch.saturating_add(3 * SCORES as u64);
+    Ok(Some(Demand {
+        weights,
+        fixed: floats.saturating_mul(4).saturating_add(largest),
+        cache_per_token: 0,
+        workspace_per_token: 0,
+        window: size(["max_position_embeddings", ""]) as usize,
+    }))
 }
 
 fn unsupported(path: &Path, what: &str) -> ModelError {

@@ -86,7 +86,7 @@ struct Block {
 const PENALTY: f32 = 1e9;
 
 /// Scores held at once, about: 64 MiB of them.
-const SCORES: usize = 1 << 24;
+pub(crate) const SCORES: usize = 1 << 24;
 
 impl Sight {
     /// `heads` is for the size of the blocks; `reach` is how far attention sees to each side,

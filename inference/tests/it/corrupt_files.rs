@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use codriver_inference::{Cancellation, DeviceChoice, LocalModel, ModelError, SamplingParameters, TextEmbedder};
+use codriver_inference::{
+    Cancellation, ChatModel, ChatRequest, DeviceChoice, LocalModel, Message, ModelError, SamplingParameters, TextEmbedder,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
@@ -54,6 +56,35 @@ fn absurd_headers_are_errors() {
         std::fs::write(&path, &bytes).unwrap();
         let error = open(folder.path()).unwrap_err();
         assert!(error.contains("model.safetensors"), "{error}");
+    }
+}
+
+#[test]
+fn headers_full_of_tensors_are_errors_in_bounded_time_and_words() {
+    let folder = model_folder();
+    let path = folder.path().join("model.safetensors");
+    let tensor = |name: &str, from: usize, to: usize| {
+        format!(r#""{name}":{{"dtype":"F32","shape":[{}],"data_offsets":[{from},{to}]}}"#, (to - from) / 4)
+    };
+    let file = |tensors: &[String], data: usize| {
+        let header = format!("{{{}}}", tensors.join(","));
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; data]].concat()
+    };
+    let many: Vec<String> = (0..300_000).map(|index| tensor(&format!("t{index}"), 0, 0)).collect();
+    let long = "x".repeat(5_000_000);
+    for (bytes, expected) in [
+        (file(&many, 0), "missing"),
+        (file(&[tensor("a", 0, 8), tensor("b", 4, 12)], 12), "valid"),
+        (file(&[tensor("a", 0, 8), tensor("b", 0, 8)], 8), "valid"),
+        (file(&[tensor("a", 0, 4), tensor("b", 8, 12)], 12), "valid"),
+        (file(&[tensor(&long, 4, 8)], 8), "valid"),
+    ] {
+        std::fs::write(&path, &bytes).unwrap();
+        let start = std::time::Instant::now();
+        let error = open(folder.path()).unwrap_err();
+        assert!(error.contains("model.safetensors") && error.contains(expected), "{error:.2000}");
+        assert!(error.len() < 5000, "{} bytes of error", error.len());
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
     }
 }
 
@@ -249,6 +280,26 @@ fn a_broken_answer_does_not_spoil_the_next() {
     for _ in 0..2 {
         assert!(matches!(say(&model, "abZc"), Err(ModelError::Numeric(_))));
         assert_eq!(say(&model, "abc").unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_template_that_does_not_end_is_an_error() {
+    let folder = model_folder();
+    let mut settings = read(folder.path(), "tokenizer_config.json");
+    let request = ChatRequest { messages: vec![Message::user("hello")], ..ChatRequest::default() };
+    let numbers = "range(90000)";
+    for template in [
+        format!("{{% for a in {numbers} %}}{{% for b in {numbers} %}}{{% endfor %}}{{% endfor %}}"),
+        "{% macro again(x) %}{{ again(x) }}{% endmacro %}{{ again(1) }}".to_string(),
+    ] {
+        settings["chat_template"] = json!(template);
+        write_json(folder.path(), "tokenizer_config.json", &settings);
+        let model = LocalModel::open(folder.path(), DeviceChoice::Cpu).unwrap();
+        let start = std::time::Instant::now();
+        let error = model.chat(&request, &Cancellation::new(), &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("template"), "{template}: {error}");
+        assert!(start.elapsed().as_secs() < 60, "{template}: {:?}", start.elapsed());
     }
 }
 

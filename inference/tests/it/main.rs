@@ -10,6 +10,8 @@ mod embeddings;
 mod fixture;
 mod gateway;
 mod generation;
+mod memory;
+mod mutated_files;
 mod reference;
 mod store;
 mod training;
