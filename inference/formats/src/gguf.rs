@@ -4,6 +4,7 @@
 //! Versions 2 and 3 are read, little-endian, whole or split over `NAME-00001-of-0000N.gguf`;
 //! version 3 is written.
 
+pub mod architecture;
 mod metadata;
 mod parse;
 mod split;

@@ -5,9 +5,11 @@
 //! that names the file and says what to do, never in a panic, and never in an allocation that the
 //! file's own size does not justify.
 
+pub mod convert;
 mod error;
 pub mod gguf;
 pub mod quant;
+pub mod safetensors;
 pub mod tokenizer;
 
 pub use error::FormatError;

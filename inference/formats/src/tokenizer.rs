@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 use tokenizers::Tokenizer;
 
 use crate::FormatError;
-use crate::gguf::GgufFile;
+use crate::gguf::{GgufFile, Metadata};
 use json::JsonTokenizer;
 use rebuilt::Rebuilt;
 
@@ -66,8 +66,7 @@ impl ModelTokenizer {
     /// # Errors
     /// Metadata that is missing, contradicts itself or describes an unknown kind of tokenizer.
     pub fn from_gguf(file: &GgufFile) -> Result<Self, FormatError> {
-        let gguf::Parts { rebuilt, special, warnings } = gguf::rebuild(file.metadata())?;
-        Ok(Self { warnings, ..Self::rebuilt(file.path(), rebuilt, special) })
+        rebuilt_from(file.metadata())
     }
 
     fn rebuilt(path: &Path, rebuilt: Rebuilt, special: SpecialTokens) -> Self {
@@ -187,6 +186,12 @@ impl ModelTokenizer {
             Origin::Rebuilt(_) => None,
         }
     }
+}
+
+/// The tokenizer that a GGUF file's metadata describes.
+pub(crate) fn rebuilt_from(metadata: &Metadata) -> Result<ModelTokenizer, FormatError> {
+    let gguf::Parts { rebuilt, special, warnings } = gguf::rebuild(metadata)?;
+    Ok(ModelTokenizer { warnings, ..ModelTokenizer::rebuilt(metadata.path(), rebuilt, special) })
 }
 
 /// The chat templates in a GGUF file, as `tokenizer_config.json` has them under `chat_template`:

@@ -48,6 +48,11 @@ impl GgufWriter {
         Self { path: path.to_path_buf(), entries: Vec::new(), tensors: Vec::new(), names: HashSet::new(), offset: 0 }
     }
 
+    /// Where the file will be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Sets a metadata key, in place of the value that it had.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
         match self.entries.iter_mut().find(|(known, _)| known == key) {

@@ -1,6 +1,7 @@
 //! Reading and writing model files, compared with the implementations that others trust.
 
 mod allocation;
+mod conversion;
 mod gguf;
 mod hostile;
 mod quantization;

@@ -1,0 +1,146 @@
+//! Weights in safetensors files, mapped into memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, Metadata};
+use safetensors::{SafeTensorError, SafeTensors};
+
+use crate::FormatError;
+
+/// A safetensors file.
+pub struct SafetensorsFile {
+    path: PathBuf,
+    bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
+    metadata: Metadata,
+    /// Where the tensors' data starts in the file.
+    start: usize,
+}
+
+/// The files of a model's folder: `model.safetensors`, or the shards that
+/// `model.safetensors.index.json` names.
+///
+/// # Errors
+/// There are neither, or the index leads out of the folder.
+pub fn paths(folder: &Path) -> Result<Vec<PathBuf>, FormatError> {
+    let single = folder.join("model.safetensors");
+    let index = folder.join("model.safetensors.index.json");
+    if single.exists() {
+        return Ok(vec![single]);
+    }
+    if index.exists() {
+        return shards(folder, &index);
+    }
+    Err(FormatError::new(
+        folder,
+        "has neither model.safetensors nor model.safetensors.index.json; pickled weights (.bin) are not \
+         read: get the model's safetensors files, or give the path of a .gguf file",
+    ))
+}
+
+/// The distinct shards an index names, all of them inside the folder.
+fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, FormatError> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let error = |reason: String| FormatError::new(index, reason);
+    let text = fs_err::read(index).map_err(|failure| error(failure.kind().to_string()))?;
+    let parsed: Index =
+        serde_json::from_slice(&text).map_err(|failure| error(format!("not the JSON expected: {failure}")))?;
+    let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
+    if names.is_empty() {
+        return Err(error("names no shards".to_string()));
+    }
+    let inside = |name: &String| Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if let Some(outside) = names.iter().find(|name| !inside(name)) {
+        return Err(error(format!("names a shard outside of its folder: {outside}")));
+    }
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+impl SafetensorsFile {
+    /// Maps a file.
+    ///
+    /// # Errors
+    /// It can't be opened, or is no safetensors file.
+    pub fn open(path: &Path) -> Result<Self, FormatError> {
+        let file = fs_err::File::open(path).map_err(|error| FormatError::new(path, error.kind()))?;
+        // SAFETY: the map is read-only and everything in it is checked as untrusted bytes. Were the
+        // file truncated by another process meanwhile, the process would get SIGBUS, as with every
+        // reader of mapped weights; the bytes are copied out during loading, so that window is short.
+        let bytes = unsafe { Mmap::map(file.file()) }.map_err(|error| FormatError::new(path, error))?;
+        Self::read(path, Box::new(bytes))
+    }
+
+    /// Reads what is in memory already; `path` is for errors.
+    ///
+    /// # Errors
+    /// It is no safetensors file.
+    pub fn read(path: &Path, bytes: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self, FormatError> {
+        let (header, metadata) =
+            SafeTensors::read_metadata((*bytes).as_ref()).map_err(|error| FormatError::new(path, explain(&error)))?;
+        Ok(Self { path: path.to_path_buf(), bytes, metadata, start: size_of::<u64>() + header })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.metadata.offset_keys()
+    }
+
+    /// A tensor's shape, if the file has the tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.metadata.info(name).map(|info| info.shape.as_slice())
+    }
+
+    /// Some of a tensor's numbers, in row-major order, in 32 bits.
+    ///
+    /// # Errors
+    /// The file does not hold them, or their type is none of floats.
+    pub fn values(&self, name: &str, elements: Range<usize>) -> Result<Vec<f32>, FormatError> {
+        let missing = || FormatError::new(&self.path, format!("tensor {name} reaches past the end"));
+        let info = self.metadata.info(name).ok_or_else(missing)?;
+        let (from, to) = info.data_offsets;
+        let bytes = (*self.bytes).as_ref().get(self.start + from..self.start + to);
+        let width = info.dtype.bitsize() / 8;
+        let bytes = bytes.and_then(|bytes| bytes.get(elements.start * width..elements.end * width));
+        floats(bytes.ok_or_else(missing)?, info.dtype).ok_or_else(|| {
+            let reason = format!("tensor {name} is {:?}; the types read are F32, F16, BF16 and F64", info.dtype);
+            FormatError::new(&self.path, reason)
+        })
+    }
+}
+
+fn explain(error: &SafeTensorError) -> String {
+    match error {
+        SafeTensorError::MetadataIncompleteBuffer | SafeTensorError::InvalidHeaderLength => {
+            "the file is truncated or has data past its end; download it again".to_string()
+        }
+        SafeTensorError::HeaderTooSmall | SafeTensorError::HeaderTooLarge => {
+            "not a safetensors file (its header size is absurd); it may be an LFS pointer or a web page".to_string()
+        }
+        error => format!("not a valid safetensors file: {error}"),
+    }
+}
+
+/// Little-endian numbers of any float type as `f32`; `None` for other types.
+fn floats(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
+    match dtype {
+        Dtype::F32 => Some(numbers(bytes, f32::from_le_bytes)),
+        Dtype::F64 => Some(numbers(bytes, |number| f64::from_le_bytes(number) as f32)),
+        Dtype::F16 => Some(numbers(bytes, f16::from_le_bytes).to_f32_vec()),
+        Dtype::BF16 => Some(numbers(bytes, bf16::from_le_bytes).to_f32_vec()),
+        _ => None,
+    }
+}
+
+fn numbers<const SIZE: usize, T>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> T) -> Vec<T> {
+    bytes.as_chunks().0.iter().map(|chunk| number(*chunk)).collect()
+}
