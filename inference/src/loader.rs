@@ -88,7 +88,7 @@ pub(crate) fn model_name(folder: &Path) -> String {
             repository.replace("--", "/")
         }
         (_, [name, parent, ..]) if name == "model" => parent.clone(),
-        (_, [name, ..]) => name.clone(),
+        (_, [name, ..]) => name.strip_suffix(".gguf").unwrap_or(name).to_string(),
         (_, []) => "model".to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! A model that runs in this process, from a folder as Hugging Face publishes it.
+//! A model that runs in this process, from a folder as Hugging Face publishes it or a GGUF file.
 
 mod timing;
 
@@ -34,7 +34,8 @@ pub struct LocalModel {
 }
 
 impl LocalModel {
-    /// Loads the model in a folder: `config.json`, safetensors, `tokenizer.json`, chat template.
+    /// Loads the model in a folder (`config.json`, safetensors, `tokenizer.json`, chat template) or in
+    /// a GGUF file.
     pub fn open(folder: &Path, device: DeviceChoice) -> Result<Self, ModelError> {
         let options = OpenOptions {
             device,
@@ -45,10 +46,10 @@ impl LocalModel {
 
     /// [`LocalModel::open`] with adapters, or a shorter window.
     pub fn open_with(folder: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
-        if !folder.is_dir() {
+        if !folder.is_dir() && !(loader::gguf::is_gguf(folder) && folder.is_file()) {
             return Err(file_error(
                 folder,
-                "no such folder; a local model is a folder with config.json in it",
+                "no such folder or .gguf file; a local model is a folder with config.json in it, or a GGUF file",
             ));
         }
         let device = device::resolve(options.device)?;

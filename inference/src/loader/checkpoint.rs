@@ -1,22 +1,17 @@
 //! Weights in safetensors or GGUF files, mapped into memory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor, TensorData};
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
-use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata};
-use safetensors::{SafeTensorError, SafeTensors};
-use serde::Deserialize;
+use codriver_formats::safetensors::{self, SafetensorsFile};
 
-use super::gguf::{GgufWeights, is_gguf};
+use super::gguf::{GgufWeights, format_error, is_gguf};
 use super::lora::{self, Adaptation, Adapter};
-use super::{file_error, inside, read_json};
+use super::file_error;
 use crate::ModelError;
 
 /// The weights of a model, by name, on their way to a device.
@@ -38,20 +33,6 @@ pub(crate) trait WeightFile: Send + Sync {
     fn values(&self, name: &str, elements: Range<usize>) -> Result<Vec<f32>, ModelError>;
 }
 
-/// A safetensors file.
-struct Shard {
-    path: PathBuf,
-    bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
-    metadata: Metadata,
-    /// Where the tensors' data starts in the file.
-    start: usize,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
 impl Checkpoint {
     /// Opens a GGUF file; of a folder `model.safetensors`, or the shards that
     /// `model.safetensors.index.json` names.
@@ -61,22 +42,9 @@ impl Checkpoint {
             checkpoint.add(GgufWeights::open(folder)?);
             return Ok(checkpoint);
         }
-        let single = folder.join("model.safetensors");
-        let index_path = folder.join("model.safetensors.index.json");
-        let paths = if single.exists() {
-            vec![single]
-        } else if index_path.exists() {
-            shard_paths(folder, &index_path)?
-        } else {
-            return Err(file_error(
-                folder,
-                "has neither model.safetensors nor model.safetensors.index.json; pickled weights (.bin) are not \
-                 read: get the model's safetensors files, or give the path of a .gguf file",
-            ));
-        };
         let mut checkpoint = Self::empty(device);
-        for path in paths {
-            checkpoint.add(Shard::open(path)?);
+        for path in safetensors::paths(folder).map_err(format_error)? {
+            checkpoint.add(SafetensorsFile::open(&path).map_err(format_error)?);
         }
         Ok(checkpoint)
     }
@@ -84,7 +52,7 @@ impl Checkpoint {
     /// A safetensors file of any name: weights that come beside a model's own.
     pub(crate) fn file(path: PathBuf, device: &Device) -> Result<Self, ModelError> {
         let mut checkpoint = Self::empty(device);
-        checkpoint.add(Shard::open(path)?);
+        checkpoint.add(SafetensorsFile::open(&path).map_err(format_error)?);
         Ok(checkpoint)
     }
 
@@ -95,7 +63,7 @@ impl Checkpoint {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let mut checkpoint = Self::empty(device);
-        checkpoint.add(Shard::read(PathBuf::from(name), Box::new(bytes))?);
+        checkpoint.add(SafetensorsFile::read(Path::new(name), Box::new(bytes)).map_err(format_error)?);
         Ok(checkpoint)
     }
 
@@ -223,99 +191,20 @@ impl Checkpoint {
     }
 }
 
-impl Shard {
-    fn open(path: PathBuf) -> Result<Self, ModelError> {
-        let file = fs_err::File::open(&path).map_err(|error| file_error(&path, error.kind()))?;
-        // SAFETY: the map is read-only and everything in it is checked as untrusted bytes. Were the
-        // file truncated by another process meanwhile, the process would get SIGBUS, as with every
-        // reader of mapped weights; the bytes are copied out during loading, so that window is short.
-        let bytes = unsafe { Mmap::map(file.file()) }.map_err(|error| file_error(&path, error))?;
-        Self::read(path, Box::new(bytes))
-    }
-
-    fn read(path: PathBuf, bytes: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self, ModelError> {
-        let (header, metadata) = SafeTensors::read_metadata(bytes.as_ref().as_ref())
-            .map_err(|error| file_error(&path, explain(&error)))?;
-        Ok(Self {
-            path,
-            bytes,
-            metadata,
-            start: size_of::<u64>() + header,
-        })
-    }
-}
-
-impl WeightFile for Shard {
+impl WeightFile for SafetensorsFile {
     fn path(&self) -> &Path {
-        &self.path
+        self.path()
     }
 
     fn names(&self) -> Vec<String> {
-        self.metadata.offset_keys()
+        self.names()
     }
 
     fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.metadata.info(name).map(|info| info.shape.as_slice())
+        self.shape(name)
     }
 
     fn values(&self, name: &str, elements: Range<usize>) -> Result<Vec<f32>, ModelError> {
-        let missing = || file_error(&self.path, format!("tensor {name} reaches past the end"));
-        let info = self.metadata.info(name).ok_or_else(missing)?;
-        let (from, to) = info.data_offsets;
-        let bytes = (*self.bytes).as_ref().get(self.start + from..self.start + to);
-        let width = info.dtype.bitsize() / 8;
-        let bytes = bytes.and_then(|bytes| bytes.get(elements.start * width..elements.end * width));
-        floats(bytes.ok_or_else(missing)?, info.dtype).ok_or_else(|| {
-            let reason = format!("tensor {name} is {:?}; the types read are F32, F16, BF16 and F64", info.dtype);
-            file_error(&self.path, reason)
-        })
+        self.values(name, elements).map_err(format_error)
     }
-}
-
-fn explain(error: &SafeTensorError) -> String {
-    match error {
-        SafeTensorError::MetadataIncompleteBuffer | SafeTensorError::InvalidHeaderLength => {
-            "the file is truncated or has data past its end; download it again".to_string()
-        }
-        SafeTensorError::HeaderTooSmall | SafeTensorError::HeaderTooLarge => {
-            "not a safetensors file (its header size is absurd); it may be an LFS pointer or a web page".to_string()
-        }
-        error => format!("not a valid safetensors file: {error}"),
-    }
-}
-
-/// The distinct shards an index names, all of them inside the folder.
-fn shard_paths(folder: &Path, index_path: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    let index: Index = read_json(index_path)?;
-    let names: BTreeSet<String> = index.weight_map.into_values().collect();
-    if names.is_empty() {
-        return Err(file_error(index_path, "names no shards"));
-    }
-    let path = |name: String| {
-        inside(folder, &name).ok_or_else(|| {
-            let reason = format!("names a shard outside of its folder: {name}");
-            file_error(index_path, reason)
-        })
-    };
-    names.into_iter().map(path).collect()
-}
-
-/// Little-endian numbers of any float type as `f32`; `None` for other types.
-fn floats(bytes: &[u8], dtype: Dtype) -> Option<Vec<f32>> {
-    match dtype {
-        Dtype::F32 => Some(numbers(bytes, f32::from_le_bytes)),
-        Dtype::F64 => Some(numbers(bytes, |number| f64::from_le_bytes(number) as f32)),
-        Dtype::F16 => Some(numbers(bytes, f16::from_le_bytes).to_f32_vec()),
-        Dtype::BF16 => Some(numbers(bytes, bf16::from_le_bytes).to_f32_vec()),
-        _ => None,
-    }
-}
-
-fn numbers<const SIZE: usize, T>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> T) -> Vec<T> {
-    bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|chunk| number(*chunk))
-        .collect()
 }

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
+use codriver_formats::gguf::architecture::{ARCHITECTURES, Architecture};
 use codriver_formats::gguf::{GgufFile, TensorView};
 use codriver_formats::{FormatError, quant};
 use serde_json::Value;
@@ -35,15 +36,13 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
 /// What the model's `config.json` would say.
 pub(crate) fn read_config(path: &Path) -> Result<Value, ModelError> {
     let file = GgufFile::open(path).map_err(format_error)?;
-    let architecture = Architecture::of(&file)?;
-    config::config(&file, architecture)
+    config::config(&file, architecture(&file)?)
 }
 
 impl GgufWeights {
     pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
         let file = GgufFile::open(path).map_err(format_error)?;
-        let architecture = Architecture::of(&file)?;
-        let pieces = names::pieces(&file, architecture)?;
+        let pieces = names::pieces(&file, architecture(&file)?)?;
         Ok(Self { file, pieces })
     }
 
@@ -121,7 +120,7 @@ fn dequantized(tensor: &TensorView, elements: Range<usize>) -> Result<Vec<f32>, 
 fn unpermuted(values: &[f32], heads: usize, shape: &[usize]) -> Option<Vec<f32>> {
     let rows = *shape.first()?;
     let width = shape.iter().skip(1).product::<usize>();
-    let size = rows.checked_div(heads).filter(|size| size * heads == rows && size.is_multiple_of(2))?;
+    let size = rows.checked_div(heads).filter(|size| size * heads == rows && size.is_multiple_of(2) && *size > 0)?;
     let mut ordered = Vec::with_capacity(values.len());
     for head in values.chunks(size * width) {
         for half in 0..2 {
@@ -133,52 +132,16 @@ fn unpermuted(values: &[f32], heads: usize, shape: &[usize]) -> Option<Vec<f32>>
     Some(ordered)
 }
 
-/// What is special about the files of an architecture.
-#[derive(Debug, Clone, Copy)]
-struct Architecture {
-    /// `general.architecture`, the prefix of its metadata keys.
-    name: &'static str,
-    /// `model_type` in a `config.json`.
-    model_type: &'static str,
-    /// The rows of query and key projections are in llama.cpp's order.
-    permuted: bool,
-    /// Norm weights are stored with the one that Gemma's code adds.
-    norms_with_one: bool,
-    /// Attention and feed-forward outputs are normalized too.
-    output_norms: bool,
-}
-
-const PLAIN: Architecture =
-    Architecture { name: "", model_type: "", permuted: false, norms_with_one: false, output_norms: false };
-const LLAMA: Architecture = Architecture { name: "llama", model_type: "llama", permuted: true, ..PLAIN };
-const GEMMA: Architecture = Architecture { name: "gemma", model_type: "gemma", norms_with_one: true, ..PLAIN };
-
-const ARCHITECTURES: [Architecture; 11] = [
-    LLAMA,
-    Architecture { name: "granite", model_type: "granite", ..LLAMA },
-    Architecture { name: "granitemoe", model_type: "granitemoe", ..LLAMA },
-    Architecture { name: "smollm3", model_type: "smollm3", ..LLAMA },
-    Architecture { name: "qwen2", model_type: "qwen2", ..PLAIN },
-    Architecture { name: "qwen3", model_type: "qwen3", ..PLAIN },
-    Architecture { name: "qwen3moe", model_type: "qwen3_moe", ..PLAIN },
-    Architecture { name: "phi3", model_type: "phi3", ..PLAIN },
-    GEMMA,
-    Architecture { name: "gemma2", model_type: "gemma2", output_norms: true, ..GEMMA },
-    Architecture { name: "gemma3", model_type: "gemma3_text", output_norms: true, ..GEMMA },
-];
-
-impl Architecture {
-    fn of(file: &GgufFile) -> Result<Self, ModelError> {
-        let name = file.metadata().require::<&str>("general.architecture").map_err(format_error)?;
-        ARCHITECTURES.into_iter().find(|architecture| architecture.name == name).ok_or_else(|| {
-            let known = ARCHITECTURES.map(|architecture| architecture.name).join(", ");
-            ModelError::Unsupported(format!(
-                "{}: architecture `{name}`; those of GGUF files that run here are {known}. \
-                 Others can be served by llama.cpp and attached with %model http://HOST:PORT/v1#NAME",
-                file.path().display()
-            ))
-        })
-    }
+fn architecture(file: &GgufFile) -> Result<Architecture, ModelError> {
+    let name = file.metadata().require::<&str>("general.architecture").map_err(format_error)?;
+    Architecture::named(name).ok_or_else(|| {
+        let known = ARCHITECTURES.map(|architecture| architecture.name).join(", ");
+        ModelError::Unsupported(format!(
+            "{}: architecture `{name}`; those of GGUF files that run here are {known}. \
+             Others can be served by llama.cpp and attached with %model http://HOST:PORT/v1#NAME",
+            file.path().display()
+        ))
+    })
 }
 
 pub(crate) fn format_error(error: FormatError) -> ModelError {

@@ -10,6 +10,7 @@ mod embeddings;
 mod fixture;
 mod gateway;
 mod generation;
+mod gguf_models;
 mod memory;
 mod mutated_files;
 mod reference;

@@ -1,9 +1,10 @@
 //! Metadata as a `config.json`.
 
+use codriver_formats::gguf::architecture::Architecture;
 use codriver_formats::gguf::{Array, FromValue, GgufFile};
 use serde_json::{Map, Value, json};
 
-use super::{Architecture, format_error};
+use super::format_error;
 use crate::ModelError;
 use crate::loader::file_error;
 

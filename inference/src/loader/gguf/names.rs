@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
+use codriver_formats::gguf::architecture::{Architecture, EXPERTS, GLOBAL};
 use codriver_formats::gguf::{GgufFile, TensorInfo};
 
-use super::{Architecture, format_error};
+use super::format_error;
 use crate::ModelError;
 use crate::loader::file_error;
 
@@ -27,29 +28,6 @@ pub(super) enum Change {
     /// Rows are in llama.cpp's order.
     Unpermute { heads: usize },
 }
-
-/// The parts of a layer: after `blk.N.` there, after `model.layers.N.` here.
-const LAYER: [(&str, &str); 15] = [
-    ("attn_norm", "input_layernorm"),
-    ("attn_q", "self_attn.q_proj"),
-    ("attn_k", "self_attn.k_proj"),
-    ("attn_v", "self_attn.v_proj"),
-    ("attn_qkv", "self_attn.qkv_proj"),
-    ("attn_output", "self_attn.o_proj"),
-    ("attn_q_norm", "self_attn.q_norm"),
-    ("attn_k_norm", "self_attn.k_norm"),
-    ("ffn_norm", "post_attention_layernorm"),
-    ("ffn_gate", "mlp.gate_proj"),
-    ("ffn_up", "mlp.up_proj"),
-    ("ffn_down", "mlp.down_proj"),
-    ("ffn_gate_inp", "mlp.gate"),
-    ("post_attention_norm", "post_attention_layernorm"),
-    ("post_ffw_norm", "post_feedforward_layernorm"),
-];
-
-/// Experts: stacked in one tensor there, one tensor each here, in Qwen's layout.
-const EXPERTS: [(&str, &str); 3] =
-    [("ffn_gate_exps", "gate_proj"), ("ffn_up_exps", "up_proj"), ("ffn_down_exps", "down_proj")];
 
 /// What is no weight of the network but part of its configuration.
 pub(super) const ROTARY_FACTORS: [&str; 3] =
@@ -89,32 +67,22 @@ impl Names {
     fn pieces(&self, info: &TensorInfo) -> Option<Vec<(String, Piece)>> {
         let (stem, kind) = info.name.rsplit_once('.')?;
         let Some(layer) = stem.strip_prefix("blk.") else {
-            let name = match stem {
-                "token_embd" => "model.embed_tokens",
-                "output_norm" => "model.norm",
-                "output" => "lm_head",
-                _ => return None,
-            };
+            let (_, name) = GLOBAL.iter().find(|(known, _)| *known == stem)?;
             return Some(vec![self.whole(info, stem, format!("{name}.{kind}"))]);
         };
         let (layer, part) = layer.split_once('.')?;
         let layer: usize = layer.parse().ok()?;
         let prefix = format!("model.layers.{layer}");
-        if let Some((_, name)) = EXPERTS.iter().find(|(stacked, _)| *stacked == part) {
+        if let Some((_, name, _)) = EXPERTS.iter().find(|(stacked, ..)| *stacked == part) {
             return stacked(info, |expert| format!("{prefix}.mlp.experts.{expert}.{name}.{kind}"));
         }
         // Files from before experts were stacked: `ffn_gate.3`.
         if let Some((part, expert)) = part.split_once('.') {
-            let (_, name) = EXPERTS.iter().find(|(stacked, _)| stacked.strip_suffix("_exps") == Some(part))?;
+            let (_, name, _) = EXPERTS.iter().find(|(stacked, ..)| stacked.strip_suffix("_exps") == Some(part))?;
             let expert: usize = expert.parse().ok()?;
             return Some(vec![self.whole(info, part, format!("{prefix}.mlp.experts.{expert}.{name}.{kind}"))]);
         }
-        let name = match part {
-            "ffn_norm" if self.architecture.output_norms => "pre_feedforward_layernorm",
-            // Phi 3's holds gate and up.
-            "ffn_up" if self.architecture.name == "phi3" => "mlp.gate_up_proj",
-            part => LAYER.iter().find(|(known, _)| *known == part)?.1,
-        };
+        let name = self.architecture.layer_part(part)?;
         Some(vec![self.whole(info, part, format!("{prefix}.{name}.{kind}"))])
     }
 
