@@ -61,6 +61,9 @@ impl Config {
 
     /// Refuses what a GGUF file has no place for: llama.cpp would compute something else.
     fn check(&self) -> Result<(), FormatError> {
+        for word in ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"] {
+            self.size(word)?;
+        }
         let gemma = self.architecture.norms_with_one;
         let activation = ["hidden_activation", "hidden_act"].into_iter().find_map(|key| self.words[key].as_str());
         let expected: &[_] = if gemma { &["gelu_pytorch_tanh", "gelu"] } else { &["silu", "swish"] };
