@@ -68,7 +68,7 @@ fn progress_reaches_the_end_and_what_is_wrong_is_named() {
     assert!(seen.is_sorted() && seen.last() == Some(&(converted.parameters, converted.parameters)));
     std::fs::remove_file(&output).unwrap();
 
-    let mut fails = |name: &str, change: &dyn Fn(&mut Value), expected: &str| {
+    let fails = |name: &str, change: &dyn Fn(&mut Value), expected: &str| {
         let path = folder.join(name);
         let whole = std::fs::read(&path).unwrap();
         let mut json: Value = serde_json::from_slice(&whole).unwrap();
