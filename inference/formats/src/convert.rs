@@ -7,6 +7,7 @@ mod config;
 mod folder;
 mod tokenizer;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::FormatError;
@@ -35,16 +36,16 @@ pub struct Converted {
 /// Writes a model, a folder or a GGUF file, as a GGUF file whose matrices are of `tensor_type`.
 ///
 /// Matrices whose rows the type's blocks don't divide get its nearest relative in blocks of 32.
-/// The file appears when it is whole.
+/// The file appears when it is whole; `progress` is asked before each tensor whether to go on.
 ///
 /// # Errors
-/// The model can't be read, is of an architecture or with a tokenizer that GGUF files don't have, or the
-/// output can't be written.
+/// The model can't be read, is of an architecture or with a tokenizer that GGUF files don't have, the
+/// output can't be written, or `progress` said to stop.
 pub fn convert_to_gguf(
     model: &Path,
     output: &Path,
     tensor_type: TensorType,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Converted, FormatError> {
     if !quant::is_written(tensor_type) {
         return Err(FormatError::new(output, quant::QuantError::NotWritten(tensor_type)));
@@ -90,7 +91,7 @@ fn write<Source>(
     tensors: &[Tensor<Source>],
     tensor_type: TensorType,
     values: &dyn Fn(&Tensor<Source>) -> Result<Vec<f32>, FormatError>,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Converted, FormatError> {
     writer.set("general.file_type", Value::U32(file_type(tensor_type)));
     if tensor_type.block_size() > 1 {
@@ -104,9 +105,13 @@ fn write<Source>(
     }
     let total = tensors.iter().map(Tensor::len).sum();
     let path = writer.path().to_path_buf();
+    let mut go_on = |tensor: &str, done| match progress(Progress { tensor, done, total }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(FormatError::new(&path, "was not written: the conversion was stopped")),
+    };
     let mut file = writer.create()?;
     for (tensor, tensor_type) in tensors.iter().zip(types) {
-        progress(Progress { tensor: &tensor.name, done: converted.parameters, total });
+        go_on(&tensor.name, converted.parameters)?;
         let quantized = quant::quantize(tensor_type, &values(tensor)?);
         let explain = |error| FormatError::new(&path, format!("tensor {}: {error}", tensor.name));
         let bytes = quantized.map_err(explain)?;
@@ -114,8 +119,8 @@ fn write<Source>(
         converted.parameters += tensor.len();
         converted.bytes += bytes.len();
     }
+    go_on("", total)?;
     file.finish()?;
-    progress(Progress { tensor: "", done: total, total });
     Ok(converted)
 }
 

@@ -1,6 +1,7 @@
 //! GGUF files as models: what transformers computes with the folders they were made of, and llama.cpp
 //! with the files.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use codriver_formats::convert::convert_to_gguf;
@@ -31,7 +32,9 @@ fn gguf_files_compute_what_transformers_and_llama_cpp_compute() {
         let text_tokens: Vec<u32> = serde_json::from_value(case["text_tokens"].clone()).unwrap();
         assert_eq!(model.tokens(TEXT).unwrap(), text_tokens, "{name}");
     }
-    for (case, tensor_type) in cases.as_array().unwrap().iter().zip([TensorType::Q8_0, TensorType::Q6_K, TensorType::Q4_K]) {
+    for (case, tensor_type) in
+        cases.as_array().unwrap().iter().zip([TensorType::Q8_0, TensorType::Q6_K, TensorType::Q4_K])
+    {
         let file = converted(&folder, case, tensor_type);
         let path = file.to_str().unwrap();
         let expected = reference::run(PROGRAM, &["run", path, &case["tokens"].to_string()]);
@@ -58,7 +61,10 @@ fn files_that_are_no_model_are_named() {
 
 fn converted(folder: &TempDir, case: &Value, tensor_type: TensorType) -> PathBuf {
     let output = folder.path().join(format!("{}-{tensor_type}.gguf", case["name"].as_str().unwrap()));
-    convert_to_gguf(Path::new(case["folder"].as_str().unwrap()), &output, tensor_type, &mut |_| {}).unwrap();
+    convert_to_gguf(Path::new(case["folder"].as_str().unwrap()), &output, tensor_type, &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     output
 }
 

@@ -8,6 +8,7 @@ use codriver_inference::store::{
     Hub, ModelDetails, ModelStore, Phase, PullProgress, Pulled, Purpose, StoreError, StoredModel, UnfinishedPull,
     count_text, hugging_face_cache, size_text,
 };
+use codriver_inference::{MemoryEstimate, memory_estimate};
 
 use super::secrets::Secrets;
 use crate::render::{cards, table};
@@ -95,6 +96,11 @@ pub fn list_table(models: &[(StoredModel, Option<ModelDetails>)], unfinished: &[
     )
 }
 
+/// What running a model takes when its window is full; `None` for what does not run here.
+pub fn memory_needed(details: &ModelDetails) -> Option<MemoryEstimate> {
+    if details.purpose == Purpose::Adapter { None } else { memory_estimate(&details.path).ok() }
+}
+
 /// What a model is, a line each.
 pub fn info_table(details: &ModelDetails) -> MimeBundle {
     let weights: Vec<String> = match details.weights.as_slice() {
@@ -113,6 +119,10 @@ pub fn info_table(details: &ModelDetails) -> MimeBundle {
         Some(commit) => format!("{repository} at {}", commit.chars().take(12).collect::<String>()),
         None => repository.clone(),
     });
+    let memory = memory_needed(details).map(|memory| {
+        let whole = size_text(memory.total());
+        format!("{whole} with all of a window of {} tokens in use", table::grouped(memory.window))
+    });
     let rows = [
         ("name", Some(details.name.clone())),
         ("for", Some(details.purpose.to_string())),
@@ -126,6 +136,7 @@ pub fn info_table(details: &ModelDetails) -> MimeBundle {
         ),
         ("weights", (!weights.is_empty()).then(|| weights.join(", "))),
         ("size on disk", Some(size_text(details.bytes))),
+        ("memory", memory),
         ("layers", number(details.layers)),
         ("hidden size", number(details.hidden_size)),
         ("window", number(details.window).map(|tokens| format!("{tokens} tokens"))),

@@ -1,6 +1,7 @@
 //! `codriver model`: the models on this machine, and what they are made of.
 
 mod bench;
+mod convert;
 mod inputs;
 mod pull;
 mod template;
@@ -15,7 +16,7 @@ use clap::{Args, Subcommand};
 use codriver_inference::store::{StoredModel, size_text};
 use serde_json::json;
 
-use crate::agent::store::{explain, find_model, info_table, list_table, model_store, with_details};
+use crate::agent::store::{explain, find_model, info_table, list_table, memory_needed, model_store, with_details};
 
 #[derive(Debug, Args)]
 pub struct ModelArguments {
@@ -36,6 +37,12 @@ enum ModelCommand {
     Rm(RemoveArguments),
     /// Measure how fast a model reads and writes
     Bench(bench::BenchArguments),
+    /// Write a model as a GGUF file
+    #[command(after_help = convert::TYPES)]
+    Convert(convert::ConvertArguments),
+    /// Write a model as a GGUF file with smaller weights
+    #[command(after_help = convert::TYPES)]
+    Quantize(convert::QuantizeArguments),
     /// Print the token ids of a text
     #[command(after_help = tokenize::OUTPUT)]
     Tokenize(tokenize::TokenizeArguments),
@@ -79,6 +86,8 @@ pub fn model(arguments: &ModelArguments) -> anyhow::Result<ExitCode> {
         ModelCommand::Info(arguments) => info(arguments),
         ModelCommand::Rm(arguments) => remove(arguments),
         ModelCommand::Bench(arguments) => bench::bench(arguments),
+        ModelCommand::Convert(arguments) => convert::convert(arguments),
+        ModelCommand::Quantize(arguments) => convert::quantize(arguments),
         ModelCommand::Tokenize(arguments) => tokenize::tokenize(arguments),
         ModelCommand::Template(arguments) => template::template(arguments),
     }
@@ -110,7 +119,9 @@ fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> {
 fn info(arguments: &InfoArguments) -> anyhow::Result<ExitCode> {
     let details = model_store().details(&find(&arguments.model)?)?;
     if arguments.json {
-        return print_json(&json!(details));
+        let mut described = json!(details);
+        described["memory_bytes"] = json!(memory_needed(&details).map(|memory| memory.total()));
+        return print_json(&described);
     }
     print(info_table(&details).text())
 }

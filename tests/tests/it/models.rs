@@ -244,3 +244,29 @@ fn tokens_are_printed_on_one_line() {
         assert!(output.stdout.is_empty() && text(&output.stderr).contains(said), "{arguments:?}: {output:?}");
     }
 }
+
+#[test]
+fn a_conversion_overwrites_nothing_and_names_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    std::fs::create_dir(&model).unwrap();
+    std::fs::write(model.join("config.json"), r#"{"model_type":"mamba","architectures":["MambaForCausalLM"]}"#)
+        .unwrap();
+    std::fs::write(model.join("model.safetensors"), [&2_u64.to_le_bytes()[..], b"{}"].concat()).unwrap();
+    std::fs::write(folder.path().join("model-Q8_0.gguf"), "mine").unwrap();
+    for (arguments, code, said) in [
+        (&["quantize", "./model", "--type", "q8_0"][..], 1, "--force"),
+        (&["convert", "./model"], 1, "mamba"),
+        (&["quantize", "./model", "--type", "q8_0", "--force"], 1, "mamba"),
+        (&["quantize", "./model"], 2, "--type"),
+        (&["quantize", "./model", "--type", "q4_k_m"], 2, "q4_k is"),
+        (&["convert", "./model", "--type", "iq1_s"], 2, "not written"),
+        (&["convert", "absent"], 1, "absent"),
+    ] {
+        let output = codriver(folder.path(), None, arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty() && text(&output.stderr).contains(said), "{arguments:?}: {output:?}");
+    }
+    assert_eq!(std::fs::read(folder.path().join("model-Q8_0.gguf")).unwrap(), b"mine");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else was left there");
+}

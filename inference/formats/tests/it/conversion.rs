@@ -1,5 +1,6 @@
 //! Models converted here, as llama.cpp runs them.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use codriver_formats::convert::convert_to_gguf;
@@ -47,7 +48,7 @@ fn quantized_files_are_loaded_by_llama_cpp_and_stay_close() {
             // By way of a GGUF file of 32-bit floats, the same file comes out.
             let whole = models.converted(case, TensorType::F32);
             let again = models.folder.path().join("again.gguf");
-            convert_to_gguf(&whole, &again, tensor_type, &mut |_| {}).unwrap();
+            convert_to_gguf(&whole, &again, tensor_type, &mut |_| ControlFlow::Continue(())).unwrap();
             same_files(&direct, &again);
         }
     }
@@ -62,11 +63,19 @@ fn progress_reaches_the_end_and_what_is_wrong_is_named() {
     let mut seen = Vec::new();
     let converted = convert_to_gguf(&folder, &output, TensorType::Q8_0, &mut |progress| {
         seen.push((progress.done, progress.total));
+        ControlFlow::Continue(())
     });
     let converted = converted.unwrap();
     assert_eq!(seen.len(), converted.tensors + 1);
     assert!(seen.is_sorted() && seen.last() == Some(&(converted.parameters, converted.parameters)));
     std::fs::remove_file(&output).unwrap();
+    let stopped = convert_to_gguf(&folder, &output, TensorType::Q8_0, &mut |progress| match progress.done {
+        0 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    });
+    assert!(stopped.unwrap_err().to_string().contains("stopped"));
+    let left = std::fs::read_dir(models.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().contains("out.gguf")), "a part of a file is left");
 
     let fails = |name: &str, change: &dyn Fn(&mut Value), expected: &str| {
         let path = folder.join(name);
@@ -74,7 +83,9 @@ fn progress_reaches_the_end_and_what_is_wrong_is_named() {
         let mut json: Value = serde_json::from_slice(&whole).unwrap();
         change(&mut json);
         std::fs::write(&path, json.to_string()).unwrap();
-        let error = convert_to_gguf(&folder, &output, TensorType::Q8_0, &mut |_| {}).unwrap_err().to_string();
+        let error = convert_to_gguf(&folder, &output, TensorType::Q8_0, &mut |_| ControlFlow::Continue(()))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{expected}: {error}");
         assert!(!output.exists());
         std::fs::write(path, whole).unwrap();
@@ -84,7 +95,7 @@ fn progress_reaches_the_end_and_what_is_wrong_is_named() {
     fails("config.json", &|config| config["num_attention_heads"] = 7.into(), "7 heads");
     fails("config.json", &|config| config["hidden_size"] = Value::Null, "`hidden_size`");
     fails("tokenizer.json", &|tokenizer| tokenizer["model"]["type"] = "WordPiece".into(), "tokenizer");
-    let error = convert_to_gguf(&folder, &output, TensorType::IQ1_S, &mut |_| {}).unwrap_err();
+    let error = convert_to_gguf(&folder, &output, TensorType::IQ1_S, &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(error.to_string().contains("Q4_K"));
 }
 
@@ -103,7 +114,10 @@ impl Models {
 
     fn converted(&self, case: &Value, tensor_type: TensorType) -> PathBuf {
         let output = self.folder.path().join(format!("{}-{tensor_type}.gguf", case["name"].as_str().unwrap()));
-        convert_to_gguf(Path::new(case["folder"].as_str().unwrap()), &output, tensor_type, &mut |_| {}).unwrap();
+        convert_to_gguf(Path::new(case["folder"].as_str().unwrap()), &output, tensor_type, &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
         output
     }
 }
