@@ -59,19 +59,23 @@ impl Engine {
         self.decoder.config.vocab_size
     }
 
-    /// Reads one more token.
-    pub(crate) fn step(&mut self, token: u32, cancellation: &Cancellation) -> Result<Vec<f32>, ModelError> {
-        let length = self.read.len() + 1;
+    /// Reads more tokens, of which there is at least one, and returns the scores of the next.
+    pub(crate) fn step(&mut self, tokens: &[u32], cancellation: &Cancellation) -> Result<Vec<f32>, ModelError> {
+        let length = self.read.len() + tokens.len();
         let regime = self.decoder.config.regime(length);
         let outdated = |(_, read): &(u32, Regime)| *read != regime;
         // A sequence that becomes long has other positions from its beginning on. A stretched base
         // changes with every token; there, as in the reference, what is read stays as it was.
         if regime == Regime::Long && self.read.iter().any(outdated) {
             let read = self.read.iter().map(|(read, _)| *read);
-            let whole: Vec<u32> = read.chain(std::iter::once(token)).collect();
+            let whole: Vec<u32> = read.chain(tokens.iter().copied()).collect();
             return self.prefill(&whole, length, cancellation);
         }
-        self.read(&[token], regime)
+        let mut logits = Vec::new();
+        for piece in tokens.chunks(PREFILL_TOKENS) {
+            logits = self.read(piece, regime)?;
+        }
+        Ok(logits)
     }
 
     /// The scores after each token of a sequence on its own.

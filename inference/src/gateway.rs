@@ -195,7 +195,7 @@ impl ChatModel for OpenAiCompatible {
     }
 
     fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError> {
-        Ok(Body::new(&self.model, request).to_pretty_json())
+        Ok(Body::new(&self.model, request)?.to_pretty_json())
     }
 
     fn chat(
@@ -204,7 +204,7 @@ impl ChatModel for OpenAiCompatible {
         cancellation: &Cancellation,
         on_event: &mut dyn FnMut(ChatEvent),
     ) -> Result<ChatResponse, ModelError> {
-        let mut body = Body::new(&self.model, request);
+        let mut body = Body::new(&self.model, request)?;
         let mut response = self.exchange(&mut body, cancellation, on_event)?;
         if response.usage == Usage::default() {
             let answer = &response.message;

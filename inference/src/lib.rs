@@ -8,6 +8,7 @@ pub mod device;
 mod embedder;
 mod engine;
 pub mod gateway;
+mod guidance;
 mod loader;
 mod local;
 pub mod models;
@@ -19,7 +20,7 @@ mod streaming;
 pub use codriver_chat as chat;
 pub use codriver_formats as formats;
 pub use codriver_chat::{
-    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Environment, FinishReason,
+    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Constraint, Environment, FinishReason,
     Message, ModelError, Role, SamplingParameters, TableSchema, ColumnSchema, ToolCall, ToolChoice,
     ToolDefinition, Usage,
 };

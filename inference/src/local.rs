@@ -4,14 +4,17 @@ mod timing;
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use codriver_chat::answer::AnswerParser;
 use codriver_chat::formats::ToolFormat;
 use codriver_chat::retelling::tools_as_text;
 use codriver_chat::template::ChatTemplate;
+use codriver_grammar::{Beside, GrammarError, Next, Plan, Vocabulary};
+
 use crate::device::{self, DeviceChoice};
 use crate::engine::Engine;
+use crate::guidance::{self, refused};
 use crate::loader::lora::Adapter;
 use crate::loader::memory::{self, Demand};
 use crate::loader::tokenizer::TokenizerFiles;
@@ -31,6 +34,9 @@ pub struct LocalModel {
     template: Option<ChatTemplate>,
     /// One answer at a time.
     engine: Mutex<Engine>,
+    /// How many scores the network computes.
+    vocabulary_size: usize,
+    vocabulary: OnceLock<Result<Arc<Vocabulary>, GrammarError>>,
 }
 
 impl LocalModel {
@@ -63,6 +69,8 @@ impl LocalModel {
             window,
             tokenizer,
             template,
+            vocabulary_size: decoder.config.vocab_size,
+            vocabulary: OnceLock::new(),
             engine: Mutex::new(Engine::new(decoder, device)),
         })
     }
@@ -78,7 +86,8 @@ impl LocalModel {
     ) -> Result<String, ModelError> {
         let prompt = self.encode(prompt, true)?;
         let mut whole = String::new();
-        self.answer(&prompt, &HashSet::new(), sampling, cancellation, &mut |text| {
+        let plan = guidance::constraint_only(sampling)?;
+        self.answer(plan, &prompt, &HashSet::new(), sampling, cancellation, &mut |text| {
             whole.push_str(text);
             on_text(text);
         })?;
@@ -96,10 +105,24 @@ impl LocalModel {
         self.engine().logits(tokens)
     }
 
-    /// The loop under every answer: a step of the network, a token, until something ends it.
-    /// The token that ends an answer is counted but not passed on.
+    /// Continues a prompt, tokens in, tokens out. The token that ends an answer is counted but not
+    /// passed on.
     pub fn complete(
         &self,
+        prompt: &[u32],
+        sampling: &SamplingParameters,
+        cancellation: &Cancellation,
+        on_token: &mut dyn FnMut(u32) -> Result<Flow, ModelError>,
+    ) -> Result<Completion, ModelError> {
+        let plan = guidance::constraint_only(sampling)?;
+        self.complete_as(plan, prompt, sampling, cancellation, on_token)
+    }
+
+    /// The loop under every answer: a step of the network, a token, until something ends it. While
+    /// the network computes, another thread works out which tokens the plan admits.
+    fn complete_as(
+        &self,
+        plan: Option<Plan>,
         prompt: &[u32],
         sampling: &SamplingParameters,
         cancellation: &Cancellation,
@@ -109,30 +132,68 @@ impl LocalModel {
         self.check_length(prompt.len() + usize::from(!prompt.is_empty()))?;
         let mut sampler = Sampler::new(sampling, prompt)?;
         let limit = sampling.max_tokens.min(self.window - prompt.len());
+        let guide = plan.map(|plan| guidance::begin(self.vocabulary()?, plan));
+        let mut guide = guide.transpose()?;
         let mut engine = self.engine();
-        let mut logits = engine.prefill(prompt, prompt.len() + limit, cancellation)?;
         let mut tokens = 0;
-        while tokens < limit {
+        let mut unread = prompt.to_vec();
+        let mut is_read = false;
+        let completion = |reason, tokens| Ok(Completion { reason, tokens });
+        loop {
+            let ahead = guide.as_mut().map(Beside::ahead).transpose().map_err(refused)?;
+            let ahead = ahead.unwrap_or_default();
+            if let Some(warning) = ahead.warning {
+                tracing::warn!(model = self.name, %warning, "a tool call is not held to its schema");
+            }
+            let fits = ahead.forced.len() <= limit - tokens;
+            for token in ahead.forced.iter().take(limit - tokens) {
+                tokens += 1;
+                sampler.note(*token);
+                unread.push(*token);
+                if matches!(on_token(*token)?, Flow::Stop) {
+                    return completion(FinishReason::Stop, tokens);
+                }
+            }
+            if ahead.is_whole && fits {
+                return completion(FinishReason::Stop, tokens);
+            }
+            if tokens == limit {
+                return completion(FinishReason::Length, tokens);
+            }
+            let mut logits = if is_read {
+                engine.step(&unread, cancellation)?
+            } else {
+                engine.prefill(&unread, prompt.len() + limit, cancellation)?
+            };
+            is_read = true;
             if cancellation.is_cancelled() {
                 return Err(ModelError::Cancelled);
             }
-            let token = sampler.choose(&mut logits)?;
+            let next = guide.as_mut().map_or(Ok(Next::Any), Beside::next).map_err(refused)?;
+            let token = match next {
+                Next::Any => sampler.choose(&mut logits)?,
+                Next::Of(allowed) => sampler.choose_among(&mut logits, Some(&allowed))?,
+                Next::End => return completion(FinishReason::Stop, tokens),
+            };
             tokens += 1;
             let ended = self.tokenizer.end_tokens.contains(&token);
             if ended || matches!(on_token(token)?, Flow::Stop) {
-                return Ok(Completion {
-                    reason: FinishReason::Stop,
-                    tokens,
-                });
+                return completion(FinishReason::Stop, tokens);
             }
-            if tokens < limit {
-                logits = engine.step(token, cancellation)?;
+            if let Some(guide) = &mut guide {
+                guide.commit(token).map_err(refused)?;
             }
+            unread = vec![token];
         }
-        Ok(Completion {
-            reason: FinishReason::Length,
-            tokens,
-        })
+    }
+
+    /// The vocabulary as grammars see it, built when a constraint first needs it.
+    fn vocabulary(&self) -> Result<&Arc<Vocabulary>, ModelError> {
+        let build = || {
+            let ends: Vec<u32> = self.tokenizer.end_tokens.iter().copied().collect();
+            guidance::vocabulary(&self.tokenizer.tokenizer, &ends, self.vocabulary_size).map(Arc::new)
+        };
+        self.vocabulary.get_or_init(build).as_ref().map_err(|error| refused(error.clone()))
     }
 
     fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, ModelError> {
@@ -160,6 +221,7 @@ impl LocalModel {
     /// are not text, but for `markers`.
     fn answer(
         &self,
+        plan: Option<Plan>,
         prompt: &[u32],
         markers: &HashSet<u32>,
         sampling: &SamplingParameters,
@@ -174,7 +236,7 @@ impl LocalModel {
         let mut detokenizer = Detokenizer::new(&self.tokenizer.tokenizer);
         let mut stops = StopStrings::new(&sampling.stop);
         let mut stopped = false;
-        let mut completion = self.complete(prompt, sampling, cancellation, &mut |token| {
+        let mut completion = self.complete_as(plan, prompt, sampling, cancellation, &mut |token| {
             if self.tokenizer.silent_tokens.contains(&token) && !markers.contains(&token) {
                 return Ok(Flow::Continue);
             }
@@ -205,7 +267,7 @@ impl LocalModel {
         })?;
         let tools = offered_tools(request);
         let names = &self.tokenizer.special_names;
-        let (format, mut prompt) = if template.knows_tools() {
+        let (format, prompt) = if template.knows_tools() {
             (
                 template.tool_format(),
                 template.render(&request.messages, &tools, names)?,
@@ -214,13 +276,9 @@ impl LocalModel {
             let retold = tools_as_text(&request.messages, &tools);
             (ToolFormat::Hermes, template.render(&retold, &[], names)?)
         };
-        let grammar = format.call_grammar(&tools, &request.tool_choice);
-        let forced = grammar.map_or_else(String::new, |grammar| grammar.common_beginning());
-        let reasoning = forced.is_empty() && format.opens_reasoning(&prompt);
-        prompt.push_str(&forced);
+        let reasoning = format.opens_reasoning(&prompt);
         Ok(Rendered {
             prompt,
-            forced,
             reasoning,
             format,
             tools,
@@ -258,11 +316,23 @@ pub struct Completion {
 /// A request as the model reads it, and how its answer is to be read.
 struct Rendered {
     prompt: String,
-    /// The beginning of the answer, where the request leaves the model no choice: it ends the prompt.
-    forced: String,
+    /// Whether the prompt opened the model's reasoning.
     reasoning: bool,
     format: ToolFormat,
     tools: Vec<ToolDefinition>,
+}
+
+impl Rendered {
+    /// How the answer is to be written.
+    fn guidance<'a>(&'a self, request: &'a ChatRequest) -> guidance::Request<'a> {
+        guidance::Request {
+            format: self.format,
+            tools: &self.tools,
+            choice: &request.tool_choice,
+            sampling: &request.sampling,
+            prompt: &self.prompt,
+        }
+    }
 }
 
 fn offered_tools(request: &ChatRequest) -> Vec<ToolDefinition> {
@@ -306,16 +376,21 @@ impl ChatModel for LocalModel {
             .iter()
             .map(|message| message.tool_calls.len())
             .sum();
+        let guidance = rendered.guidance(request);
+        let plan = if guidance.is_free() {
+            None
+        } else {
+            guidance.plan(self.vocabulary()?)?
+        };
         let mut parser = AnswerParser::new(
             rendered.format,
             &rendered.tools,
             calls_before,
             rendered.reasoning,
         );
-        parser.push(&rendered.forced, on_event);
         let markers = rendered.format.markers().into_iter();
         let markers = markers.filter_map(|marker| self.tokenizer.tokenizer.token_id(marker)).collect();
-        let completion = self.answer(&prompt, &markers, &request.sampling, cancellation, &mut |text| {
+        let completion = self.answer(plan, &prompt, &markers, &request.sampling, cancellation, &mut |text| {
             parser.push(text, on_event)
         })?;
         let (content, calls) = parser.finish(on_event);

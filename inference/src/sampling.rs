@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use codriver_grammar::TokenMask;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -28,7 +29,15 @@ impl Sampler {
 
     /// The next token, by its scores (logits), which are used up.
     pub fn choose(&mut self, logits: &mut [f32]) -> Result<u32, ModelError> {
+        self.choose_among(logits, None)
+    }
+
+    /// The next token of those that `allowed` admits.
+    pub fn choose_among(&mut self, logits: &mut [f32], allowed: Option<&TokenMask>) -> Result<u32, ModelError> {
         check_scores(logits)?;
+        if let Some(allowed) = allowed {
+            allowed.apply(logits);
+        }
         self.penalize_repetition(logits);
         let token = if self.parameters.temperature == 0.0 {
             greedy(logits)
@@ -38,6 +47,11 @@ impl Sampler {
         let token = token.ok_or_else(|| numeric("no token has a score"))?;
         self.seen.insert(token);
         Ok(token)
+    }
+
+    /// A token that came without being chosen: the repetition penalty applies to it too.
+    pub fn note(&mut self, token: u32) {
+        self.seen.insert(token);
     }
 
     fn penalize_repetition(&self, logits: &mut [f32]) {

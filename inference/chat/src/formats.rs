@@ -219,7 +219,7 @@ impl ToolFormat {
     }
 
     /// What reasoning stands between.
-    pub(crate) fn reasoning(self) -> Vec<(&'static str, &'static str)> {
+    pub fn reasoning(self) -> Vec<(&'static str, &'static str)> {
         let mut spans = vec![("<think>", "</think>")];
         match self {
             Self::MistralList | Self::Mistral { .. } => spans.push(("[THINK]", "[/THINK]")),

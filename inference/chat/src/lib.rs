@@ -1,12 +1,15 @@
 //! What is said to a model and what it answers, whatever the model.
 
 pub mod answer;
+mod constraint;
 pub mod formats;
 pub mod grammar;
 mod jinja;
 pub mod markers;
 pub mod retelling;
 pub mod template;
+
+pub use constraint::Constraint;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,7 +116,8 @@ pub struct ToolCall {
     pub id: String,
     pub name: String,
     /// A JSON object. A model that wrote unparsable arguments yields a JSON string here,
-    /// which the agent reports back to it.
+    /// which the agent reports back to it. So does a call that `max_tokens` cut off, even
+    /// where a grammar held it to the tool's schema.
     pub arguments: serde_json::Value,
 }
 
@@ -149,8 +153,13 @@ pub struct SamplingParameters {
     /// 1.0 disables.
     pub repetition_penalty: f32,
     pub seed: u64,
+    /// Tokens an answer has at most. One that is cut off by it, constrained or not, ends with
+    /// [`FinishReason::Length`]: JSON is then the beginning of some, not whole.
     pub max_tokens: usize,
     pub stop: Vec<String>,
+    /// What the answer's text must be. With tools on offer, an answer is this or calls of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<Constraint>,
 }
 
 impl Default for SamplingParameters {
@@ -164,6 +173,7 @@ impl Default for SamplingParameters {
             seed: 0,
             max_tokens: 1024,
             stop: Vec::new(),
+            constraint: None,
         }
     }
 }
@@ -270,6 +280,9 @@ pub enum ModelError {
     Template(String),
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// What was asked of the answer's form cannot be asked of this model.
+    #[error("the answer's constraint: {0}")]
+    Constraint(String),
     #[error("numerical failure: {0}")]
     Numeric(String),
 }

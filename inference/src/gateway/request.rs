@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{ChatRequest, Message, Role, SamplingParameters, ToolCall, ToolChoice};
+use crate::{ChatRequest, Constraint, Message, ModelError, Role, SamplingParameters, ToolCall, ToolChoice};
 
 /// Parameters a server may not know. Left out when it says so.
 const OPTIONAL: [&str; 8] =
@@ -12,7 +12,8 @@ const OPTIONAL: [&str; 8] =
 pub(super) struct Body(Map<String, Value>);
 
 impl Body {
-    pub(super) fn new(model: &str, request: &ChatRequest) -> Self {
+    /// An error where the request asks for what the protocol has no words for.
+    pub(super) fn new(model: &str, request: &ChatRequest) -> Result<Self, ModelError> {
         let mut body = Map::new();
         body.insert("model".to_owned(), json!(model));
         body.insert("messages".to_owned(), request.messages.iter().map(message).collect());
@@ -21,9 +22,12 @@ impl Body {
             body.insert("tool_choice".to_owned(), tool_choice(&request.tool_choice));
         }
         sampling(&mut body, &request.sampling);
+        if let Some(constraint) = &request.sampling.constraint {
+            body.insert("response_format".to_owned(), response_format(constraint)?);
+        }
         body.insert("stream".to_owned(), json!(true));
         body.insert("stream_options".to_owned(), json!({ "include_usage": true }));
-        Self(body)
+        Ok(Self(body))
     }
 
     pub(super) fn to_json(&self) -> String {
@@ -115,6 +119,24 @@ fn tool_choice(choice: &ToolChoice) -> Value {
         ToolChoice::Required => json!("required"),
         ToolChoice::Named(name) => json!({ "type": "function", "function": { "name": name } }),
     }
+}
+
+/// A server that does not know it refuses the request; it is not left out, since what comes back
+/// would be anything.
+fn response_format(constraint: &Constraint) -> Result<Value, ModelError> {
+    let kind = match constraint {
+        Constraint::JsonObject => return Ok(json!({ "type": "json_object" })),
+        Constraint::JsonSchema(schema) => {
+            let named = json!({ "name": "answer", "schema": schema, "strict": true });
+            return Ok(json!({ "type": "json_schema", "json_schema": named }));
+        }
+        Constraint::Regex(_) => "a regular expression",
+        Constraint::Choice(_) => "a choice",
+        Constraint::Lark(_) => "a grammar",
+    };
+    Err(ModelError::Constraint(format!(
+        "OpenAI's protocol can't ask a remote model for {kind}; use a JSON schema (an enum, a pattern) or a local model"
+    )))
 }
 
 fn sampling(body: &mut Map<String, Value>, sampling: &SamplingParameters) {

@@ -41,7 +41,7 @@ impl LocalModel {
             if cancellation.is_cancelled() {
                 return Err(ModelError::Cancelled);
             }
-            engine.step(*token, cancellation)?;
+            engine.step(std::slice::from_ref(token), cancellation)?;
         }
         Ok(started.elapsed())
     }

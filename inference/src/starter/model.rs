@@ -229,6 +229,9 @@ impl ChatModel for Starter {
     }
 
     fn chat(&self, request: &ChatRequest, cancellation: &Cancellation, on_event: &mut dyn FnMut(ChatEvent)) -> Result<ChatResponse, ModelError> {
+        if request.sampling.constraint.is_some() {
+            return Err(ModelError::Constraint("the starter writes calls and one-line answers only; choose another model with --model".to_owned()));
+        }
         match turn(&request.messages) {
             Turn::Answer { tool, result } => {
                 let (text, usage) = self.answer(tool, result, cancellation)?;

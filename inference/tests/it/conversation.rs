@@ -29,8 +29,7 @@ fn reasoning_text_and_a_call_are_told_apart_while_they_stream() {
             ".\n",
             "<tool_call>",
             "\n{\"name\": \"sql\", ",
-            "\"arguments\": {\"query\": \"SELECT '</x>'\"}}",
-            "\n ",
+            "\"arguments\": {\"query\": \"SELECT '</x>'\"}}\n",
             "</tool_call>",
         ],
         start: GO,
@@ -55,7 +54,7 @@ fn reasoning_text_and_a_call_are_told_apart_while_they_stream() {
         Message::assistant("Looking now.", vec![call])
     );
     assert_eq!(response.finish_reason, FinishReason::ToolCalls);
-    assert_eq!(response.usage.completion_tokens, 15);
+    assert_eq!(response.usage.completion_tokens, 14);
 }
 
 #[test]
@@ -132,40 +131,25 @@ fn json_that_is_no_call_is_text() {
 }
 
 #[test]
-fn broken_arguments_come_as_they_were_written() {
-    let pieces = [
-        "<tool_call>",
-        "{\"name\": \"sql\", \"arguments\": {\"query\": oops}",
-        "</tool_call>",
-        "Then?",
-    ];
+fn a_call_that_is_cut_off_comes_as_it_was_written() {
     let script = Script {
-        pieces: &pieces,
+        pieces: &["<tool_call>", "\n{\"name\": \"sql\", \"arguments\": {", "\"query\": \"oo", "ps"],
         start: GO,
         template: SPANS,
     };
-    let (_, response) = chat(&script, request());
+    let mut request = request();
+    request.sampling.max_tokens = 4;
+    let (_, response) = chat(&script, request);
     assert_eq!(
         response.message.tool_calls,
-        [call("call_1", json!("{\"query\": oops}"))]
-    );
-    assert_eq!(response.message.content, "Then?");
-    // A call that the model did not close is still one.
-    let script = Script {
-        pieces: &["<tool_call>", "{\"name\": \"sql\"}"],
-        start: GO,
-        template: SPANS,
-    };
-    assert_eq!(
-        chat(&script, request()).1.message.tool_calls,
-        [call("call_1", json!({}))]
+        [call("call_1", json!("{\"query\": \"oops"))]
     );
 }
 
 #[test]
 fn ids_go_on_where_the_conversation_is() {
     let script = Script {
-        pieces: &["<tool_call>", "{\"name\": \"sql\"}"],
+        pieces: &["<tool_call>", "\n{\"name\": \"sql\", \"arguments\": {}}\n", "</tool_call>"],
         start: GO,
         template: SPANS,
     };
@@ -179,34 +163,12 @@ fn ids_go_on_where_the_conversation_is() {
 }
 
 #[test]
-fn a_tool_that_is_asked_for_is_called() {
+fn a_tool_that_is_not_on_offer_is_not_shown() {
     let script = Script {
-        pieces: &["{\"query\": \"y\"}}", "</tool_call>"],
-        start: " ",
+        pieces: &["ok"],
+        start: GO,
         template: SPANS,
     };
-    let named = ChatRequest {
-        tool_choice: ToolChoice::Named("sql".into()),
-        ..request()
-    };
-    let (_, response) = chat(&script, named);
-    assert_eq!(
-        response.message.tool_calls,
-        [call("call_1", json!({ "query": "y" }))]
-    );
-    let script = Script {
-        pieces: &["sql\", \"arguments\": {}}", "</tool_call>"],
-        start: "\"",
-        template: SPANS,
-    };
-    // Another tool on offer leaves its name to the model.
-    let mut required = ChatRequest { tool_choice: ToolChoice::Required, ..request() };
-    required.tools.push(ToolDefinition { name: "git_status".into(), ..required.tools[0].clone() });
-    assert_eq!(
-        chat(&script, required).1.message.tool_calls,
-        [call("call_1", json!({}))]
-    );
-    // And one that is not on offer is not shown.
     let (_folder, model) = script.model();
     let none = ChatRequest {
         tool_choice: ToolChoice::None,
@@ -218,7 +180,7 @@ fn a_tool_that_is_asked_for_is_called() {
 
 #[test]
 fn a_template_that_knows_no_tools_shows_them_as_text() {
-    let pieces = ["<tool_call>", "{\"name\": \"sql\"}", "</tool_call>"];
+    let pieces = ["<tool_call>", "\n{\"name\": \"sql\", \"arguments\": {}}\n", "</tool_call>"];
     let script = Script {
         pieces: &pieces,
         start: GO,

@@ -74,30 +74,27 @@ impl Script<'_> {
 
 /// A small Llama with random weights, its tokens the 256 bytes.
 pub fn write_random_model(folder: &Path, seed: u64) {
+    write_random_chat_model(folder, seed, TEMPLATE, 258);
+}
+
+/// The same with a chat template, and as many scores as `size` says, whatever tokens there are.
+pub fn write_random_chat_model(folder: &Path, seed: u64, template: &str, size: usize) {
     let tokenizer = Tokens::new(&[]);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let config = config(tokenizer.size(), 32, 2);
+    let config = config(size, 32, 2);
     let mut weights = Weights::default();
     let mut values = |count: usize| {
         (0..count)
             .map(|_| random.random_range(-0.3..0.3))
             .collect::<Vec<f32>>()
     };
-    weights.add(
-        "model.embed_tokens.weight",
-        &[tokenizer.size(), 32],
-        values(tokenizer.size() * 32),
-    );
-    weights.add(
-        "lm_head.weight",
-        &[tokenizer.size(), 32],
-        values(tokenizer.size() * 32),
-    );
+    weights.add("model.embed_tokens.weight", &[size, 32], values(size * 32));
+    weights.add("lm_head.weight", &[size, 32], values(size * 32));
     let mut random = ChaCha8Rng::seed_from_u64(seed + 1);
     weights.add_layers(&config, |_| random.random_range(-0.3..0.3));
     weights.write(folder);
     write_json(folder, "config.json", &config);
-    tokenizer.write(folder, TEMPLATE);
+    tokenizer.write(folder, template);
 }
 
 pub fn config(vocabulary: usize, hidden: usize, layers: usize) -> Value {

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod bench;
+mod constrained;
 mod conversation;
 mod corrupt_files;
 mod decoders;
