@@ -1,0 +1,38 @@
+//! What the processor can do.
+
+/// A set of instructions that the products are written for, best last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Any processor.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C: 256-bit vectors.
+    Avx2,
+    /// x86-64 with AVX-512 (F, BW, VL) and VNNI: 512-bit vectors and 8-bit dot products.
+    Avx512Vnni,
+}
+
+impl Level {
+    /// The best one of this processor.
+    pub fn detect() -> Self {
+        Self::available().into_iter().next_back().unwrap_or(Self::Portable)
+    }
+
+    /// Those of this processor, best last.
+    pub fn available() -> Vec<Self> {
+        let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
+                levels.push(Self::Avx2);
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+                {
+                    levels.push(Self::Avx512Vnni);
+                }
+            }
+        }
+        levels
+    }
+}
