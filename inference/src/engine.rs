@@ -1,18 +1,16 @@
 //! A decoder and what it has read: the part of a local model that computes.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Device;
 
-use crate::device::caught;
-use crate::models::decoder::{Decoder, KvCache};
+use crate::models::decoder::Decoder;
 use crate::models::rotary::Regime;
+use crate::network::Network;
 use crate::sampling::check_scores;
 use crate::{Cancellation, ModelError};
 
 /// Runs one sequence at a time. What consecutive prompts share is read once.
 pub(crate) struct Engine {
-    decoder: Decoder,
-    device: Device,
-    cache: KvCache,
+    network: Network,
     /// The tokens whose keys and values the cache holds, and how their positions were rotated.
     read: Vec<(u32, Regime)>,
 }
@@ -23,8 +21,7 @@ pub(crate) const PREFILL_TOKENS: usize = 256;
 
 impl Engine {
     pub(crate) fn new(decoder: Decoder, device: Device) -> Self {
-        let cache = KvCache::new(&decoder.config, 1, &device);
-        Self { decoder, device, cache, read: Vec::new() }
+        Self { network: Network::new(decoder, device), read: Vec::new() }
     }
 
     /// Reads a prompt, of which there is at least one token, and returns the scores of the token
@@ -35,15 +32,13 @@ impl Engine {
         capacity: usize,
         cancellation: &Cancellation,
     ) -> Result<Vec<f32>, ModelError> {
-        let regime = self.decoder.config.regime(prompt.len());
+        let regime = self.network.config().regime(prompt.len());
         let same = |(read, token): &(&(u32, Regime), &u32)| **read == (**token, regime);
         let shared = self.read.iter().zip(prompt).take_while(same).count();
         // The last token is always read again: its scores are what is asked for.
         let shared = shared.min(prompt.len().saturating_sub(1));
         self.read.truncate(shared);
-        self.cache.truncate(shared);
-        self.cache.reserve(capacity);
-        self.cache.expect(prompt.len());
+        self.network.rewind(shared, prompt.len(), capacity);
         let mut logits = Vec::new();
         for piece in prompt.get(shared..).unwrap_or_default().chunks(PREFILL_TOKENS) {
             if cancellation.is_cancelled() {
@@ -56,13 +51,13 @@ impl Engine {
 
     /// The number of tokens the model knows.
     pub(crate) fn vocabulary(&self) -> usize {
-        self.decoder.config.vocab_size
+        self.network.config().vocab_size
     }
 
     /// Reads more tokens, of which there is at least one, and returns the scores of the next.
     pub(crate) fn step(&mut self, tokens: &[u32], cancellation: &Cancellation) -> Result<Vec<f32>, ModelError> {
         let length = self.read.len() + tokens.len();
-        let regime = self.decoder.config.regime(length);
+        let regime = self.network.config().regime(length);
         let outdated = |(_, read): &(u32, Regime)| *read != regime;
         // A sequence that becomes long has other positions from its beginning on. A stretched base
         // changes with every token; there, as in the reference, what is read stays as it was.
@@ -80,48 +75,20 @@ impl Engine {
 
     /// The scores after each token of a sequence on its own.
     pub(crate) fn logits(&self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let input = self.input(tokens)?;
-        let scores = caught(|| self.decoder.forward(input).try_into_vec_as::<f32>());
-        let scores = flatten(scores)?;
-        Ok(scores.chunks(self.decoder.config.vocab_size).map(<[f32]>::to_vec).collect())
+        let scores = self.network.scores(tokens)?;
+        Ok(scores.chunks(self.network.config().vocab_size).map(<[f32]>::to_vec).collect())
     }
 
     fn read(&mut self, tokens: &[u32], regime: Regime) -> Result<Vec<f32>, ModelError> {
-        let input = self.input(tokens)?;
-        let (decoder, cache) = (&self.decoder, &mut self.cache);
-        let scores = flatten(caught(|| {
-            let hidden = decoder.hidden(input, Some(cache));
-            let last = hidden.narrow(1, tokens.len() - 1, 1);
-            decoder.logits(last).try_into_vec_as::<f32>()
-        }));
+        let scores = self.network.read(tokens, regime);
         let checked = scores.and_then(|scores| check_scores(&scores).map(|()| scores));
         match &checked {
             Ok(_) => self.read.extend(tokens.iter().map(|token| (*token, regime))),
-            // What the cache holds may be broken too.
-            Err(_) => self.forget(),
+            Err(_) => {
+                self.read.clear();
+                self.network.forget();
+            }
         }
         checked
     }
-
-    fn forget(&mut self) {
-        self.read.clear();
-        self.cache = KvCache::new(&self.decoder.config, 1, &self.device);
-    }
-
-    fn input(&self, tokens: &[u32]) -> Result<Tensor<2, Int>, ModelError> {
-        let vocabulary = self.decoder.config.vocab_size;
-        if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary) {
-            return Err(ModelError::Tokenizer(format!(
-                "token {token} is not in the model's vocabulary of {vocabulary}; tokenizer.json is not this model's"
-            )));
-        }
-        let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-        let length = ids.len();
-        Ok(Tensor::from_data(TensorData::new(ids, [1, length]), &self.device))
-    }
-}
-
-fn flatten<T, E: ToString>(result: Result<Result<T, E>, String>) -> Result<T, ModelError> {
-    let result = result.and_then(|computed| computed.map_err(|error| error.to_string()));
-    result.map_err(|reason| ModelError::Numeric(format!("the device failed: {reason}")))
 }

@@ -12,6 +12,8 @@ mod guidance;
 mod loader;
 mod local;
 pub mod models;
+mod network;
+mod processor;
 pub mod sampling;
 pub mod starter;
 pub mod store;

@@ -10,6 +10,7 @@ pub(crate) mod encoder;
 pub(crate) mod gguf;
 pub(crate) mod lora;
 pub(crate) mod memory;
+pub(crate) mod packing;
 pub(crate) mod tokenizer;
 
 use std::path::{Component, Path, PathBuf};

@@ -11,12 +11,14 @@ use codriver_chat::formats::ToolFormat;
 use codriver_chat::retelling::tools_as_text;
 use codriver_chat::template::ChatTemplate;
 use codriver_grammar::{Beside, GrammarError, Next, Plan, Vocabulary};
+use codriver_kernels::Format;
 
 use crate::device::{self, DeviceChoice};
 use crate::engine::Engine;
 use crate::guidance::{self, refused};
 use crate::loader::lora::Adapter;
 use crate::loader::memory::{self, Demand};
+use crate::loader::packing::Packing;
 use crate::loader::tokenizer::TokenizerFiles;
 use crate::loader::{self, file_error};
 use crate::sampling::Sampler;
@@ -61,9 +63,11 @@ impl LocalModel {
         let device = device::resolve(options.device)?;
         let tokenizer = TokenizerFiles::open(folder)?;
         let template = ChatTemplate::open(folder, &tokenizer.settings)?;
+        let packing = options.packing();
         let available = memory::available_on(options.device, options.ignore_memory);
-        let window = Demand::of_decoder(folder, &device)?.choose_window(folder, options.window, available)?;
-        let decoder = loader::decoder::load(folder, &options.adapters, &device)?;
+        let demand = Demand::of_decoder(folder, packing, &device)?;
+        let window = demand.choose_window(folder, options.window, available)?;
+        let decoder = loader::decoder::load(folder, &options.adapters, packing, &device)?;
         Ok(Self {
             name: loader::model_name(folder),
             window,
@@ -295,8 +299,22 @@ pub struct OpenOptions {
     /// Tokens, prompt and answer together, that are enough; `None` is all that the model can read
     /// and that memory allows.
     pub window: Option<usize>,
+    /// What the weights are rounded to, on the processor; `None` keeps the bits they have.
+    pub quantization: Option<Format>,
+    /// Computes with tensors of 32-bit floats on the processor too: what the packed weights and the
+    /// processor's own products are compared with.
+    pub as_tensors: bool,
     /// Loads the model even if memory seems not to suffice, as CODRIVER_IGNORE_MEMORY=1 does.
     pub ignore_memory: bool,
+}
+
+impl OpenOptions {
+    fn packing(&self) -> Packing {
+        match self.device {
+            DeviceChoice::Cpu if !self.as_tensors => Packing::Packed { quantization: self.quantization },
+            _ => Packing::Tensors,
+        }
+    }
 }
 
 /// Whether to go on generating.

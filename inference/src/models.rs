@@ -2,6 +2,7 @@
 
 pub mod decoder;
 pub mod encoder;
+pub mod projection;
 pub mod rotary;
 
 use burn::nn::Linear;

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures, beside those of others on the same machine.
 
+mod inference;
 mod kernel;
 
 use anyhow::Result;
@@ -14,10 +15,13 @@ pub struct Options {
 enum Bench {
     /// Start to first kernel_info and round trips of trivial cells, beside ipykernel and evcxr_jupyter
     Kernel(kernel::Options),
+    /// Reading and writing tokens, loading and memory, beside llama.cpp on the same files
+    Inference(inference::Options),
 }
 
 pub fn run(options: &Options) -> Result<()> {
     match &options.bench {
         Bench::Kernel(options) => kernel::run(options),
+        Bench::Inference(options) => inference::run(options),
     }
 }

@@ -43,41 +43,4 @@ impl Grammar {
         }
         Self::OneOrMore { item: Box::new(self), separator: separator.map(Box::new) }
     }
-
-    /// The text that every sentence of the language begins with.
-    pub fn common_beginning(&self) -> String {
-        self.beginning().0
-    }
-
-    /// The text that every sentence begins with, and whether that is the whole of every sentence.
-    fn beginning(&self) -> (String, bool) {
-        match self {
-            Self::Text(text) | Self::Token(text) => (text.clone(), true),
-            Self::Pattern(_) | Self::Json(_) | Self::Optional(_) => (String::new(), false),
-            Self::OneOrMore { item, .. } => (item.beginning().0, false),
-            Self::Sequence(parts) => {
-                let mut whole = String::new();
-                for part in parts {
-                    let (text, fixed) = part.beginning();
-                    whole.push_str(&text);
-                    if !fixed {
-                        return (whole, false);
-                    }
-                }
-                (whole, true)
-            }
-            Self::Choice(choices) => {
-                let mut beginnings = choices.iter().map(Self::beginning);
-                let Some((mut common, mut fixed)) = beginnings.next() else {
-                    return (String::new(), true);
-                };
-                for (other, other_fixed) in beginnings {
-                    fixed &= other_fixed && other == common;
-                    let shared = common.chars().zip(other.chars()).take_while(|(a, b)| a == b);
-                    common = shared.map(|(character, _)| character).collect();
-                }
-                (common, fixed)
-            }
-        }
-    }
 }

@@ -11,6 +11,7 @@ use safetensors::tensor::{Dtype, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::FormatError;
+use crate::gguf::TensorType;
 
 /// A safetensors file.
 pub struct SafetensorsFile {
@@ -115,6 +116,20 @@ impl SafetensorsFile {
             let reason = format!("tensor {name} is {:?}; the types read are F32, F16, BF16 and F64", info.dtype);
             FormatError::new(&self.path, reason)
         })
+    }
+
+    /// A tensor's bytes, and the GGUF type whose bits they are; `None` where there is no such tensor
+    /// or type.
+    pub fn bits(&self, name: &str) -> Option<(TensorType, &[u8])> {
+        let info = self.metadata.info(name)?;
+        let tensor_type = match info.dtype {
+            Dtype::F32 => TensorType::F32,
+            Dtype::F16 => TensorType::F16,
+            Dtype::BF16 => TensorType::BF16,
+            _ => return None,
+        };
+        let (from, to) = info.data_offsets;
+        Some((tensor_type, (*self.bytes).as_ref().get(self.start + from..self.start + to)?))
     }
 }
 

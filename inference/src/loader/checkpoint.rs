@@ -1,5 +1,6 @@
 //! Weights in safetensors or GGUF files, mapped into memory.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor, TensorData};
+use codriver_formats::gguf::TensorType;
 use codriver_formats::safetensors::{self, SafetensorsFile};
 
 use super::gguf::{GgufWeights, format_error, is_gguf};
@@ -31,6 +33,9 @@ pub(crate) trait WeightFile: Send + Sync {
     fn shape(&self, name: &str) -> Option<&[usize]>;
     /// Some of a tensor's numbers, in row-major order, in 32 bits. The range lies in the shape.
     fn values(&self, name: &str, elements: Range<usize>) -> Result<Vec<f32>, ModelError>;
+    /// The bits of some rows of `columns` numbers, and what they are; `None` where the file's bits
+    /// are not the weights'.
+    fn row_bytes(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<(TensorType, Cow<'_, [u8]>)>;
 }
 
 impl Checkpoint {
@@ -142,21 +147,42 @@ impl Checkpoint {
         self.tensor(name, shape).map(Param::from_tensor)
     }
 
-    /// A linear layer without bias whose weight is some of the `rows` of a tensor that stacks
-    /// several, as `[output, input]` or as `[stacked, output, input]`. `shape` is the whole
-    /// tensor's, `name` its full name; rows are counted through the stack.
-    pub(crate) fn linear_rows(&self, name: &str, shape: &[usize], rows: Range<usize>) -> Result<Linear, ModelError> {
+    /// Some rows of a tensor of `shape`, counted through what it stacks, as 32-bit floats. Of a
+    /// vector the rows are its numbers.
+    pub(crate) fn row_values(&self, name: &str, shape: &[usize], rows: Range<usize>) -> Result<Vec<f32>, ModelError> {
         self.check_shape(name, shape)?;
-        let input = shape.last().copied().unwrap_or_default();
-        let elements = rows.start * input..rows.end * input;
-        let values = if lora::changes(&self.adaptations, name) {
+        let columns = if shape.len() > 1 { shape.last().copied().unwrap_or_default() } else { 1 };
+        let elements = rows.start * columns..rows.end * columns;
+        if self.changes(name) {
             let whole = lora::adapted(&self.adaptations, name, shape, self.values(name)?)?;
-            whole.get(elements).unwrap_or_default().to_vec()
-        } else {
-            self.find(name)?.0.values(name, elements)?
-        };
-        let weight = Tensor::<2>::from_data(TensorData::new(values, [rows.len(), input]), &self.device);
-        Ok(Linear { weight: Param::from_tensor(weight.transpose()), bias: None })
+            return Ok(whole.get(elements).unwrap_or_default().to_vec());
+        }
+        self.find(name)?.0.values(name, elements)
+    }
+
+    /// The bits of some rows of `columns` numbers; `None` where they are not the weights' bits.
+    pub(crate) fn row_bytes(
+        &self,
+        name: &str,
+        rows: Range<usize>,
+        columns: usize,
+    ) -> Result<Option<(TensorType, Cow<'_, [u8]>)>, ModelError> {
+        Ok(self.find(name)?.0.row_bytes(name, rows, columns))
+    }
+
+    /// Whether an adapter changes a tensor.
+    pub(crate) fn changes(&self, name: &str) -> bool {
+        lora::changes(&self.adaptations, name)
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The file that holds a tensor, or one of the model's.
+    pub(crate) fn path_of(&self, name: &str) -> &Path {
+        let file = self.holder.get(name).and_then(|position| self.files.get(*position)).or(self.files.first());
+        file.map_or(Path::new("model.safetensors"), |file| file.path())
     }
 
     /// A tensor as 32-bit floats, which it must have the given shape.
@@ -166,7 +192,7 @@ impl Checkpoint {
         Ok(Tensor::from_data(TensorData::new(values, shape), &self.device))
     }
 
-    fn check_shape(&self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+    pub(crate) fn check_shape(&self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
         let (file, found) = self.find(name)?;
         if found == shape {
             return Ok(());
@@ -185,8 +211,7 @@ impl Checkpoint {
         let file = self.holder.get(name).and_then(|position| self.files.get(*position));
         let found = file.and_then(|file| Some((file.as_ref(), file.shape(name)?)));
         found.ok_or_else(|| {
-            let path = self.files.first().map_or(Path::new("model.safetensors"), |file| file.path());
-            file_error(path, format!("tensor {name} is missing; the download may be incomplete"))
+            file_error(self.path_of(name), format!("tensor {name} is missing; the download may be incomplete"))
         })
     }
 }
@@ -206,5 +231,11 @@ impl WeightFile for SafetensorsFile {
 
     fn values(&self, name: &str, elements: Range<usize>) -> Result<Vec<f32>, ModelError> {
         self.values(name, elements).map_err(format_error)
+    }
+
+    fn row_bytes(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<(TensorType, Cow<'_, [u8]>)> {
+        let (tensor_type, bytes) = self.bits(name)?;
+        let row = tensor_type.bytes_of(columns)?;
+        Some((tensor_type, Cow::Borrowed(bytes.get(rows.start * row..rows.end * row)?)))
     }
 }

@@ -10,23 +10,30 @@ use std::ops::Range;
 use std::path::Path;
 
 use burn::module::Param;
-use burn::nn::{Linear, RmsNorm};
+use burn::nn::RmsNorm;
 use burn::tensor::Device;
 use serde_json::Value;
 
 use self::config::{Architecture, parse_config};
 use super::checkpoint::Checkpoint;
 use super::lora::Adapter;
+use super::packing::Packing;
 use super::{file_error, read_config};
 use crate::ModelError;
 use crate::models::decoder::{Attention, Decoder, DecoderConfig, DecoderLayer, FeedForward, GatedLinear, OutputNorms};
+use crate::models::projection::Projection;
 
 /// Loads the decoder in a folder, adapters merged into it.
-pub(crate) fn load(folder: &Path, adapters: &[Adapter], device: &Device) -> Result<Decoder, ModelError> {
+pub(crate) fn load(
+    folder: &Path,
+    adapters: &[Adapter],
+    packing: Packing,
+    device: &Device,
+) -> Result<Decoder, ModelError> {
     let (path, config) = read_config(folder)?;
     let architecture = parse_config(&path, &config)?;
     let checkpoint = Checkpoint::open(folder, device)?.adapted(adapters)?;
-    build(&architecture, &checkpoint)
+    build(&architecture, &checkpoint, packing)
 }
 
 /// The shape of the decoder in a folder.
@@ -44,22 +51,22 @@ pub(crate) fn load_embedded(
 ) -> Result<Decoder, ModelError> {
     let path = Path::new(name);
     let config: Value = serde_json::from_str(config).map_err(|error| file_error(path, error))?;
-    build(&parse_config(path, &config)?, &Checkpoint::embedded(name, weights, device)?)
+    build(&parse_config(path, &config)?, &Checkpoint::embedded(name, weights, device)?, Packing::Tensors)
 }
 
-fn build(architecture: &Architecture, checkpoint: &Checkpoint) -> Result<Decoder, ModelError> {
+fn build(architecture: &Architecture, checkpoint: &Checkpoint, packing: Packing) -> Result<Decoder, ModelError> {
     let config = &architecture.config;
     let (prefix, head) = names(checkpoint);
-    let weights = Weights { checkpoint, architecture, prefix: prefix.to_owned() };
+    let weights = Weights { checkpoint, architecture, packing, prefix: prefix.to_owned() };
     let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
     let layers = (0..config.num_hidden_layers).map(|index| {
         let prefix = format!("{prefix}layers.{index}.");
-        Weights { checkpoint, architecture, prefix }.layer(index)
+        Weights { checkpoint, architecture, packing, prefix }.layer(index)
     });
     let lm_head =
-        (!config.tie_word_embeddings).then(|| checkpoint.linear(head, hidden, vocabulary, false)).transpose()?;
+        (!config.tie_word_embeddings).then(|| checkpoint.head(packing, head, hidden, vocabulary)).transpose()?;
     Ok(Decoder {
-        embed_tokens: checkpoint.embedding(&weights.name("embed_tokens"), vocabulary, hidden)?,
+        embed_tokens: checkpoint.table(packing, &weights.name("embed_tokens"), vocabulary, hidden)?,
         layers: layers.collect::<Result<_, _>>()?,
         norm: weights.norm("norm", hidden)?,
         lm_head,
@@ -85,6 +92,7 @@ fn names(checkpoint: &Checkpoint) -> (&'static str, &'static str) {
 struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     architecture: &'a Architecture,
+    packing: Packing,
     /// What the names of the part's tensors begin with.
     prefix: String,
 }
@@ -187,21 +195,21 @@ impl Weights<'_> {
     }
 
     /// One of the projections of the hidden states that a checkpoint holds as one of `total` rows.
-    fn rows(&self, part: &str, total: usize, rows: Range<usize>, bias: bool) -> Result<Linear, ModelError> {
+    fn rows(&self, part: &str, total: usize, rows: Range<usize>, bias: bool) -> Result<Projection, ModelError> {
         let name = format!("{}.weight", self.name(part));
         if bias {
             let reason = format!("{name} holds several projections, whose biases are not read");
             return Err(ModelError::Unsupported(reason));
         }
-        self.checkpoint.linear_rows(&name, &[total, self.config().hidden_size], rows)
+        self.checkpoint.projection_rows(self.packing, &name, &[total, self.config().hidden_size], rows)
     }
 
     fn holds(&self, part: &str) -> bool {
         self.checkpoint.contains(&format!("{}.weight", self.name(part)))
     }
 
-    fn linear(&self, part: &str, input: usize, output: usize, bias: bool) -> Result<Linear, ModelError> {
-        self.checkpoint.linear(&self.name(part), input, output, bias)
+    fn linear(&self, part: &str, input: usize, output: usize, bias: bool) -> Result<Projection, ModelError> {
+        self.checkpoint.projection(self.packing, &self.name(part), input, output, bias)
     }
 
     fn norm(&self, part: &str, size: usize) -> Result<RmsNorm, ModelError> {

@@ -7,12 +7,13 @@
 mod config;
 mod names;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
 use codriver_formats::gguf::architecture::{ARCHITECTURES, Architecture};
-use codriver_formats::gguf::{GgufFile, TensorView};
+use codriver_formats::gguf::{GgufFile, TensorType, TensorView};
 use codriver_formats::{FormatError, quant};
 use serde_json::Value;
 
@@ -85,6 +86,28 @@ impl WeightFile for GgufWeights {
             }
         }
     }
+
+    fn row_bytes(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<(TensorType, Cow<'_, [u8]>)> {
+        let piece = self.pieces.get(name)?;
+        let tensor = self.tensor(piece).ok()?;
+        let row = tensor.tensor_type.bytes_of(columns)?;
+        let first = piece.start.checked_div(columns).filter(|_| piece.start.is_multiple_of(columns))?;
+        let part = |all: &'_ [u8], first: usize| -> Option<Range<usize>> {
+            let range = (first + rows.start) * row..(first + rows.end) * row;
+            (range.end <= all.len()).then_some(range)
+        };
+        let bytes = match piece.change {
+            Change::None => Cow::Borrowed(tensor.bytes.get(part(tensor.bytes, first)?)?),
+            Change::Unpermute { .. } if rows.is_empty() => Cow::Borrowed(&[][..]),
+            Change::Unpermute { heads } => {
+                // A row is a number of whole blocks: rows of bytes move as rows of numbers do.
+                let ordered = unpermuted(tensor.bytes, heads, &[*piece.shape.first()?, row])?;
+                Cow::Owned(ordered.get(part(&ordered, 0)?)?.to_vec())
+            }
+            Change::MinusOne => return None,
+        };
+        Some((tensor.tensor_type, bytes))
+    }
 }
 
 impl GgufWeights {
@@ -117,7 +140,7 @@ fn dequantized(tensor: &TensorView, elements: Range<usize>) -> Result<Vec<f32>, 
 
 /// Rows of query and key heads in Hugging Face's order. llama.cpp rotates neighbours, Hugging Face
 /// the first half of a head with the second: row `2 i + half` there is row `half * size / 2 + i`.
-fn unpermuted(values: &[f32], heads: usize, shape: &[usize]) -> Option<Vec<f32>> {
+fn unpermuted<T: Copy>(values: &[T], heads: usize, shape: &[usize]) -> Option<Vec<T>> {
     let rows = *shape.first()?;
     let width = shape.iter().skip(1).product::<usize>();
     let size = rows.checked_div(heads).filter(|size| size * heads == rows && size.is_multiple_of(2) && *size > 0)?;

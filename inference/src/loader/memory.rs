@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::checkpoint::Checkpoint;
+use super::packing::Packing;
 use super::{decoder, encoder, file_error};
 use crate::device::DeviceChoice;
 use crate::engine::PREFILL_TOKENS;
@@ -17,7 +18,7 @@ use crate::{ModelError, embedder};
 /// What running a model takes, in bytes, and what there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryEstimate {
-    /// The weights as the engine holds them: 32 bits a number.
+    /// The weights as the engine holds them.
     pub weights: u64,
     /// The keys and values of a full window; 0 for encoders.
     pub cache: u64,
@@ -44,7 +45,7 @@ pub fn memory_estimate(path: &Path) -> Result<MemoryEstimate, ModelError> {
     let device = Device::flex();
     let demand = match encoder::demand(&embedder::encoder_folder(path)?, &device)? {
         Some(demand) => demand,
-        None => Demand::of_decoder(path, &device)?,
+        None => Demand::of_decoder(path, Packing::Packed { quantization: None }, &device)?,
     };
     Ok(demand.with_window(demand.window, available()))
 }
@@ -71,10 +72,10 @@ pub(crate) struct Demand {
 
 impl Demand {
     /// What the decoder at a path takes.
-    pub(crate) fn of_decoder(path: &Path, device: &Device) -> Result<Self, ModelError> {
+    pub(crate) fn of_decoder(path: &Path, packing: Packing, device: &Device) -> Result<Self, ModelError> {
         let config = decoder::config(path)?;
         let checkpoint = Checkpoint::open(path, device)?;
-        let (weights, largest) = sizes(&checkpoint);
+        let (weights, largest) = sizes(&checkpoint, packing);
         Ok(Self { weights, ..Self::of_config(&config, &checkpoint, largest) })
     }
 
@@ -152,14 +153,15 @@ fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
-/// What all of a checkpoint's tensors take in 32 bits, and what the largest takes.
-pub(crate) fn sizes(checkpoint: &Checkpoint) -> (u64, u64) {
+/// What all of a checkpoint's tensors take, and what the largest takes on its way, in 32 bits.
+pub(crate) fn sizes(checkpoint: &Checkpoint, packing: Packing) -> (u64, u64) {
     let size = |name| {
         let shape = checkpoint.shape(name).unwrap_or_default();
-        shape.iter().fold(FLOAT, |size, dimension| size.saturating_mul(*dimension as u64))
+        let whole = shape.iter().fold(FLOAT, |size, dimension| size.saturating_mul(*dimension as u64));
+        (packing.size(checkpoint, name, &shape).unwrap_or(whole), whole)
     };
     let sizes = checkpoint.names().map(size);
-    sizes.fold((0_u64, 0_u64), |(sum, largest), size| (sum.saturating_add(size), largest.max(size)))
+    sizes.fold((0_u64, 0_u64), |(sum, largest), (held, whole)| (sum.saturating_add(held), largest.max(whole)))
 }
 
 /// What a model may take; `None` where nobody can tell (GPUs do not say what is free) or wants to.

@@ -12,7 +12,7 @@ mod feed_forward;
 mod initial;
 
 use burn::module::Module;
-use burn::nn::{Embedding, Linear, RmsNorm};
+use burn::nn::RmsNorm;
 use burn::tensor::{Int, Tensor};
 
 pub use attention::Attention;
@@ -22,16 +22,16 @@ pub use feed_forward::{FeedForward, GatedLinear, MixtureOfExperts};
 
 use self::attention::{View, Views};
 use self::cache::LayerCache;
-use super::{project, project_weight};
+use super::projection::{Projection, Table};
 
 /// A decoder; see the [module's page](self).
 #[derive(Module, Debug)]
 pub struct Decoder {
-    pub embed_tokens: Embedding,
+    pub embed_tokens: Table,
     pub layers: Vec<DecoderLayer>,
     pub norm: RmsNorm,
     /// `None` where the embeddings are tied.
-    pub lm_head: Option<Linear>,
+    pub lm_head: Option<Projection>,
     #[module(skip)]
     pub config: DecoderConfig,
 }
@@ -69,8 +69,8 @@ impl Decoder {
     /// The scores of the next token at each position, `[batch, positions, vocab_size]`.
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         let logits = match &self.lm_head {
-            Some(head) => project(head, hidden),
-            None => project_weight(self.embed_tokens.weight.val().transpose(), hidden),
+            Some(head) => head.forward(hidden),
+            None => self.embed_tokens.scores(hidden),
         };
         let logits = scaled(logits, 1.0 / self.config.logit_divisor);
         match self.config.logit_soft_cap {

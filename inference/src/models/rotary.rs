@@ -125,6 +125,16 @@ impl RotaryConfig {
         (0..self.pairs(head_dim)).map(|pair| scaled(pair) as f32).collect()
     }
 
+    /// The cosines and sines of `length` positions from `start` on, `[positions, pairs]` each, with
+    /// what queries and keys are scaled by.
+    pub fn angles(&self, head_dim: usize, regime: Regime, start: usize, length: usize) -> (Vec<f32>, Vec<f32>) {
+        let frequencies = self.frequencies(head_dim, regime);
+        let factor = self.attention_factor();
+        let angles = (start..start + length)
+            .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency));
+        angles.map(|angle| (angle.cos() * factor, angle.sin() * factor)).unzip()
+    }
+
     /// What queries and keys are scaled by, so that attention stays as sharp as it was.
     fn attention_factor(&self) -> f32 {
         match &self.scaling {

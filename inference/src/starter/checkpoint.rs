@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use burn::nn::Linear;
 use burn::tensor::Tensor;
 use half::f16;
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -10,6 +9,7 @@ use serde_json::json;
 
 use super::vocabulary::Vocabulary;
 use crate::ModelError;
+use crate::models::projection::Projection;
 use crate::models::decoder::{Decoder, DecoderConfig, FeedForward};
 
 /// Writes `model.safetensors` (f16, Hugging Face names), `config.json` and `tokenizer.json`:
@@ -36,7 +36,7 @@ pub(super) fn save(decoder: &Decoder, embeddings: Tensor<2>, vocabulary: &Vocabu
             ("mlp.down_proj", &mlp.down_proj),
         ];
         for (part, linear) in linears {
-            let weight = rows(linear);
+            let weight = rows(linear)?;
             add(name(part), weight.dims().to_vec(), values(weight)?);
         }
         for (part, norm) in [("input_layernorm", &layer.input_layernorm), ("post_attention_layernorm", &layer.post_attention_layernorm)] {
@@ -70,8 +70,9 @@ pub(super) fn save(decoder: &Decoder, embeddings: Tensor<2>, vocabulary: &Vocabu
 }
 
 /// A linear layer's weight as checkpoints hold it, `[output, input]`.
-fn rows(linear: &Linear) -> Tensor<2> {
-    linear.weight.val().transpose()
+fn rows(projection: &Projection) -> Result<Tensor<2>, ModelError> {
+    let linear = projection.dense().ok_or_else(|| ModelError::Unsupported("packed weights cannot be saved".to_owned()))?;
+    Ok(linear.weight.val().transpose())
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {

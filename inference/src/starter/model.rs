@@ -18,11 +18,14 @@ use crate::{
 };
 use crate::device::{self, DeviceChoice};
 use crate::loader;
+use crate::loader::packing::Packing;
 use crate::models::decoder::{Decoder, KvCache};
 
 /// The small model that ships with Codriver.
 pub struct Starter {
     decoder: Decoder,
+    /// The vectors of the vocabulary, which score it too.
+    table: Tensor<2>,
     vocabulary: Vocabulary,
     phrases: Phrases,
     device: Device,
@@ -48,7 +51,7 @@ impl Starter {
     /// A starter that training wrote.
     pub fn open(folder: &Path, choice: DeviceChoice) -> Result<Self, ModelError> {
         let device = device::resolve(choice)?;
-        let decoder = loader::decoder::load(folder, &[], &device)?;
+        let decoder = loader::decoder::load(folder, &[], Packing::Tensors, &device)?;
         let read = |name: &str| fs_err::read(folder.join(name)).map_err(|error| ModelError::File { path: folder.join(name).display().to_string(), reason: error.to_string() });
         let config = String::from_utf8_lossy(&read("config.json")?).into_owned();
         Self::new(decoder, &config, &read("tokenizer.json")?, device)
@@ -61,7 +64,9 @@ impl Starter {
         if sayable < first_piece() as usize || vocabulary.size() != decoder.config.vocab_size {
             return Err(ModelError::Unsupported("this checkpoint's notation is not this program's: run `cargo xtask train-starter`".to_owned()));
         }
-        Ok(Self { decoder, vocabulary, phrases: Phrases::shipped(), device })
+        let packed = || ModelError::Unsupported("the starter's weights are not packed".to_owned());
+        let table = decoder.embed_tokens.dense().ok_or_else(packed)?;
+        Ok(Self { decoder, table, vocabulary, phrases: Phrases::shipped(), device })
     }
 
     /// The call for a request, without running anything.
@@ -141,7 +146,7 @@ impl Starter {
         let [_, length, width] = hidden.dims();
         let last = hidden.slice([0..1, length - 1..length, 0..width]).reshape([1, width]);
         let choices: Vec<i32> = allowed.iter().map(|token| *token as i32).collect();
-        let rows = self.decoder.embed_tokens.weight.val().select(0, Tensor::<1, Int>::from_data(TensorData::new(choices, [allowed.len()]), &self.device));
+        let rows = self.table.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(choices, [allowed.len()]), &self.device));
         let scores: Vec<f32> = last.matmul(rows.transpose()).into_data().try_into_vec().map_err(|error| ModelError::Numeric(format!("{error:?}")))?;
         if scores.iter().any(|score| score.is_nan()) {
             return Err(ModelError::Numeric("the starter's scores are not numbers".to_owned()));

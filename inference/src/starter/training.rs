@@ -21,6 +21,7 @@ use super::linking::Piece;
 use super::phrases::Phrases;
 use super::vocabulary::Vocabulary;
 use super::{checkpoint, notation::first_piece};
+use crate::loader::packing::Packing;
 use crate::{ModelError, loader};
 use crate::models::decoder::{Decoder, DecoderConfig};
 
@@ -132,10 +133,11 @@ fn start(config: &DecoderConfig, vocabulary: &Vocabulary, pieces: &[(String, usi
 /// grown since goes on from the smaller one; what is new starts as in `fresh`.
 fn resume(folder: &Path, vocabulary: &Vocabulary, fresh: (Student, Tensor<2>), device: &Device) -> Result<(Student, Tensor<2>), ModelError> {
     let known = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?, 0)?;
-    let decoder = loader::decoder::load(folder, &[], device)?;
+    let decoder = loader::decoder::load(folder, &[], Packing::Tensors, device)?;
+    let packed = || ModelError::Unsupported("packed weights cannot be trained".to_owned());
     let rows = |tensor: Tensor<2>| -> Result<Vec<f32>, ModelError> { tensor.inner().into_data().convert::<f32>().try_into_vec().map_err(|error| ModelError::Numeric(format!("{error:?}"))) };
     let width = decoder.config.hidden_size;
-    let learned: Vec<f32> = decoder.embed_tokens.weight.val().into_data().convert::<f32>().try_into_vec().map_err(|error| ModelError::Numeric(format!("{error:?}")))?;
+    let learned: Vec<f32> = decoder.embed_tokens.dense().ok_or_else(packed)?.into_data().convert::<f32>().try_into_vec().map_err(|error| ModelError::Numeric(format!("{error:?}")))?;
     let mut table = rows(fresh.0.sayable.val())?;
     table.extend(rows(fresh.1)?);
     for (token, row) in table.chunks_exact_mut(width).enumerate() {

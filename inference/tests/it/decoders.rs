@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use codriver_inference::{Cancellation, DeviceChoice, Flow, LocalModel, SamplingParameters};
+use codriver_inference::{Cancellation, Flow, LocalModel, OpenOptions, SamplingParameters};
 use serde_json::Value;
 
 use crate::reference::{floats, fresh_seed, run};
@@ -19,10 +19,14 @@ fn decoders_compute_what_transformers_computes() {
     let cases = cases.as_array().unwrap();
     for case in cases {
         let name = case["name"].as_str().unwrap();
-        let model = LocalModel::open(Path::new(case["folder"].as_str().unwrap()), DeviceChoice::Cpu)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        check_logits(name, &model, case);
-        check_continuation(name, &model, case);
+        // Packed on the processor, and as tensors of 32-bit floats.
+        for as_tensors in [false, true] {
+            let options = OpenOptions { as_tensors, ..OpenOptions::default() };
+            let model = LocalModel::open_with(Path::new(case["folder"].as_str().unwrap()), &options)
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            check_logits(name, &model, case);
+            check_continuation(name, &model, case);
+        }
     }
     if chosen.is_empty() {
         assert_eq!(cases.len(), 33);

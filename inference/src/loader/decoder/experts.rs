@@ -1,10 +1,9 @@
 //! Mixtures of experts, in the layouts that checkpoints hold them in.
 
-use burn::nn::Linear;
-
 use super::Weights;
 use crate::ModelError;
 use crate::models::decoder::{ExpertsConfig, GatedLinear, MixtureOfExperts};
+use crate::models::projection::Projection;
 
 /// What a layer's router and experts are called.
 struct Layout {
@@ -93,10 +92,10 @@ impl Weights<'_> {
                 })
             }
             Experts::Stacked { gate_up, down } => {
-                let rows = |name: &str, rows: usize, input: usize, start: usize, count: usize| -> Result<Linear, _> {
+                let rows = |name: &str, rows: usize, input: usize, start: usize, count: usize| -> Result<Projection, _> {
                     let start = index * rows + start;
                     let shape = [experts.num_experts, rows, input];
-                    self.checkpoint.linear_rows(&self.name(name), &shape, start..start + count)
+                    self.checkpoint.projection_rows(self.packing, &self.name(name), &shape, start..start + count)
                 };
                 Ok(GatedLinear {
                     gate_proj: rows(gate_up, 2 * wide, hidden, 0, wide)?,

@@ -1,21 +1,21 @@
 //! Grouped-query attention.
 
 use burn::module::Module;
-use burn::nn::{Linear, RmsNorm};
+use burn::nn::RmsNorm;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Bool, Device, Tensor};
 
-use super::super::project;
+use super::super::projection::Projection;
 use super::super::rotary::{RotaryConfig, Rotation};
 use super::cache::LayerCache;
 use super::{DecoderConfig, LayerConfig};
 
 #[derive(Module, Debug)]
 pub struct Attention {
-    pub q_proj: Linear,
-    pub k_proj: Linear,
-    pub v_proj: Linear,
-    pub o_proj: Linear,
+    pub q_proj: Projection,
+    pub k_proj: Projection,
+    pub v_proj: Projection,
+    pub o_proj: Projection,
     pub q_norm: Option<RmsNorm>,
     pub k_norm: Option<RmsNorm>,
 }
@@ -39,9 +39,9 @@ impl Attention {
             };
             normed.swap_dims(1, 2)
         };
-        let queries = split(project(&self.q_proj, hidden.clone()), heads, self.q_norm.as_ref());
-        let keys = split(project(&self.k_proj, hidden.clone()), key_value_heads, self.k_norm.as_ref());
-        let values = split(project(&self.v_proj, hidden), key_value_heads, None);
+        let queries = split(self.q_proj.forward(hidden.clone()), heads, self.q_norm.as_ref());
+        let keys = split(self.k_proj.forward(hidden.clone()), key_value_heads, self.k_norm.as_ref());
+        let values = split(self.v_proj.forward(hidden), key_value_heads, None);
 
         let (queries, keys) = match view.rotation {
             Some(rotation) => (rotation.apply(queries), rotation.apply(keys)),
@@ -73,7 +73,7 @@ impl Attention {
         };
         let weights = softmax(scores, 3).reshape([batch, key_value_heads, rows, seen]);
         let mixed = weights.matmul(values).reshape([batch, heads, length, head_dim]);
-        project(&self.o_proj, mixed.swap_dims(1, 2).reshape([batch, length, heads * head_dim]))
+        self.o_proj.forward(mixed.swap_dims(1, 2).reshape([batch, length, heads * head_dim]))
     }
 }
 

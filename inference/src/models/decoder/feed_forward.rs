@@ -1,11 +1,10 @@
 //! Gated feed-forward blocks, dense or as a mixture of experts.
 
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::activation::{gelu, gelu_approximate, silu, softmax};
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::super::project;
+use super::super::projection::Projection;
 use super::{Activation, ExpertsConfig};
 
 /// What follows attention in a layer.
@@ -27,15 +26,15 @@ impl FeedForward {
 /// Two projections up, one of which gates the other, and one down.
 #[derive(Module, Debug)]
 pub struct GatedLinear {
-    pub gate_proj: Linear,
-    pub up_proj: Linear,
-    pub down_proj: Linear,
+    pub gate_proj: Projection,
+    pub up_proj: Projection,
+    pub down_proj: Projection,
 }
 
 impl GatedLinear {
     fn forward(&self, hidden: Tensor<3>, activation: Activation) -> Tensor<3> {
-        let gate = activation.apply(project(&self.gate_proj, hidden.clone()));
-        project(&self.down_proj, gate * project(&self.up_proj, hidden))
+        let gate = activation.apply(self.gate_proj.forward(hidden.clone()));
+        self.down_proj.forward(gate * self.up_proj.forward(hidden))
     }
 }
 
@@ -53,7 +52,7 @@ impl Activation {
 #[derive(Module, Debug)]
 pub struct MixtureOfExperts {
     /// The router, to a score for each expert.
-    pub gate: Linear,
+    pub gate: Projection,
     pub experts: Vec<GatedLinear>,
     #[module(skip)]
     pub config: ExpertsConfig,
@@ -64,7 +63,7 @@ impl MixtureOfExperts {
     fn forward(&self, hidden: Tensor<3>, activation: Activation) -> Tensor<3> {
         let [batch, length, size] = hidden.dims();
         let tokens = batch * length;
-        let shares = softmax(project(&self.gate, hidden.clone()), 2).reshape([tokens, self.experts.len()]);
+        let shares = softmax(self.gate.forward(hidden.clone()), 2).reshape([tokens, self.experts.len()]);
         let chosen = self.choose(&shares);
         let shares = if self.config.norm_topk_prob { normalize(shares, &chosen) } else { shares };
         let hidden = hidden.reshape([1, tokens, size]);
@@ -91,12 +90,17 @@ impl MixtureOfExperts {
     fn choose(&self, shares: &Tensor<2>) -> Vec<Vec<usize>> {
         // Which experts are computed is decided on the host, so their shares are read back.
         let values: Vec<f32> = shares.clone().detach().into_data().iter::<f32>().collect();
+        self.choose_by(&values)
+    }
+
+    /// [`MixtureOfExperts::choose`] by shares on the host.
+    pub(crate) fn choose_by(&self, shares: &[f32]) -> Vec<Vec<usize>> {
         let best = |row: &[f32]| {
             let mut experts: Vec<(usize, f32)> = row.iter().copied().enumerate().collect();
             experts.sort_by(|a, b| b.1.total_cmp(&a.1));
             experts.iter().take(self.config.num_experts_per_tok).map(|(expert, _)| *expert).collect()
         };
-        values.chunks(self.experts.len().max(1)).map(best).collect()
+        shares.chunks(self.experts.len().max(1)).map(best).collect()
     }
 }
 

@@ -1,9 +1,10 @@
 //! Decoders with random weights, to be trained.
 
 use burn::module::Initializer;
-use burn::nn::{EmbeddingConfig, Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::nn::{EmbeddingConfig, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::Device;
 
+use super::super::projection::{Projection, Table};
 use super::{Attention, Decoder, DecoderConfig, DecoderLayer, FeedForward, GatedLinear, MixtureOfExperts, OutputNorms};
 
 const INITIAL_DEVIATION: f64 = 0.02;
@@ -15,7 +16,7 @@ impl DecoderConfig {
         let embedding =
             EmbeddingConfig::new(self.vocab_size, self.hidden_size).with_initializer(normal(INITIAL_DEVIATION));
         Decoder {
-            embed_tokens: embedding.init(device),
+            embed_tokens: Table::Dense(embedding.init(device)),
             layers: (0..self.num_hidden_layers).map(|index| self.init_layer(index, device)).collect(),
             norm: self.init_norm(self.hidden_size, device),
             lm_head: (!self.tie_word_embeddings)
@@ -68,7 +69,7 @@ impl DecoderConfig {
     }
 
     /// A projection back into the residual stream.
-    fn init_residual(&self, input: usize, bias: bool, device: &Device) -> Linear {
+    fn init_residual(&self, input: usize, bias: bool, device: &Device) -> Projection {
         let deviation = INITIAL_DEVIATION / (2.0 * self.num_hidden_layers as f64).sqrt();
         linear(input, self.hidden_size, bias, deviation, device)
     }
@@ -82,8 +83,8 @@ fn normal(deviation: f64) -> Initializer {
     Initializer::Normal { mean: 0.0, std: deviation }
 }
 
-fn linear(input: usize, output: usize, bias: bool, deviation: f64, device: &Device) -> Linear {
+fn linear(input: usize, output: usize, bias: bool, deviation: f64, device: &Device) -> Projection {
     let mut linear = LinearConfig::new(input, output).with_bias(false).with_initializer(normal(deviation)).init(device);
     linear.bias = bias.then(|| Initializer::Zeros.init([output], device));
-    linear
+    Projection::Dense(linear)
 }

@@ -6,10 +6,10 @@
 //! tokens like its own; a small model on little data need not find that out.
 
 use burn::module::Param;
-use burn::nn::Linear;
 use burn::tensor::{Device, Distribution, Tensor};
 
 use crate::models::decoder::Decoder;
+use crate::models::projection::Projection;
 
 /// How strongly a head repeats what it looks at.
 const COPY: f32 = 0.3;
@@ -31,8 +31,10 @@ pub(super) fn mimetic(decoder: &mut Decoder, device: &Device) {
     }
 }
 
-fn set(linear: &mut Linear, weight: Tensor<2>) {
-    linear.weight = Param::from_tensor(weight.detach());
+fn set(projection: &mut Projection, weight: Tensor<2>) {
+    if let Some(linear) = projection.dense_mut() {
+        linear.weight = Param::from_tensor(weight.detach());
+    }
 }
 
 /// A random orthogonal matrix, by the Newton-Schulz iteration on a random one.

@@ -1,0 +1,157 @@
+//! Linear layers and tables, as tensors on a device or packed for the processor.
+
+use std::fmt;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::nn::{Embedding, Linear};
+use burn::tensor::{Int, Tensor, TensorData};
+use codriver_kernels::{Activations, PackedMatrix, add_bias, multiply};
+
+use super::{project, project_weight};
+
+/// A linear layer.
+#[derive(Module, Debug)]
+pub enum Projection {
+    /// On any device, and to be trained.
+    Dense(Linear),
+    /// On the processor, in the bits that its file has.
+    Packed(PackedLinear),
+}
+
+/// Weights `[output, input]` in few bits, and a bias.
+#[derive(Module, Debug)]
+pub struct PackedLinear {
+    #[module(skip)]
+    weight: Packed,
+    #[module(skip)]
+    bias: Option<Vec<f32>>,
+}
+
+/// The vectors of the vocabulary.
+#[derive(Module, Debug)]
+pub enum Table {
+    Dense(Embedding),
+    Packed(PackedTable),
+}
+
+/// A vector a row, in few bits.
+#[derive(Module, Debug)]
+pub struct PackedTable {
+    #[module(skip)]
+    rows: Packed,
+}
+
+/// A packed matrix that modules can share.
+#[derive(Clone)]
+struct Packed(Arc<PackedMatrix>);
+
+impl Projection {
+    pub(crate) fn packed(weight: PackedMatrix, bias: Option<Vec<f32>>) -> Self {
+        Self::Packed(PackedLinear { weight: Packed(Arc::new(weight)), bias })
+    }
+
+    /// The layer as tensors; `None` where it is packed.
+    pub fn dense(&self) -> Option<&Linear> {
+        match self {
+            Self::Dense(linear) => Some(linear),
+            Self::Packed(_) => None,
+        }
+    }
+
+    /// [`Projection::dense`], to be changed.
+    pub fn dense_mut(&mut self) -> Option<&mut Linear> {
+        match self {
+            Self::Dense(linear) => Some(linear),
+            Self::Packed(_) => None,
+        }
+    }
+
+    pub(crate) fn as_packed(&self) -> Option<&PackedLinear> {
+        match self {
+            Self::Dense(_) => None,
+            Self::Packed(linear) => Some(linear),
+        }
+    }
+
+    /// The layer's output, `[batch, positions, output]`.
+    pub fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Dense(linear) => project(linear, input),
+            Self::Packed(linear) => multiplied(&linear.weight.0, linear.bias.as_deref(), input),
+        }
+    }
+}
+
+impl PackedLinear {
+    /// The layer's output for rows of input, a row each.
+    pub(crate) fn multiply(&self, input: &Activations) -> Vec<f32> {
+        let mut output = multiply(&self.weight.0, input);
+        if let Some(bias) = &self.bias {
+            add_bias(&mut output, bias);
+        }
+        output
+    }
+}
+
+impl Table {
+    pub(crate) fn packed(rows: PackedMatrix) -> Self {
+        Self::Packed(PackedTable { rows: Packed(Arc::new(rows)) })
+    }
+
+    /// The table as a tensor, to look into and to train.
+    pub fn dense(&self) -> Option<Tensor<2>> {
+        match self {
+            Self::Dense(embedding) => Some(embedding.weight.val()),
+            Self::Packed(_) => None,
+        }
+    }
+
+    pub(crate) fn as_packed(&self) -> Option<&PackedMatrix> {
+        match self {
+            Self::Dense(_) => None,
+            Self::Packed(table) => Some(&table.rows.0),
+        }
+    }
+
+    /// The vectors of tokens, `[batch, positions, size]`.
+    pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        match self {
+            Self::Dense(embedding) => embedding.forward(tokens),
+            Self::Packed(table) => {
+                let device = tokens.device();
+                let [batch, length] = tokens.dims();
+                let tokens = tokens.into_data();
+                let rows = tokens.iter::<i64>().map(|token| usize::try_from(token).unwrap_or(usize::MAX));
+                let missing = || vec![f32::NAN; table.rows.0.columns()];
+                let values: Vec<f32> = rows.flat_map(|row| table.rows.0.row(row).unwrap_or_else(missing)).collect();
+                Tensor::from_data(TensorData::new(values, [batch, length, table.rows.0.columns()]), &device)
+            }
+        }
+    }
+
+    /// Hidden states as scores of the vocabulary: the table as the last layer.
+    pub fn scores(&self, hidden: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Dense(embedding) => project_weight(embedding.weight.val().transpose(), hidden),
+            Self::Packed(table) => multiplied(&table.rows.0, None, hidden),
+        }
+    }
+}
+
+fn multiplied(weight: &PackedMatrix, bias: Option<&[f32]>, input: Tensor<3>) -> Tensor<3> {
+    let device = input.device();
+    let [batch, length, size] = input.dims();
+    let values: Vec<f32> = input.into_data().iter::<f32>().collect();
+    let mut output = multiply(weight, &Activations::new(values, size));
+    if let Some(bias) = bias {
+        add_bias(&mut output, bias);
+    }
+    Tensor::from_data(TensorData::new(output, [batch, length, weight.rows()]), &device)
+}
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?} [{}, {}]", self.0.format(), self.0.rows(), self.0.columns())
+    }
+}
