@@ -58,12 +58,12 @@ def make(path, format):
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_freq_base(1e6)
     letters = [chr(code) for code in range(33, 33 + 94)]
-    tokens = letters + [f"<{number}>" for number in range(VOCABULARY - len(letters) - 1)] + ["<|end|>"]
+    tokens = letters + ['!"'] + [f"<{number}>" for number in range(VOCABULARY - len(letters) - 2)] + ["<|end|>"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
     writer.add_token_types([1] * (VOCABULARY - 1) + [3])
-    writer.add_token_merges([])
+    writer.add_token_merges(['! "'])
     writer.add_eos_token_id(VOCABULARY - 1)
     writer.add_tensor("token_embd.weight", matrix(VOCABULARY, HIDDEN), raw_dtype=kind)
     writer.add_tensor("output_norm.weight", numpy.ones(HIDDEN, numpy.float32))
