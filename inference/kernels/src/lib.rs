@@ -23,6 +23,6 @@ mod vectors;
 pub use activations::Activations;
 pub use attention::{Attention, HeadPage, PAGE, PageShape};
 pub use level::Level;
-pub use packed::{Format, PackError, PackedMatrix};
+pub use packed::{Format, PackError, PackedMatrix, UnknownFormat};
 pub use product::{multiply, multiply_at};
 pub use vectors::{Gate, add_bias, add_scaled, gate, rms_norm, rms_norm_in_place, rotate, soft_cap, softmax};

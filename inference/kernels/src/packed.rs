@@ -1,5 +1,8 @@
 //! Weights in the order in which the products read them.
 
+use std::fmt;
+use std::str::FromStr;
+
 use codriver_formats::gguf::TensorType;
 use codriver_formats::quant;
 use rayon::prelude::*;
@@ -13,7 +16,7 @@ pub(crate) const ROWS: usize = 16;
 pub(crate) const SUPER_BLOCK: usize = 256;
 
 /// How weights are held. The bits are those of the GGUF type of the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Format {
     F32,
     F16,
@@ -56,6 +59,26 @@ pub(crate) struct Layout {
     /// Bytes of a group's block: of its scales and of its integers.
     pub(crate) scales: usize,
     pub(crate) quants: usize,
+}
+
+/// A name that is none of a [`Format`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("weights can't be held as `{0}`; they can as q4_0, q4_k, q6_k, q8_0, f16, bf16 and f32")]
+pub struct UnknownFormat(String);
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
+        let known = name.parse::<TensorType>().ok().and_then(Self::of);
+        known.ok_or_else(|| UnknownFormat(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.tensor_type())
+    }
 }
 
 impl Format {

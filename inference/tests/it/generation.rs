@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use codriver_inference::sampling::Sampler;
-use codriver_inference::{Cancellation, DeviceChoice, LocalModel, ModelError, SamplingParameters};
+use codriver_inference::{
+    Cancellation, DeviceChoice, LocalModel, ModelError, OpenOptions, SamplingParameters, WeightFormat,
+};
 
 use crate::fixture::write_random_model;
 
@@ -29,6 +31,31 @@ fn the_seed_decides() {
     assert_eq!(generate(7, 1.0), generate(7, 1.0));
     assert_ne!(generate(7, 1.0), generate(8, 1.0));
     assert_eq!(generate(7, 0.0), generate(8, 0.0));
+}
+
+/// Weights in fewer bits say nearly the same, and less nearly the fewer they are.
+#[test]
+fn rounded_weights_are_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let seed = crate::reference::fresh_seed();
+    write_random_model(folder.path(), seed);
+    let scores = |quantization| {
+        let options = OpenOptions { quantization, ..OpenOptions::default() };
+        let model = LocalModel::open_with(folder.path(), &options).unwrap();
+        model.logits(&model.tokens("What the weights say").unwrap()).unwrap().concat()
+    };
+    let exact = scores(None);
+    let length = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+    let error = |format: &str| {
+        let rounded = scores(Some(format.parse().unwrap()));
+        length(&mut exact.iter().zip(&rounded).map(|(exact, rounded)| exact - rounded))
+            / length(&mut exact.iter().copied())
+    };
+    let (half, eight, four) = (error("bf16"), error("Q8_0"), error("q4_0"));
+    assert!(half > 0.0 && half < 0.02, "seed {seed}: {half}");
+    assert!(eight > 0.0 && eight < 0.03, "seed {seed}: {eight}");
+    assert!(four > eight && four < 0.3, "seed {seed}: {four}");
+    assert!("q3_z".parse::<WeightFormat>().unwrap_err().to_string().contains("q4_k"));
 }
 
 #[test]

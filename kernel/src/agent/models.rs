@@ -8,7 +8,7 @@ use codriver_inference::device::DeviceChoice;
 use codriver_inference::gateway::OpenAiCompatible;
 use codriver_inference::starter::Starter;
 use codriver_inference::store::Purpose;
-use codriver_inference::{Adapter, ChatModel, LocalModel, ModelError, OpenOptions};
+use codriver_inference::{Adapter, ChatModel, LocalModel, ModelError, OpenOptions, WeightFormat};
 use secrecy::SecretString;
 
 use super::secrets::Secrets;
@@ -30,11 +30,12 @@ struct State {
     loaded: HashMap<(Choice, DeviceChoice), Arc<dyn ChatModel>>,
 }
 
-/// A model's name, and the LoRA adapters on it.
+/// A model's name, the LoRA adapters on it, and what its weights are rounded to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Choice {
     name: String,
     adapters: Vec<PathBuf>,
+    quantization: Option<WeightFormat>,
 }
 
 /// A model that could be chosen, for `%model list`.
@@ -103,12 +104,28 @@ impl ModelManager {
         Ok(model)
     }
 
-    /// Makes `name`, with adapters on it, the current model. It is loaded when it is first asked
-    /// something; a name that cannot be right is refused here.
-    pub fn choose(&self, name: &str, adapters: &[&str], device: Option<DeviceChoice>) -> Result<(), ModelError> {
+    /// What the current model's weights are rounded to.
+    pub fn quantization(&self) -> Option<WeightFormat> {
+        self.state().current.quantization
+    }
+
+    /// Makes `name`, with adapters on it and its weights rounded, the current model. It is loaded when
+    /// it is first asked something; a name that cannot be right is refused here.
+    pub fn choose(
+        &self,
+        name: &str,
+        adapters: &[&str],
+        quantization: Option<WeightFormat>,
+        device: Option<DeviceChoice>,
+    ) -> Result<(), ModelError> {
         let kind = self.kind(name)?;
-        if !adapters.is_empty() && !matches!(kind, Kind::Local(_)) {
+        let local = matches!(kind, Kind::Local(_));
+        if !adapters.is_empty() && !local {
             return Err(ModelError::Unsupported(format!("{name} takes no adapters: only local models do")));
+        }
+        if quantization.is_some() && !(local && device.unwrap_or(self.state().device) == DeviceChoice::Cpu) {
+            let reason = format!("{name}'s weights can't be rounded: only those of local models on the cpu can");
+            return Err(ModelError::Unsupported(reason));
         }
         let adapters = adapters.iter().map(|adapter| self.adapter(adapter)).collect::<Result<_, _>>()?;
         let mut state = self.state();
@@ -116,7 +133,7 @@ impl ModelManager {
             // Chosen again, it is asked with the key that is there now.
             state.loaded.retain(|(loaded, _), _| loaded.name != name.trim());
         }
-        state.current = Choice { adapters, ..Choice::plain(name) };
+        state.current = Choice { adapters, quantization, ..Choice::plain(name) };
         state.device = device.unwrap_or(state.device);
         Ok(())
     }
@@ -157,7 +174,9 @@ impl ModelManager {
             Kind::Starter => Arc::new(Starter::embedded(device)?),
             Kind::Local(path) => {
                 let adapters = choice.adapters.iter().map(Adapter::new).collect();
-                Arc::new(LocalModel::open_with(&path, &OpenOptions { device, adapters, ..OpenOptions::default() })?)
+                let quantization = choice.quantization;
+                let options = OpenOptions { device, adapters, quantization, ..OpenOptions::default() };
+                Arc::new(LocalModel::open_with(&path, &options)?)
             }
             Kind::Remote { base, model } => {
                 let remote = OpenAiCompatible::new(&base, &model, self.key())?;
@@ -220,6 +239,6 @@ impl ModelManager {
 
 impl Choice {
     fn plain(name: &str) -> Self {
-        Self { name: name.trim().to_owned(), adapters: Vec::new() }
+        Self { name: name.trim().to_owned(), adapters: Vec::new(), quantization: None }
     }
 }

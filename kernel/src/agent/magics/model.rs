@@ -2,7 +2,8 @@
 
 mod store;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use codriver_inference::WeightFormat;
 use codriver_inference::device::{self, DeviceChoice};
 
 use super::said;
@@ -33,6 +34,11 @@ impl Magic for Model {
             .value_name("FOLDER")
             .action(ArgAction::Append)
             .help("A LoRA adapter on top of a local model; may be given several times");
+        let quantization = Arg::new("quant")
+            .long("quant")
+            .value_name("TYPE")
+            .value_parser(value_parser!(WeightFormat))
+            .help("Rounds a local model's weights as they are loaded: q4_0, q4_k, q6_k, q8_0, f16, bf16");
         Command::new("model")
             .about("Shows or chooses the model that agents think with; lists and gets models")
             .after_help(
@@ -42,12 +48,14 @@ impl Magic for Model {
                  %model ~/models/mine              a folder with config.json, safetensors and tokenizer.json\n\
                  %model ~/models/mine.Q4_K_M.gguf  a GGUF file\n\
                  %model mine --adapter ~/my-lora   with a LoRA adapter\n\
+                 %model mine --quant q8_0          with its weights in 8 bits\n\
                  %model http://host:port/v1#name   any OpenAI-compatible server; the key comes from\n\
                  \u{20}                                 CODRIVER_API_KEY or OPENAI_API_KEY (environment or .env)",
             )
             .arg(Arg::new("name").value_name("MODEL").help("The model to use from now on"))
             .arg(device.clone())
             .arg(adapter)
+            .arg(quantization)
             .args_conflicts_with_subcommands(true)
             .subcommands(store::commands(device))
     }
@@ -63,12 +71,13 @@ impl Magic for Model {
             Some(name) => {
                 let adapters = matches.get_many::<String>("adapter").unwrap_or_default().map(String::as_str);
                 let adapters: Vec<&str> = adapters.collect();
-                models.choose(name, &adapters, device).map_err(|error| model_error(&error))?;
+                let quantization = matches.get_one::<WeightFormat>("quant").copied();
+                models.choose(name, &adapters, quantization, device).map_err(|error| model_error(&error))?;
             }
-            None if matches.contains_id("adapter") => {
+            None if matches.contains_id("adapter") || matches.contains_id("quant") => {
                 return Err(CellError::new(
                     "UsageError",
-                    "an adapter belongs to a model: %model MODEL --adapter FOLDER",
+                    "--adapter and --quant belong to a model: %model MODEL --adapter FOLDER --quant TYPE",
                 ));
             }
             None => {
@@ -79,7 +88,8 @@ impl Magic for Model {
         }
         let adapters: Vec<String> =
             models.adapters().iter().map(|folder| format!(" with {}", folder.display())).collect();
-        said(format!("{}{} on {}", models.current(), adapters.join(""), place(session)))
+        let rounded = models.quantization().map(|format| format!(" as {format}")).unwrap_or_default();
+        said(format!("{}{}{rounded} on {}", models.current(), adapters.join(""), place(session)))
     }
 
     fn complete(&self, argument_prefix: &str, session: &Session) -> Vec<Completion> {
