@@ -80,6 +80,7 @@ fn rust() -> Result<()> {
     let python = python::environment()?;
     let arguments = [runner, &["--release", "--workspace", "--bins", "--tests", "--no-fail-fast"]].concat();
     let mut command = build::cargo_with_duckdb(&arguments)?;
+    with_embedding_model(&mut command);
     process::run(command.env("CODRIVER", paths::codriver()).env("CODRIVER_PYTHON", python))
 }
 

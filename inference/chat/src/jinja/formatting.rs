@@ -116,8 +116,8 @@ pub(super) fn percent(template: &str, values: &Value) -> Result<String> {
         });
     }
     out.push_str(rest);
-    // What can be subscripted may stay unused, as a mapping may.
-    let subscriptable = matches!(values, Value::Dict(_) | Value::List(_) | Value::Range(_));
+    // What can be subscripted may stay unused, as a mapping may; jinja2's undefined values can be.
+    let subscriptable = matches!(values, Value::Dict(_) | Value::List(_) | Value::Range(_) | Value::Undefined(_));
     if positional.next().is_some() && !subscriptable {
         return Err(Error::new("not all arguments converted during string formatting"));
     }
