@@ -119,7 +119,7 @@ fn of_folder(model: &StoredModel) -> Result<ModelDetails, StoreError> {
 }
 
 fn of_gguf(model: &StoredModel) -> Result<ModelDetails, StoreError> {
-    let error = |error: codriver_formats::FormatError| StoreError::file(&model.path, error);
+    let error = |error: codriver_formats::FormatError| StoreError::file(&error.path, error.reason);
     let file = GgufFile::open(&model.path).map_err(error)?;
     let metadata = file.metadata();
     let mut types = Types { weight_bytes: file.tensor_bytes() as u64, ..Types::default() };
