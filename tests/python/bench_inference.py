@@ -91,7 +91,7 @@ def codriver(program, path, prompt, generate):
     }
 
 
-def llama_cpp(path, prompt, generate, threads):
+def measure_llama_cpp(path, prompt, generate, threads):
     """Runs in a process of its own, as Codriver does."""
     import llama_cpp
     import numpy
@@ -136,7 +136,7 @@ def main():
     parser.add_argument("--peer", help="measure llama.cpp on this file, in this process")
     options = parser.parse_args()
     if options.peer:
-        print(json.dumps(llama_cpp(options.peer, options.prompt, options.generate, options.threads)))
+        print(json.dumps(measure_llama_cpp(options.peer, options.prompt, options.generate, options.threads)))
         return
     options.folder.mkdir(parents=True, exist_ok=True)
     figures = {}
@@ -162,7 +162,10 @@ def main():
         }
         for format, engines in figures.items()
     }
-    print(json.dumps(medians))
+    import llama_cpp
+
+    # With which instructions it was built says how fair a peer it is.
+    print(json.dumps(medians | {"peer": llama_cpp.llama_print_system_info().decode()}))
 
 
 if __name__ == "__main__":

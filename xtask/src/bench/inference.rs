@@ -44,6 +44,8 @@ pub fn run(options: &Options) -> Result<()> {
         .args(["--threads", &threads.to_string()]);
     let report: Value =
         serde_json::from_str(process::capture(&mut command)?.trim()).context("the benchmark's report")?;
+    let peer = report.get("peer").and_then(Value::as_str).unwrap_or_default();
+    println!("llama.cpp: {peer}\n");
     print!("{}", table(&report, options));
     Ok(())
 }
