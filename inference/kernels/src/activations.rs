@@ -76,3 +76,15 @@ pub(crate) struct Token<'a> {
     pub(crate) scales: &'a [f32],
     pub(crate) sums: &'a [i32],
 }
+
+impl Token<'_> {
+    /// The sum of a block's integers.
+    ///
+    /// # Safety
+    /// The block is one of the token's, which has two sums a block.
+    #[inline(always)]
+    pub(crate) unsafe fn block_sum(&self, block: usize) -> i32 {
+        // SAFETY: as the caller promises.
+        unsafe { *self.sums.get_unchecked(2 * block) + *self.sums.get_unchecked(2 * block + 1) }
+    }
+}

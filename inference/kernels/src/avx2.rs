@@ -142,13 +142,6 @@ unsafe fn unsigned(bytes: *const u8) -> Both<__m256> {
     }
 }
 
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn block_sum(token: &Token<'_>, block: usize) -> i32 {
-    // SAFETY: a token has two sums a block.
-    unsafe { *token.sums.as_ptr().add(2 * block) + *token.sums.as_ptr().add(2 * block + 1) }
-}
-
 /// Adds each token's dots, which are worth the weights' scales times the token's.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
@@ -207,7 +200,7 @@ unsafe fn q4_0<const TOKENS: usize>(group: Group<'_>, tokens: &[Token<'_>; TOKEN
             let quants = group.quants.as_ptr().add(block * layout.quants);
             let mut dots = [[_mm256_setzero_si256(); 2]; TOKENS];
             for (dots, token) in dots.iter_mut().zip(tokens) {
-                *dots = [_mm256_set1_epi32(-8 * block_sum(token, block)); 2];
+                *dots = [_mm256_set1_epi32(-8 * token.block_sum(block)); 2];
             }
             for line in 0..4 {
                 let both = lines(quants.add(64 * line));
@@ -264,7 +257,7 @@ unsafe fn q4_k<const TOKENS: usize>(group: Group<'_>, tokens: &[Token<'_>; TOKEN
                 let (scale, minimum) = (unsigned(of_part), unsigned(of_part.add(ROWS)));
                 for (index, token) in tokens.iter().enumerate() {
                     let input_scale = *token.scales.as_ptr().add(of_input);
-                    let sum = _mm256_set1_ps(input_scale * block_sum(token, of_input) as f32);
+                    let sum = _mm256_set1_ps(input_scale * token.block_sum(of_input) as f32);
                     for half in 0..2 {
                         let dot = _mm256_cvtepi32_ps(dots[index][half]);
                         let dot = _mm256_mul_ps(dot, _mm256_set1_ps(input_scale));

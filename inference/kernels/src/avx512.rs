@@ -127,7 +127,7 @@ unsafe fn q8_0<const TOKENS: usize>(group: Group<'_>, tokens: &[Token<'_>; TOKEN
             let quants = group.quants.as_ptr().add(block * layout.quants);
             let mut dots = [_mm512_setzero_si512(); TOKENS];
             for (dot, token) in dots.iter_mut().zip(tokens) {
-                *dot = _mm512_set1_epi32(-128 * block_sum(token, block));
+                *dot = _mm512_set1_epi32(-128 * token.block_sum(block));
             }
             for line in 0..8 {
                 let weights = _mm512_load_si512(quants.add(64 * line).cast());
@@ -153,7 +153,7 @@ unsafe fn q4_0<const TOKENS: usize>(group: Group<'_>, tokens: &[Token<'_>; TOKEN
             let quants = group.quants.as_ptr().add(block * layout.quants);
             let mut dots = [_mm512_setzero_si512(); TOKENS];
             for (dot, token) in dots.iter_mut().zip(tokens) {
-                *dot = _mm512_set1_epi32(-8 * block_sum(token, block));
+                *dot = _mm512_set1_epi32(-8 * token.block_sum(block));
             }
             for line in 0..4 {
                 let both = _mm512_load_si512(quants.add(64 * line).cast());
@@ -170,13 +170,6 @@ unsafe fn q4_0<const TOKENS: usize>(group: Group<'_>, tokens: &[Token<'_>; TOKEN
         }
     }
     totals
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn block_sum(token: &Token<'_>, block: usize) -> i32 {
-    // SAFETY: a token has two sums a block.
-    unsafe { *token.sums.as_ptr().add(2 * block) + *token.sums.as_ptr().add(2 * block + 1) }
 }
 
 /// Adds each token's dots, which are worth the weights' scales times the token's.
@@ -226,7 +219,7 @@ unsafe fn q4_k<const TOKENS: usize>(group: Group<'_>, tokens: &[Token<'_>; TOKEN
                     let (scale, minimum) = (unsigned(of_part), unsigned(of_part.add(ROWS)));
                     for (index, token) in tokens.iter().enumerate() {
                         let of_input = *token.scales.as_ptr().add(first + part);
-                        let sum = of_input * block_sum(token, first + part) as f32;
+                        let sum = of_input * token.block_sum(first + part) as f32;
                         let dot = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[index][part]), _mm512_set1_ps(of_input));
                         inner[index] = _mm512_fmadd_ps(dot, scale, inner[index]);
                         below[index] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(sum), below[index]);

@@ -13,17 +13,21 @@ use crate::{avx2, avx512};
 /// Zeros where the input's columns are not the weights'.
 pub fn multiply(weights: &PackedMatrix, input: &Activations) -> Vec<f32> {
     static LEVEL: std::sync::OnceLock<Level> = std::sync::OnceLock::new();
-    multiply_at(*LEVEL.get_or_init(Level::detect), weights, input)
+    multiply_with(*LEVEL.get_or_init(Level::detect), weights, input)
 }
 
 /// [`multiply`] with chosen instructions, or with the portable ones where the processor lacks them.
 pub fn multiply_at(level: Level, weights: &PackedMatrix, input: &Activations) -> Vec<f32> {
+    multiply_with(if Level::available().contains(&level) { level } else { Level::Portable }, weights, input)
+}
+
+/// The product with instructions that the processor has.
+fn multiply_with(level: Level, weights: &PackedMatrix, input: &Activations) -> Vec<f32> {
     let rows = weights.rows;
     let mut output = vec![0.0; input.tokens * rows];
     if input.columns != weights.columns || rows == 0 {
         return output;
     }
-    let level = if Level::available().contains(&level) { level } else { Level::Portable };
     let target = Output { values: output.as_mut_ptr(), rows, tokens: input.tokens };
     // Enough groups a task that handing it over costs nothing beside it.
     let group_bytes = weights.size() / weights.groups().max(1) * input.tokens.max(1);
