@@ -4,7 +4,7 @@
 //! condensed by [`compaction`]), render the prompt ([`prompts`]), ask the model ([`models`]), check and run its tool calls ([`tools`]), until
 //! it answers. [`stream`] shows the words as they come; memory keeps all of it.
 
-mod compaction;
+pub mod compaction;
 pub mod context;
 mod definitions;
 mod embedding;

@@ -53,8 +53,8 @@ impl Retrieved {
         for table in &environment.tables {
             let named = lower.contains(&table.name.to_lowercase());
             let reason = if named { "a table the request names" } else { "a table of the session" };
-            let item = Item::new("table", "sql", &table.name, describe(table)).because(Section::Session, reason);
-            self.items.push(item.score(named.then_some(1.0)).keyed(&table.name));
+            let described = item("table", "sql", &table.name, describe(table)).because(Section::Session, reason);
+            self.items.push(described.score(named.then_some(1.0)).keyed(&table.name));
         }
         let states = [
             ("variables", "rust", environment.variables.join("\n"), "variables of the session"),
@@ -64,30 +64,30 @@ impl Retrieved {
         ];
         for (kind, origin, text, reason) in states {
             if !text.is_empty() {
-                self.items.push(Item::new(kind, origin, "", text).because(Section::Session, reason).keyed(""));
+                self.items.push(item(kind, origin, "", text).because(Section::Session, reason).keyed(""));
             }
         }
         if let Some(error) = &environment.last_error {
-            let item = Item::new("error", "last cell", "", shorten(error, LONGEST_ERROR)).score(Some(1.0));
-            self.items.push(item.because(Section::Session, "the last cell failed").keyed(""));
+            let failed = item("error", "last cell", "", shorten(error, LONGEST_ERROR)).score(Some(1.0));
+            self.items.push(failed.because(Section::Session, "the last cell failed").keyed(""));
         }
     }
 
     fn turns(&mut self, sources: &Sources<'_>) {
         if let Some(compaction) = sources.compaction {
             let origin = format!("turns {} to {}", compaction.first, compaction.last);
-            let item = Item::new("compaction", &origin, "what earlier turns came to", compaction.text());
-            self.items.push(item.because(Section::Turns, "turns that no longer fit were condensed").keyed(""));
+            let condensed = item("compaction", &origin, "what earlier turns came to", compaction.text());
+            self.items.push(condensed.because(Section::Turns, "turns that no longer fit were condensed").keyed(""));
         }
         for turn in sources.turns {
             let text = format!("{}\n{}", turn.request, turn.answer);
-            let mut item = Item::new(TURN, &format!("turn {}", turn.number), &turn.request, text)
+            let mut told = item(TURN, &format!("turn {}", turn.number), &turn.request, text)
                 .because(Section::Turns, "said earlier in this conversation")
                 .keyed(turn.id.as_str());
             if turn.ended.as_deref() == Some("failed") {
-                item.dropped = Some("that turn failed".to_owned());
+                told.dropped = Some("that turn failed".to_owned());
             }
-            self.items.push(item);
+            self.items.push(told);
             self.history.push(turn.clone());
         }
     }
@@ -104,9 +104,9 @@ impl Retrieved {
 
     fn examples(&mut self, examples: &[Example]) {
         for example in examples {
-            let item = Item::new("example", "examples", &example.request, example.text());
-            let item = item.score(Some(example.score)).keyed(&example.request);
-            self.items.push(item.because(Section::Examples, "a request like this one"));
+            let alike = item("example", "examples", &example.request, example.text());
+            let alike = alike.score(Some(example.score)).keyed(&example.request);
+            self.items.push(alike.because(Section::Examples, "a request like this one"));
         }
     }
 
@@ -163,41 +163,40 @@ fn found(hit: Hit) -> ContextItem {
         (true, false) => "matches the request by meaning",
         _ => "matches the request by words",
     };
-    let mut item = Item::new(hit.kind, &hit.origin, &hit.title, text)
+    let mut found = item(hit.kind, &hit.origin, &hit.title, text)
         .because(Section::Retrieved, reason)
         .score(Some(hit.score))
         .keyed(&hit.id);
-    (item.details.cosine, item.details.bm25) = (hit.cosine, hit.bm25);
-    item.details.link = (hit.kind == "chunk").then(|| hit.origin.clone());
+    (found.details.cosine, found.details.bm25) = (hit.cosine, hit.bm25);
+    found.details.link = (hit.kind == "chunk").then(|| hit.origin.clone());
     let least = if hit.cosine.is_some() { LEAST_SCORE_BY_MEANING } else { LEAST_SCORE_BY_WORDS };
     if hit.score < least {
-        item.dropped = Some(format!("matches too little (below {least})"));
+        found.dropped = Some(format!("matches too little (below {least})"));
     }
-    item
+    found
 }
 
-/// How items are made here.
-trait Item: Sized {
-    fn new(kind: &str, origin: &str, title: &str, text: String) -> Self;
+fn item(kind: &str, origin: &str, title: &str, text: String) -> ContextItem {
+    ContextItem {
+        kind: kind.to_owned(),
+        origin: origin.to_owned(),
+        title: title.to_owned(),
+        text,
+        score: None,
+        tokens: 0,
+        dropped: None,
+        details: ItemDetails::default(),
+    }
+}
+
+/// What an item is given one after the other.
+trait Detailed: Sized {
     fn because(self, section: Section, reason: &str) -> Self;
     fn score(self, score: Option<f32>) -> Self;
     fn keyed(self, name: &str) -> Self;
 }
 
-impl Item for ContextItem {
-    fn new(kind: &str, origin: &str, title: &str, text: String) -> Self {
-        Self {
-            kind: kind.to_owned(),
-            origin: origin.to_owned(),
-            title: title.to_owned(),
-            text,
-            score: None,
-            tokens: 0,
-            dropped: None,
-            details: ItemDetails::default(),
-        }
-    }
-
+impl Detailed for ContextItem {
     fn because(mut self, section: Section, reason: &str) -> Self {
         section.name().clone_into(&mut self.details.section);
         reason.clone_into(&mut self.details.reason);
