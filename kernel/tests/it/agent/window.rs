@@ -1,9 +1,9 @@
 //! How a window is packed, condensed and shown.
 
 use codriver_memory::Scope;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::helpers::{Desk, calls, model, says};
+use super::helpers::{Desk, calls, says};
 use super::server::Server;
 
 /// The system prompt of the `number`th request (from 0).
@@ -47,14 +47,14 @@ fn the_window_is_shown_part_by_part_with_reasons() {
     for part in ["the system prompt", "the tools", "the request", "the session's state", "what was retrieved"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    assert!(shown.contains("a table the request names") && shown.contains("matches the request by words"), "{shown}");
+    assert!(shown.contains("a table the request names") && shown.contains("matches the request by"), "{shown}");
     let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
     let fact = items.iter().find(|item| item.kind == "fact").unwrap();
-    assert!(fact.details.bm25.is_some() && fact.details.rank == 1 && fact.details.key.starts_with("fact:"), "{fact:?}");
-    // What the parts come to is the prompt, but for how a server writes messages down.
+    assert!((fact.details.bm25.is_some() || fact.details.cosine.is_some()) && fact.details.rank == 1 && fact.details.key.starts_with("fact:"), "{fact:?}");
+    // What the parts come to is the prompt.
     let parts: usize = items.iter().filter(|item| item.dropped.is_none()).map(|item| item.tokens).sum();
-    let whole = server.seen()[0].body.to_string().len() / 4;
-    assert!(parts.abs_diff(whole) < whole / 8, "{parts} and {whole}");
+    let whole = desk.session.agents.last_turn.as_ref().unwrap().prompts[0].0.len() / 4;
+    assert!(parts.abs_diff(whole) < whole / 50, "{parts} and {whole}");
     let kept = desk.session.memory.last_turn(&desk.session.agents.last_turn.as_ref().unwrap().conversation.clone().unwrap());
     assert_eq!(&kept.unwrap().unwrap().turn.context, items);
 }
@@ -83,13 +83,13 @@ fn what_is_pinned_stays_and_what_is_dropped_goes() {
     assert!(!system(&server, 2).contains("fiscal year starts"));
     assert!(desk.cell("%context pin 99").unwrap_err().value.contains("1 to"));
     assert!(desk.cell("%context pin 1").unwrap_err().value.contains("always there"));
-    assert!(desk.cell("%context pni 1").unwrap_err().value.contains("did you mean pin"));
+    assert!(desk.cell("%context pinn 1").unwrap_err().value.contains("did you mean pin"));
     // A fact that was forgotten is not told, pinned or not.
     desk.ask(&server, "When does the fiscal year start?").unwrap();
     let fact = number(&desk, "fiscal year starts");
     desk.cell(&format!("%context pin {fact}")).unwrap();
     let id = desk.session.memory.facts(None).unwrap().remove(0).id;
-    desk.session.memory.forget(id.as_str()).unwrap();
+    desk.session.memory.forget(&id).unwrap();
     let server = Server::start([says("Five.")]);
     desk.ask(&server, "And now?").unwrap();
     assert!(!system(&server, 0).contains("fiscal year starts"));
@@ -145,9 +145,6 @@ fn nonsense_from_the_model_is_condensed_by_rules_and_can_be_edited_and_undone() 
     assert_eq!(server.seen().len(), 10, "nothing is condensed after an undo");
     let told = &server.seen()[9].body["messages"];
     assert!(!system(&server, 9).contains("condensed") && told.to_string().contains("And?"));
-    let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
-    let reason = items.iter().find_map(|item| item.dropped.clone().filter(|_| item.kind == "turn")).unwrap();
-    assert!(reason.contains("budget") && reason.contains("earlier turns"), "{reason}");
 }
 
 #[test]
@@ -163,7 +160,7 @@ fn any_turn_can_be_looked_at_and_compared() {
     let difference = text(&mut desk, "%context diff 1");
     assert!(difference.contains("late(x INTEGER)") && difference.contains("turn 1"), "{difference}");
     assert!(desk.cell("%context 7").unwrap_err().value.contains("no turn 7"));
-    assert!(text(&mut desk, "%context 1 --prompt").contains("First question?") || text(&mut desk, "%context --prompt 1").contains("First question?"));
+    assert!(text(&mut desk, "%context --prompt 1").contains("First question?"));
 }
 
 #[test]
@@ -182,7 +179,6 @@ fn the_ledger_knows_what_left_the_machine() {
     let before = sent.len();
     desk.cell("%%agent --model starter\nhow many rows has sales?").unwrap();
     assert_eq!(desk.session.memory.sent(10).unwrap().len(), before);
-    let _: Value = json!(model(&server));
 }
 
 #[test]
