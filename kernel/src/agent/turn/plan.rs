@@ -136,11 +136,9 @@ impl Plan {
         }
         let template = format!("{}, version {}", self.agent.template, prompts::used_version(&self.agent.template));
         let offered = format!("{} tools", self.chat.tools.len());
-        self.retrieved.put_fixed([
-            (Section::System, template, system),
-            (Section::Tools, offered, tools),
-            (Section::Request, one_line(request, 80), asked),
-        ]);
+        let fixed = [(Section::System, template, system), (Section::Tools, offered, tools), (Section::Request, one_line(request, 80), asked)];
+        let unread = (!self.model.reads_system_prompt()).then_some("this model reads only the request and what exists");
+        self.retrieved.put_fixed(fixed, unread);
         self.chat.messages = messages(&self.system()?, &self.retrieved, request);
         self.fit(request)
     }
