@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
 use crate::event::{Entry, Event, digest};
@@ -10,7 +12,6 @@ use crate::index::{Document, Index};
 use crate::memory::{Memory, message_document};
 use crate::records::{Fact, FactId, FactPlace, Hit, NewChunk, Scope, SearchOptions};
 use crate::state::State;
-use crate::store::Spoken;
 
 /// Texts that the embedder gets at once.
 const BATCH: usize = 32;
@@ -41,14 +42,15 @@ impl Memory {
             if before == chunks {
                 return Ok(0);
             }
-            let event = Event::ChunksReplaced { document: origin.to_owned(), chunks: chunks.clone(), place };
+            let event = Event::ChunksReplaced { document: origin.to_owned(), chunks: chunks.clone(), place: place.clone() };
+            let now = Utc::now();
             state.record_in(scope, Entry::now(event))?;
             let index = state.index_for(self.embedder().as_deref())?;
             index.remove(|document| document.kind == "chunk" && document.scope == scope && document.origin == origin);
             for (position, chunk) in chunks.iter().enumerate() {
-                index.insert(chunk_document(scope, origin, position, chunk));
+                index.insert(chunk_document(&place, origin, position, chunk, now));
             }
-            let old = before.iter().enumerate().map(|(position, chunk)| chunk_document(scope, origin, position, chunk));
+            let old = before.iter().enumerate().map(|(position, chunk)| chunk_document(&place, origin, position, chunk, now));
             state.drop_unused_vectors(old.map(|document| digest(&document.content())).collect())?;
             chunks.iter().enumerate().filter(|(position, chunk)| before.get(*position) != Some(*chunk)).count()
         };
@@ -140,13 +142,11 @@ impl State {
     fn build_index(&self, model: Option<String>) -> Result<Index, MemoryError> {
         let mut index = Index::default();
         for spoken in self.store.spoken()?.into_iter().filter(|spoken| spoken.project == self.project) {
-            let Spoken { turn, position, conversation, role, content, .. } = spoken;
-            let document = message_document(&turn, position, conversation.as_str(), &role, &content);
-            document.into_iter().for_each(|document| index.insert(document));
+            message_document(&spoken).into_iter().for_each(|document| index.insert(document));
         }
         for store in std::iter::once(&self.store).chain(&self.session) {
             for stored in store.chunks()?.into_iter().filter(|stored| self.sees(stored.place.scope, &stored.place.project)) {
-                index.insert(chunk_document(stored.place.scope, &stored.document, stored.position, &stored.chunk));
+                index.insert(chunk_document(&stored.place, &stored.document, stored.position, &stored.chunk, stored.kept_at));
             }
         }
         for fact in self.facts(None)? {
@@ -190,7 +190,7 @@ impl State {
     }
 }
 
-fn embed(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f32>>, MemoryError> {
+pub(crate) fn embed(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f32>>, MemoryError> {
     let vectors = embedder.embed(texts).map_err(MemoryError::Embedder)?;
     if vectors.len() == texts.len() {
         Ok(vectors)
@@ -200,11 +200,31 @@ fn embed(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f32>>, Memor
 }
 
 fn fact_document(fact: &Fact) -> Document {
-    let (id, origin, text) = (fact.id.to_string(), fact.source.clone(), fact.text.clone());
-    Document { kind: "fact", scope: fact.scope, id, origin, title: String::new(), text }
+    Document {
+        kind: "fact",
+        scope: fact.scope,
+        id: fact.id.to_string(),
+        origin: fact.source.clone(),
+        title: String::new(),
+        text: fact.text.clone(),
+        created_at: Some(fact.confirmed_at),
+        importance: fact.weight(Utc::now()),
+        pinned: fact.pinned,
+        project: (fact.scope == Scope::Project).then(|| fact.project.to_string()),
+    }
 }
 
-fn chunk_document(scope: Scope, origin: &str, position: usize, chunk: &NewChunk) -> Document {
-    let (title, text) = (chunk.title.clone(), chunk.text.clone());
-    Document { kind: "chunk", scope, id: format!("{origin}#{position}"), origin: origin.to_owned(), title, text }
+fn chunk_document(place: &FactPlace, origin: &str, position: usize, chunk: &NewChunk, kept_at: DateTime<Utc>) -> Document {
+    Document {
+        kind: "chunk",
+        scope: place.scope,
+        id: format!("{origin}#{position}"),
+        origin: origin.to_owned(),
+        title: chunk.title.clone(),
+        text: chunk.text.clone(),
+        created_at: Some(kept_at),
+        importance: Document::USUAL,
+        pinned: false,
+        project: (place.scope == Scope::Project).then(|| place.project.to_string()),
+    }
 }

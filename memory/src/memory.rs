@@ -4,17 +4,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use chrono::Utc;
+
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
 use crate::event::Event;
 use crate::index::Document;
-use crate::project::Project;
+use crate::project::{Project, ProjectKey};
 use crate::records::{
-    ContextItem, ConversationId, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation,
+    ContextItem, ConversationId, EarlierTurn, ItemDetails, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation,
     StoredMessage, StoredToolRun, StoredTurn, ToolRunId, TurnId,
 };
 use crate::redaction::Redactor;
 use crate::state::State;
+use crate::store::Spoken;
 use crate::vault::MasterKey;
 
 /// What is remembered, for one user; shared by everything in the process.
@@ -127,8 +130,9 @@ impl Memory {
         state.require_conversation(&turn.conversation)?;
         let id = TurnId::random();
         state.record(Event::TurnAppended { id: id.clone(), turn: turn.clone() })?;
+        let project = state.project.clone();
         if let Some(index) = &mut state.index {
-            spoken(&id, &turn).for_each(|document| index.insert(document));
+            spoken(&id, &turn, &project).for_each(|document| index.insert(document));
         }
         Ok(id)
     }
@@ -147,9 +151,14 @@ impl Memory {
         self.state().store.turns(conversation, limit)
     }
 
-    /// One turn, whole.
-    pub fn turn(&self, id: &TurnId) -> Result<Option<StoredTurn>, MemoryError> {
-        self.state().store.find_turn(id)
+    /// One turn by its number in the conversation, from 1.
+    pub fn turn(&self, conversation: &ConversationId, number: usize) -> Result<Option<StoredTurn>, MemoryError> {
+        self.state().store.turn(conversation, number)
+    }
+
+    /// What was said after turn `after`, oldest first: the last `limit` of those turns.
+    pub fn earlier_turns(&self, conversation: &ConversationId, after: usize, limit: usize) -> Result<Vec<EarlierTurn>, MemoryError> {
+        self.state().store.earlier_turns(conversation, after, limit)
     }
 
     /// From here on nothing said before is used: not as recent messages, not by search.
@@ -249,6 +258,7 @@ fn redacted(turn: &NewTurn, redactor: &Redactor) -> NewTurn {
         origin: clean(&item.origin),
         title: clean(&item.title),
         text: clean(&item.text),
+        details: ItemDetails { reason: clean(&item.details.reason), ..item.details.clone() },
         ..item.clone()
     };
     NewTurn {
@@ -262,21 +272,33 @@ fn redacted(turn: &NewTurn, redactor: &Redactor) -> NewTurn {
 }
 
 /// What of a turn can be found again: what the person and the agent said.
-fn spoken(id: &TurnId, turn: &NewTurn) -> impl Iterator<Item = Document> {
+fn spoken(id: &TurnId, turn: &NewTurn, project: &ProjectKey) -> impl Iterator<Item = Document> {
     let said = |(_, message): &(usize, &NewMessage)| matches!(message.role.as_str(), "user" | "assistant");
     turn.messages.iter().enumerate().filter(said).filter_map(move |(position, message)| {
-        message_document(id, position, turn.conversation.as_str(), &message.role, &message.content)
+        message_document(&Spoken {
+            turn: id.clone(),
+            position,
+            conversation: turn.conversation.clone(),
+            project: project.clone(),
+            role: message.role.clone(),
+            content: message.content.clone(),
+            said_at: Utc::now(),
+        })
     })
 }
 
-pub(crate) fn message_document(turn: &TurnId, position: usize, conversation: &str, role: &str, content: &str) -> Option<Document> {
+pub(crate) fn message_document(spoken: &Spoken) -> Option<Document> {
     let document = || Document {
         kind: "message",
         scope: Scope::Global,
-        id: format!("{turn}#{position}"),
-        origin: conversation.to_owned(),
-        title: role.to_owned(),
-        text: content.to_owned(),
+        id: format!("{}#{}", spoken.turn, spoken.position),
+        origin: spoken.conversation.to_string(),
+        title: spoken.role.clone(),
+        text: spoken.content.clone(),
+        created_at: Some(spoken.said_at),
+        importance: Document::USUAL,
+        pinned: false,
+        project: Some(spoken.project.to_string()),
     };
-    (!content.trim().is_empty()).then(document)
+    (!spoken.content.trim().is_empty()).then(document)
 }

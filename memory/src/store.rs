@@ -20,7 +20,7 @@ mod vectors;
 pub(crate) use read::Spoken;
 
 /// The first schema that can be encrypted.
-const FIRST_WITH_VAULT: u32 = 2;
+const FIRST_WITH_VAULT: u32 = 3;
 
 /// Whether a database was just made.
 pub(crate) struct IsNew(pub bool);

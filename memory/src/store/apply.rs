@@ -6,7 +6,7 @@ use duckdb::types::{TimeUnit, Value};
 use duckdb::{Connection, ToSql, params};
 
 use crate::event::{Entry, Event, FactDetails, FactKey, fingerprint};
-use crate::records::{ConversationId, FactId, FactPlace, NewChunk, NewToolRun, NewTurn, ToolRunId, TurnId};
+use crate::records::{ConversationId, FactId, FactPlace, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
 use crate::vault::Vault;
 
 /// The last turn's number of each conversation that was written to: looking for it in a large table takes longer than writing.
@@ -80,6 +80,14 @@ impl Writer<'_> {
                 &at,
             ),
             Event::ChunksReplaced { document, chunks, place } => self.replace_chunks(document, chunks, place, &at),
+            Event::NoteWritten { id, conversation, name, value } => {
+                if self.is_there("SELECT 1 FROM notes WHERE id = ?", id)? {
+                    return Ok(());
+                }
+                let value = self.vault.seal_text("notes.value", id, value)?;
+                self.run("INSERT INTO notes VALUES (?, ?, ?, ?, ?)", params![id, conversation.as_str(), name, value, at])
+            }
+            Event::Sent { id, sent } => self.note_sent(id, sent, &at),
         }
     }
 
@@ -127,7 +135,8 @@ impl Writer<'_> {
                 vault.seal_text("context_items.text", &row, &item.text)?,
                 item.score,
                 item.tokens as i64,
-                item.dropped
+                item.dropped,
+                vault.seal_text("context_items.details", &row, &serde_json::to_string(&item.details).unwrap_or_default())?
             ])?;
         }
         context.flush()
@@ -224,6 +233,28 @@ impl Writer<'_> {
             ])?;
         }
         rows.flush()
+    }
+
+    fn note_sent(&self, id: &str, sent: &Sent, at: &Value) -> duckdb::Result<()> {
+        if self.is_there("SELECT 1 FROM sent WHERE id = ?", id)? {
+            return Ok(());
+        }
+        self.run(
+            "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                id,
+                sent.conversation.as_ref().map(ConversationId::as_str),
+                sent.destination,
+                sent.model,
+                sent.purpose,
+                sent.bytes as i64,
+                sent.prompt_tokens as i64,
+                sent.completion_tokens as i64,
+                sent.rows as i64,
+                self.vault.seal_text("sent.columns", id, &sent.columns.join("\n"))?,
+                at
+            ],
+        )
     }
 
     fn next_sequence(&mut self, conversation: &ConversationId) -> duckdb::Result<i64> {

@@ -11,8 +11,8 @@ use super::apply::numbered;
 use crate::error::MemoryError;
 use crate::project::ProjectKey;
 use crate::records::{
-    ContextItem, ConversationId, FactPlace, NewChunk, NewMessage, NewToolRun, NewTurn, Scope, StoredConversation,
-    StoredMessage, StoredToolRun, StoredTurn, TurnId,
+    ContextItem, ConversationId, EarlierTurn, FactPlace, NewChunk, NewMessage, NewToolRun, NewTurn, Scope, Sent,
+    StoredConversation, StoredMessage, StoredSent, StoredToolRun, StoredTurn, TurnId,
 };
 
 /// Something a person or an agent said.
@@ -117,16 +117,87 @@ impl Store {
 
     /// The last `limit` turns, oldest first, those before a reset included.
     pub fn turns(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredTurn>, MemoryError> {
+        self.turns_between(conversation, 0, i64::MAX, limit)
+    }
+
+    /// One turn by its number, from 1.
+    pub fn turn(&self, conversation: &ConversationId, number: usize) -> Result<Option<StoredTurn>, MemoryError> {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        Ok(self.turns_between(conversation, number, number, 1)?.pop())
+    }
+
+    fn turns_between(&self, conversation: &ConversationId, first: i64, last: i64, limit: usize) -> Result<Vec<StoredTurn>, MemoryError> {
         let sql = "SELECT id, request, answer, model, prompt, prompt_tokens, completion_tokens, milliseconds, epoch_us(created_at), sequence
-            FROM turns WHERE conversation = ? ORDER BY sequence DESC LIMIT ?";
-        let mut first = i64::MAX;
-        let mut turns = self.rows(sql, params![conversation.as_str(), bounded(limit)], |row| {
-            first = first.min(row.get(9)?);
-            self.turn(conversation, row)
+            FROM turns WHERE conversation = ? AND sequence BETWEEN ? AND ? ORDER BY sequence DESC LIMIT ?";
+        let mut oldest = i64::MAX;
+        let mut turns = self.rows(sql, params![conversation.as_str(), first, last, bounded(limit)], |row| {
+            oldest = oldest.min(row.get(9)?);
+            self.stored_turn(conversation, row)
         })?;
         turns.reverse();
-        self.fill_turns(&mut turns, conversation, first)?;
+        self.fill_turns(&mut turns, conversation, oldest)?;
         Ok(turns)
+    }
+
+    /// What was said after turn `after`, oldest first: the last `limit` of those turns.
+    pub fn earlier_turns(&self, conversation: &ConversationId, after: usize, limit: usize) -> Result<Vec<EarlierTurn>, MemoryError> {
+        let sql = "WITH earlier AS (
+                SELECT id, sequence, request, answer FROM turns WHERE conversation = ? AND sequence > ? ORDER BY sequence DESC LIMIT ?),
+            last AS (
+                SELECT turn, max(position) AS position, arg_max(json, position) AS json
+                FROM messages WHERE conversation = ? AND sequence > ? GROUP BY turn)
+            SELECT earlier.id, sequence, request, answer, position, json FROM earlier LEFT JOIN last ON last.turn = earlier.id ORDER BY sequence";
+        let (id, after) = (conversation.as_str(), after as i64);
+        self.rows(sql, params![id, after, bounded(limit), id, after], |row| {
+            let turn: String = row.get(0)?;
+            let ended = match row.get::<_, Option<String>>(5)? {
+                Some(text) => {
+                    let name = numbered(&turn, row.get::<_, i64>(4)? as usize);
+                    json(self.vault.open_text("messages.json", &name, text)?)["ended"].as_str().map(str::to_owned)
+                }
+                None => None,
+            };
+            Ok(EarlierTurn {
+                number: row.get::<_, i64>(1)? as usize,
+                request: self.vault.open_text("turns.request", &turn, row.get(2)?)?,
+                answer: self.vault.open_text("turns.answer", &turn, row.get(3)?)?,
+                ended,
+                id: TurnId::from(turn),
+            })
+        })
+    }
+
+    /// The newest note of that name.
+    pub fn note(&self, conversation: &ConversationId, name: &str) -> Result<Option<String>, MemoryError> {
+        let sql = "SELECT id, value FROM notes WHERE conversation = ? AND name = ? ORDER BY created_at DESC, rowid DESC LIMIT 1";
+        let notes = self.rows(sql, params![conversation.as_str(), name], |row| {
+            Ok(self.vault.open_text("notes.value", &row.get::<_, String>(0)?, row.get(1)?)?)
+        })?;
+        Ok(notes.into_iter().next())
+    }
+
+    /// The last `limit` entries of the ledger, oldest first.
+    pub fn sent(&self, limit: usize) -> Result<Vec<StoredSent>, MemoryError> {
+        let sql = "SELECT conversation, destination, model, purpose, bytes, prompt_tokens, completion_tokens, rows, columns,
+                epoch_us(sent_at), id FROM sent ORDER BY sent_at DESC, rowid DESC LIMIT ?";
+        let mut sent = self.rows(sql, params![bounded(limit)], |row| {
+            let count = |index| row.get::<_, i64>(index).map(|count| count as usize);
+            let columns = self.vault.open_text("sent.columns", &row.get::<_, String>(10)?, row.get(8)?)?;
+            let sent = Sent {
+                conversation: row.get::<_, Option<String>>(0)?.map(ConversationId::from),
+                destination: row.get(1)?,
+                model: row.get(2)?,
+                purpose: row.get(3)?,
+                bytes: count(4)?,
+                prompt_tokens: count(5)?,
+                completion_tokens: count(6)?,
+                rows: count(7)?,
+                columns: columns.lines().map(str::to_owned).collect(),
+            };
+            Ok(StoredSent { sent, at: time(row.get(9)?) })
+        })?;
+        sent.reverse();
+        Ok(sent)
     }
 
     /// One turn, whole.
@@ -135,7 +206,7 @@ impl Store {
                 sequence, conversation FROM turns WHERE id = ?";
         let found = self.rows(sql, params![id.as_str()], |row| {
             let conversation = ConversationId::from(row.get::<_, String>(10)?);
-            Ok((self.turn(&conversation, row)?, row.get::<_, i64>(9)?))
+            Ok((self.stored_turn(&conversation, row)?, row.get::<_, i64>(9)?))
         })?;
         let Some((turn, sequence)) = found.into_iter().next() else { return Ok(None) };
         let conversation = turn.turn.conversation.clone();
@@ -217,7 +288,7 @@ impl Store {
         for (turn, message) in self.rows(sql, bounds, |row| self.message(row))? {
             messages.entry(turn).or_default().push(message);
         }
-        let sql = "SELECT turn, position, kind, origin, title, text, score, tokens, dropped FROM context_items
+        let sql = "SELECT turn, position, kind, origin, title, text, score, tokens, dropped, details FROM context_items
             WHERE turn IN (SELECT id FROM turns WHERE conversation = ? AND sequence BETWEEN ? AND ?) ORDER BY position";
         let mut context: HashMap<TurnId, Vec<ContextItem>> = HashMap::new();
         for (turn, item) in self.rows(sql, bounds, |row| self.context_item(row))? {
@@ -230,7 +301,7 @@ impl Store {
         Ok(())
     }
 
-    fn turn(&self, conversation: &ConversationId, row: &Row<'_>) -> duckdb::Result<StoredTurn> {
+    fn stored_turn(&self, conversation: &ConversationId, row: &Row<'_>) -> duckdb::Result<StoredTurn> {
         let id: String = row.get(0)?;
         let turn = NewTurn {
             conversation: conversation.clone(),
@@ -259,6 +330,8 @@ impl Store {
     fn context_item(&self, row: &Row<'_>) -> duckdb::Result<(TurnId, ContextItem)> {
         let turn: String = row.get(0)?;
         let name = numbered(&turn, row.get::<_, i64>(1)? as usize);
+        let details = row.get::<_, Option<String>>(9)?;
+        let details = details.map(|text| self.vault.open_text("context_items.details", &name, text)).transpose()?;
         let item = ContextItem {
             kind: row.get(2)?,
             origin: self.vault.open_text("context_items.origin", &name, row.get(3)?)?,
@@ -267,6 +340,7 @@ impl Store {
             score: row.get(6)?,
             tokens: row.get::<_, i64>(7)? as usize,
             dropped: row.get(8)?,
+            details: details.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
         };
         Ok((TurnId::from(turn), item))
     }

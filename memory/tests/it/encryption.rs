@@ -26,6 +26,7 @@ fn fill(memory: &Memory) -> codriver_memory::ConversationId {
         score: Some(0.5),
         tokens: 3,
         dropped: None,
+        details: Default::default(),
     }];
     memory.append_turn(&turn).unwrap();
     let run = NewToolRun { conversation: conversation.clone(), tool: "sql".into(), arguments: json!({"q": "argumentzebra"}), policy: "allowed".into() };

@@ -141,6 +141,7 @@ fn no_secret_is_in_the_bytes_of_the_files() {
                     score: None,
                     tokens: 1,
                     dropped: None,
+                    details: Default::default(),
                 }];
                 memory.append_turn(&turn).unwrap();
                 let run = NewToolRun { conversation, tool: "run_shell".into(), arguments: json!({"command": text}), policy: "allowed".into() };
