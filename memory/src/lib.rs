@@ -8,17 +8,26 @@
 mod embedder;
 mod error;
 mod event;
+mod facts;
 mod index;
 mod journal;
 mod knowledge;
 mod known_facts;
 mod memory;
 mod notes;
+mod project;
 pub mod records;
+mod redaction;
 mod sharing;
+mod state;
 mod store;
+mod vault;
 
 pub use embedder::Embedder;
 pub use error::MemoryError;
-pub use memory::Memory;
+pub use facts::{ExtractedFact, FactExtractor, RuleExtractor};
+pub use memory::{Memory, MemoryOptions};
+pub use project::{Project, ProjectKey};
 pub use records::*;
+pub use redaction::Redactor;
+pub use vault::{KEY_VARIABLE, MasterKey, Vault, VaultError};
