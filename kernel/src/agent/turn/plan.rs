@@ -161,6 +161,9 @@ impl Plan {
         // A prompt that cannot be rendered is reported when the model is asked.
         let without = count(&bare).unwrap_or(system_tokens);
         let with = count(&with_tools).unwrap_or(without);
+        if !self.model.reads_system_prompt() {
+            return Ok([0, 0, with]);
+        }
         Ok([system_tokens, with.saturating_sub(without), without.saturating_sub(system_tokens)])
     }
 
