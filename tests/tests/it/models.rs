@@ -17,14 +17,20 @@ use crate::interrupt::interrupt;
 use crate::kernel::{Kernel, binary};
 use hub::{HubServer, TOKEN};
 
-const NAME: &str = "owner/tiny";
+pub const NAME: &str = "owner/tiny";
 
-/// A hub with one model, whose weights are zeros.
-fn serve(numbers: usize) -> HubServer {
+/// A safetensors file of zeros.
+pub fn weights(numbers: usize) -> Vec<u8> {
     let header = json!({ "w": { "dtype": "F32", "shape": [numbers], "data_offsets": [0, numbers * 4] } }).to_string();
     let mut weights = (header.len() as u64).to_le_bytes().to_vec();
     weights.extend(header.as_bytes());
     weights.resize(weights.len() + numbers * 4, 0);
+    weights
+}
+
+/// A hub with one model, whose weights are zeros.
+pub fn serve(numbers: usize) -> HubServer {
+    let weights = weights(numbers);
     let config = json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64,
         "max_position_embeddings": 4096, "vocab_size": 32000,
@@ -46,7 +52,7 @@ fn command(folder: &Path, server: Option<&HubServer>, arguments: &[&str]) -> Com
     command
 }
 
-fn environment(command: &mut Command, folder: &Path, server: Option<&HubServer>) {
+pub fn environment(command: &mut Command, folder: &Path, server: Option<&HubServer>) {
     command
         .env("CODRIVER_DATA_DIR", folder.join("data"))
         .env("HF_HOME", folder.join("hf"))
@@ -259,7 +265,8 @@ fn a_conversion_overwrites_nothing_and_names_what_is_wrong() {
         (&["convert", "./model"], 1, "mamba"),
         (&["quantize", "./model", "--type", "q8_0", "--force"], 1, "mamba"),
         (&["quantize", "./model"], 2, "--type"),
-        (&["quantize", "./model", "--type", "q4_k_m"], 2, "q4_k is"),
+        (&["quantize", "./model", "--type", "q4_k_m"], 1, "mamba"),
+        (&["quantize", "./model", "--type", "q4_k_x"], 2, "Q4_K_M"),
         (&["convert", "./model", "--type", "iq1_s"], 2, "not written"),
         (&["convert", "absent"], 1, "absent"),
     ] {
