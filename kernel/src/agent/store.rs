@@ -57,7 +57,8 @@ pub fn explain(error: &StoreError, store: &ModelStore) -> String {
     let hint = nearest.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
     let get = match name.split('/').collect::<Vec<_>>().as_slice() {
         [owner, _] if !owner.is_empty() && !owner.starts_with(['.', '~']) => {
-            format!("; `codriver model pull {name}` gets it from the hub")
+            let separator = if hint.is_empty() { ";" } else { "" };
+            format!("{separator} `codriver model pull {name}` gets it from the hub")
         }
         _ => String::new(),
     };
@@ -109,11 +110,15 @@ pub fn info_table(details: &ModelDetails) -> MimeBundle {
     };
     let number =
         |number: Option<u64>| number.map(|number| table::grouped(usize::try_from(number).unwrap_or(usize::MAX)));
-    let template = match (details.chat_template, details.tools) {
-        (false, _) => "no",
-        (true, false) => "yes, without tools",
-        (true, true) => "yes, with tools",
+    let template = match &details.template_error {
+        Some(error) => format!("yes, but it cannot be used: {error}"),
+        None if details.chat_template => "yes".to_owned(),
+        None => "no: it continues text, and was not made for conversation".to_owned(),
     };
+    let tools = details.tool_format.map(|format| match details.tools {
+        true => format!("the template knows them; calls as {format} writes them"),
+        false => format!("described in text, for the template does not know them; calls as {format} writes them"),
+    });
     let is_text = details.purpose == Purpose::Generation;
     let origin = details.repository.as_ref().map(|repository| match &details.commit {
         Some(commit) => format!("{repository} at {}", commit.chars().take(12).collect::<String>()),
@@ -141,7 +146,8 @@ pub fn info_table(details: &ModelDetails) -> MimeBundle {
         ("hidden size", number(details.hidden_size)),
         ("window", number(details.window).map(|tokens| format!("{tokens} tokens"))),
         ("vocabulary", number(details.vocabulary).map(|tokens| format!("{tokens} tokens"))),
-        ("chat template", is_text.then(|| template.to_owned())),
+        ("chat template", is_text.then_some(template)),
+        ("tools", tools.filter(|_| is_text)),
         ("licence", details.licence.clone()),
         ("from", origin),
         ("format", Some(details.format.to_string())),
