@@ -403,8 +403,9 @@ impl ChatModel for LocalModel {
         let plan = if guidance.is_free() {
             None
         } else {
+            let plan = guidance.plan(self.vocabulary()?)?;
             self.notices.of(&guidance).into_iter().for_each(|notice| on_event(ChatEvent::Notice(notice)));
-            guidance.plan(self.vocabulary()?)?
+            plan
         };
         let mut parser = AnswerParser::new(
             rendered.format,

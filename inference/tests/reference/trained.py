@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-REQUESTS = 6
+REQUESTS = 60
 
 
 def main():

@@ -125,7 +125,7 @@ fn damaged_files_are_errors_that_name_them() {
     let mut lies = weights(32, 10);
     lies[7] = 0x7f;
     let huge = br#"{"w":{"dtype":"F32","shape":[4294967295,4294967295,4294967295],"data_offsets":[0,1]}}"#;
-    let overflowing = [&(huge.len() as u64).to_le_bytes()[..], huge].concat();
+    let overflowing = [&(huge.len() as u64).to_le_bytes()[..], huge, b"\0"].concat();
     for (bytes, readable) in
         [(vec![], false), (vec![1, 2, 3], false), (lies, false), (vec![b'{'; 20], false), (overflowing, true)]
     {
