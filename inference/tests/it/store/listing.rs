@@ -65,6 +65,29 @@ fn the_store_and_the_cache_are_listed() {
 }
 
 #[test]
+fn an_owners_gguf_files_hide_no_other_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().join("models");
+    let store = store(folder.path());
+    write_model(&models.join("owner/name"), CONFIG);
+    write_model(&models.join("owner/mixed"), CONFIG);
+    for file in ["owner/loose.gguf", "owner/name-GGUF/name-Q8_0.gguf", "owner/name-GGUF/Q4/x.gguf", "owner/mixed/m.gguf", "top.gguf"] {
+        std::fs::create_dir_all(models.join(file).parent().unwrap()).unwrap();
+        std::fs::write(models.join(file), "GGUF").unwrap();
+    }
+    let names = [
+        "owner/loose.gguf",
+        "owner/mixed",
+        "owner/mixed/m.gguf",
+        "owner/name",
+        "owner/name-GGUF/Q4/x.gguf",
+        "owner/name-GGUF/name-Q8_0.gguf",
+        "top.gguf",
+    ];
+    assert_eq!(store.names(), names);
+}
+
+#[test]
 fn models_are_found_by_what_people_write() {
     let folder = tempfile::tempdir().unwrap();
     let (models, work) = (folder.path().join("models"), folder.path().join("work"));
