@@ -160,7 +160,7 @@ pub fn info_table(details: &ModelDetails) -> MimeBundle {
 
 /// How fast a model was: a line a test, and what it took beside time.
 pub fn bench_table(report: &BenchReport) -> MimeBundle {
-    let mut rows: Vec<Vec<String>> = report
+    let rows: Vec<Vec<String>> = report
         .tests
         .iter()
         .map(|test| {
@@ -168,11 +168,8 @@ pub fn bench_table(report: &BenchReport) -> MimeBundle {
             vec![test.test.clone(), speed_text(test.tokens_per_second), runs.join(", ")]
         })
         .collect();
-    rows.push(vec!["load".to_owned(), format!("{:.2} s", report.load_seconds), String::new()]);
-    if let Some(bytes) = report.memory_bytes {
-        rows.push(vec!["memory".to_owned(), size_text(bytes), String::new()]);
-    }
-    let title = format!("{} on {}", report.model, report.device);
+    let memory = report.memory_bytes.map(|bytes| format!(", {} of memory", size_text(bytes))).unwrap_or_default();
+    let title = format!("{} on {}; loaded in {:.2} s{memory}", report.model, report.device, report.load_seconds);
     let table = cards::table(&["test", "tokens/s", "runs"], &rows);
     let html = table.data.get("text/html").and_then(serde_json::Value::as_str).unwrap_or_default();
     MimeBundle::html(format!("<div>{}</div>{html}", table::escape(&title)), format!("{title}\n{}", table.text()))

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::full_disk::{write_model, zeros};
 use crate::interrupt::interrupt;
 use crate::kernel::{Kernel, binary};
 use hub::{HubServer, TOKEN};
@@ -161,6 +162,42 @@ fn in_a_notebook_a_pull_shows_its_progress_and_can_be_interrupted() {
     assert!(client.execute(&format!("%model rm --yes {NAME}")).result().contains("is deleted"));
     let wrong = client.execute("%model pull not/a/name");
     assert!(wrong.reply["evalue"].as_str().unwrap().contains("owner/name:Q4_K_M"), "{wrong:#?}");
+}
+
+#[test]
+fn in_a_notebook_models_are_measured_and_take_adapters() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    write_model(&path.join("model"));
+    let settings = json!({ "chat_template": "{{ messages[-1].content }}" });
+    std::fs::write(path.join("model/tokenizer_config.json"), settings.to_string()).unwrap();
+    for (name, output) in [("fits", 64), ("misfit", 65)] {
+        let module = "base_model.model.model.layers.0.self_attn.q_proj";
+        let tensors = [("lora_A", vec![2, 64]), ("lora_B", vec![output, 2])];
+        let tensors = tensors.map(|(part, shape)| (format!("{module}.{part}.weight"), shape));
+        let config = json!({ "peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"] });
+        std::fs::create_dir(path.join(name)).unwrap();
+        std::fs::write(path.join(name).join("adapter_config.json"), config.to_string()).unwrap();
+        std::fs::write(path.join(name).join("adapter_model.safetensors"), zeros(&tensors)).unwrap();
+    }
+    let mut kernel = Kernel::start_with(folder, |command| environment(command, &path, None));
+    let client = &mut kernel.client;
+    let measured = client.execute("%model bench ./model --repeats 1");
+    assert_eq!(measured.status(), "ok");
+    let updates = measured.of_kind("update_display_data");
+    let shown = updates.last().unwrap();
+    for kind in ["text/plain", "text/html"] {
+        let table = shown["data"][kind].as_str().unwrap();
+        assert!(["pp128", "pp512", "tg128", "tokens/s", "loaded in"].iter().all(|part| table.contains(part)), "{table}");
+    }
+    assert!(client.execute("%model ./model --adapter ./fits").result().contains("with "), "the adapter is named");
+    let answered = client.execute("%%agent --max-tokens 3\nHello");
+    assert_eq!(answered.status(), "ok", "{answered:#?}");
+    assert_eq!(client.execute("%model ./model --adapter ./misfit").status(), "ok");
+    let refused = client.execute("%%agent --max-tokens 3\nHello");
+    assert!(refused.reply["evalue"].as_str().unwrap().contains("adapter_model.safetensors"), "{refused:#?}");
+    let absent = client.execute("%model ./model --adapter ./nowhere");
+    assert!(absent.reply["evalue"].as_str().unwrap().contains("adapter_config.json"), "{absent:#?}");
 }
 
 #[test]
