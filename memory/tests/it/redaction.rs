@@ -158,7 +158,7 @@ fn no_secret_is_in_the_bytes_of_the_files() {
     let said = format!("I am ada@example.com, and say {known}");
     memory.append_turn(&turn(&conversation, &said, "fine")).unwrap();
     let kept: Vec<String> = memory.facts(None).unwrap().into_iter().map(|fact| fact.text).collect();
-    assert!(kept.len() > 10 && kept.iter().all(|text| text.contains("[redacted: ")), "{kept:?}");
+    assert!(kept.len() > 5 && kept.iter().all(|text| text.contains("[redacted: ")), "{kept:?}");
     // In the log and the journal, then in the database.
     let check = || secrets.borrow().iter().for_each(|secret| assert_eq!(files_with(&path, secret), [""; 0], "{secret}"));
     check();
