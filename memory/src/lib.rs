@@ -5,6 +5,7 @@
 //! file writes to a journal instead, which the holder of the file merges. Search is exact cosine and
 //! BM25 over an index that is a cache of the databases and nothing more.
 
+pub mod chunk;
 mod embedder;
 mod error;
 mod event;

@@ -1,8 +1,10 @@
 //! Memory as its callers use it, on real files and in real processes.
 
+mod chunks;
 mod conversations;
 mod damage;
 mod durability;
+mod files;
 mod knowledge;
 mod latency;
 mod search;
