@@ -56,8 +56,8 @@ struct Level {
 struct Waiting {
     first_line: usize,
     last_line: usize,
-    /// An attribute belongs to what follows, whatever is between.
-    firmly: bool,
+    /// Of the first attribute, which belongs to what follows, whatever is between.
+    attributes: Option<usize>,
 }
 
 impl Walker<'_, '_> {
@@ -92,7 +92,7 @@ impl Walker<'_, '_> {
         if is_comment(node) || is_attribute(node) {
             if begins_line {
                 let last_line = self.text.line_of(end.max(start + 1) - 1);
-                self.wait(line, last_line, is_attribute(node), level);
+                self.wait(line, last_line, is_attribute(node).then_some(line), level);
             }
             return None;
         }
@@ -100,10 +100,10 @@ impl Walker<'_, '_> {
         let mut begins = if begins_line { line_start } else { start };
         let closes = self.text.slice(&(start..end)).chars().all(|character| CLOSING.contains(character));
         if begins_line && !closes && start < end {
-            let waited = level.waiting.take().filter(|waiting| waiting.firmly || waiting.last_line + 1 >= line);
+            let waited = level.waiting.take().filter(|waiting| waiting.attributes.is_some() || waiting.last_line + 1 >= line);
             if let Some(waiting) = waited {
                 begins = self.text.start(waiting.first_line);
-                self.cut_before(waiting.first_line, line, quality);
+                self.cut_before(waiting.first_line, waiting.attributes.unwrap_or(line), quality);
             } else {
                 self.outline.cut(line, quality);
             }
@@ -122,20 +122,20 @@ impl Walker<'_, '_> {
     }
 
     /// A comment begins something of its own or goes on.
-    fn wait(&mut self, line: usize, last_line: usize, firmly: bool, level: &mut Level) {
+    fn wait(&mut self, line: usize, last_line: usize, attribute: Option<usize>, level: &mut Level) {
         match &mut level.waiting {
-            Some(waiting) if waiting.firmly || waiting.last_line + 1 >= line => {
+            Some(waiting) if waiting.attributes.is_some() || waiting.last_line + 1 >= line => {
                 waiting.last_line = last_line;
-                waiting.firmly |= firmly;
+                waiting.attributes = waiting.attributes.or(attribute);
             }
             waiting => {
                 self.outline.cut(line, level.depth * STEPS);
-                *waiting = Some(Waiting { first_line: line, last_line, firmly });
+                *waiting = Some(Waiting { first_line: line, last_line, attributes: attribute });
             }
         }
     }
 
-    /// An item at `item` whose comments begin at `first`: where both may be cut.
+    /// An item that begins at `item`, with its comments from `first` on: where both may be cut.
     fn cut_before(&mut self, first: usize, item: usize, quality: u32) {
         self.outline.cut(first, quality);
         self.outline.cut(item, quality + 1);
