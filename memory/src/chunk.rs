@@ -20,11 +20,8 @@ mod syntax;
 mod table;
 mod text;
 
-use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-use serde::{Deserialize, Serialize};
 
 pub use decode::decode;
 pub use kind::Kind;
@@ -40,8 +37,7 @@ const PARSING: Duration = Duration::from_secs(2);
 const PARSING_BYTE: Duration = Duration::from_micros(2);
 
 /// Where in its document a piece stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// The first and last line, counted from 1.
     Lines { first: usize, last: usize },
@@ -51,18 +47,6 @@ pub enum Place {
     Page { number: usize },
     /// The document as a whole: a table's columns, a page of the web.
     Whole,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lines { first, last } if first == last => write!(formatter, ":{first}"),
-            Self::Lines { first, last } => write!(formatter, ":{first}-{last}"),
-            Self::Cell { number, .. } => write!(formatter, "#cell-{number}"),
-            Self::Page { number } => write!(formatter, "#page={number}"),
-            Self::Whole => Ok(()),
-        }
-    }
 }
 
 /// A piece of a document.

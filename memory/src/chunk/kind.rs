@@ -2,11 +2,8 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 /// How a document is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Rust,
     Python,

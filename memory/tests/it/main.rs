@@ -7,6 +7,7 @@ mod durability;
 mod encryption;
 mod facts;
 mod files;
+mod ingest;
 mod knowledge;
 mod latency;
 mod redaction;
