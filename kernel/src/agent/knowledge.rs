@@ -57,7 +57,7 @@ pub enum KnowledgeCommand {
 pub struct AddArguments {
     /// A file, a folder, a pattern ('docs/**/*.md') or an http address
     #[arg(value_name = "PATH|PATTERN|URL")]
-    source: String,
+    pub source: String,
     /// Who finds it: this session, this project's notebooks, or all of yours
     #[arg(long, value_enum, default_value = "project")]
     scope: ScopeName,
@@ -188,7 +188,7 @@ impl Surroundings for Workplace {
     }
 
     fn is_secret(&self, path: &Path) -> bool {
-        codriver_tools::looks_secret(path)
+        codriver_tools::files::looks_secret(path)
     }
 
     fn commit(&self, path: &Path, contents: &[u8]) -> Option<String> {

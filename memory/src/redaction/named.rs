@@ -25,9 +25,9 @@ static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&forma
 /// Bytes of a name before the part that gives it away.
 const LONGEST_PREFIX: usize = 40;
 
-/// Values that say where a secret comes from, and are none.
-const PLACEHOLDERS: [&str; 13] =
-    ["example", "placeholder", "changeme", "redacted", "your", "xxxx", "****", "....", "none", "null", "true", "false", "undefined"];
+/// Values that stand for a secret, and are none.
+const PLACEHOLDERS: [&str; 7] = ["example", "placeholder", "changeme", "your", "xxx", "***", "..."];
+const WORDS: [&str; 6] = ["none", "null", "true", "false", "undefined", "required"];
 
 pub(super) fn find(text: &str, findings: &mut Vec<Finding>) {
     let (Some(named), Some(shape)) = (&*NAMED, &*VALUE) else { return };
@@ -75,7 +75,8 @@ pub(super) fn names_a_secret(name: &str) -> bool {
 /// A password may be short and half a word; everything else is long and has the disorder of chance.
 pub(super) fn looks_secret(name: &str, value: &str) -> bool {
     let lower = value.to_lowercase();
-    if PLACEHOLDERS.iter().any(|word| lower.contains(word)) || value.starts_with(['$', '<', '%', '[', '{', '/', '~']) || is_code(value) {
+    let placeholder = PLACEHOLDERS.iter().any(|word| lower.starts_with(word)) || WORDS.contains(&lower.as_str());
+    if placeholder || value.starts_with(['$', '<', '%', '[', '{', '/', '~']) || is_code(value) {
         return false;
     }
     let characters = value.chars().count();
@@ -83,7 +84,8 @@ pub(super) fn looks_secret(name: &str, value: &str) -> bool {
     let password = ["passw", "pwd", "passphrase"].iter().any(|word| lower_name.contains(word));
     let mixed = kinds(value);
     if password {
-        return characters >= 6 && (mixed >= 3 || (mixed == 2 && value.chars().any(|character| character.is_ascii_digit())));
+        let letters = value.chars().any(char::is_alphabetic);
+        return characters >= 6 && letters && (mixed >= 3 || (mixed == 2 && value.chars().any(|character| character.is_ascii_digit())));
     }
     characters >= 16 && mixed >= 2 && disorder(value) >= 3.0 && value.chars().any(|character| character.is_ascii_digit())
 }
@@ -103,6 +105,8 @@ fn is_code(value: &str) -> bool {
             && disorder(part) < 3.8
     };
     value.contains("::")
+        || value.contains("://")
+        || (value.contains('/') && value.contains('.'))
         || (value.contains('.') && value.split('.').all(word))
         || value.contains('_') && value.split('_').all(|part| part.chars().all(|character| character.is_ascii_alphabetic()))
 }

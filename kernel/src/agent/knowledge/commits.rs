@@ -27,6 +27,6 @@ impl Commits {
         let head = repository.head().ok()?.peel_to_commit().ok()?;
         let kept = head.tree().ok()?.get_path(&relative).ok()?;
         let name = head.as_object().short_id().ok()?;
-        Some(format!("{}{}", name.as_str()?, if kept.id() == blob { "" } else { "+" }))
+        Some(format!("{}{}", name.as_str().ok()?, if kept.id() == blob { "" } else { "+" }))
     }
 }

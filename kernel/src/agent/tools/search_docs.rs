@@ -40,6 +40,7 @@ pub const PAGES: &[(&str, &str)] = pages![
     "shell",
     "sql",
     "tools",
+    "usage",
     "values",
 ];
 
