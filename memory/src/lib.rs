@@ -6,11 +6,14 @@
 //! BM25 over an index that is a cache of the databases and nothing more.
 
 mod analytics;
+pub mod chunk;
+mod documents;
 mod embedder;
 mod error;
 mod event;
 mod facts;
 mod index;
+pub mod ingest;
 mod journal;
 mod knowledge;
 mod known_facts;

@@ -164,7 +164,7 @@ fn print_json(value: &serde_json::Value) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints to the end, or until the reader has gone away (`| head`).
-fn print(text: &str) -> anyhow::Result<ExitCode> {
+pub(super) fn print(text: &str) -> anyhow::Result<ExitCode> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),

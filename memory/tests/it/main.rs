@@ -1,10 +1,13 @@
 //! Memory as its callers use it, on real files and in real processes.
 
+mod chunks;
 mod conversations;
 mod damage;
 mod durability;
 mod encryption;
 mod facts;
+mod files;
+mod ingest;
 mod knowledge;
 mod latency;
 mod redaction;
