@@ -1,5 +1,7 @@
 //! What the processor can do.
 
+use std::sync::OnceLock;
+
 /// A set of instructions that the products are written for, best last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -19,6 +21,12 @@ impl Level {
     /// The best one of this processor.
     pub fn detect() -> Self {
         Self::available().into_iter().next_back().unwrap_or(Self::Portable)
+    }
+
+    /// [`Level::detect`], asked once.
+    pub(crate) fn best() -> Self {
+        static BEST: OnceLock<Level> = OnceLock::new();
+        *BEST.get_or_init(Self::detect)
     }
 
     /// Those of this processor, best last.

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use crate::activations::{Activations, TILE, Tile};
 use crate::format::Meaning;
@@ -24,8 +23,7 @@ pub fn multiply(weights: &PackedMatrix, input: &Activations) -> Vec<f32> {
 
 /// [`multiply`] with several weights, which costs no more than with one matrix of all their rows.
 pub fn multiply_all(weights: &[&PackedMatrix], input: &Activations) -> Vec<Vec<f32>> {
-    static LEVEL: OnceLock<Level> = OnceLock::new();
-    multiply_with(*LEVEL.get_or_init(Level::detect), weights, input)
+    multiply_with(Level::best(), weights, input)
 }
 
 /// [`multiply`] with chosen instructions, or with the portable ones where the processor lacks them.
