@@ -1,6 +1,6 @@
 //! Keys and values in pages.
 
-use codriver_kernels::{HeadPage, PAGE, PageShape};
+use codriver_kernels::{HeadPage, PAGE, PageFormat, PageShape};
 
 use crate::models::decoder::DecoderConfig;
 
@@ -10,20 +10,15 @@ pub(crate) struct PagedCache {
     shape: PageShape,
     heads: usize,
     layers: usize,
-    pages: Vec<Page>,
+    /// All layers' and heads' keys and values of 64 positions.
+    pages: Vec<Vec<u32>>,
     length: usize,
-}
-
-/// All layers' and heads' keys and values of 64 positions.
-struct Page {
-    keys: Vec<f32>,
-    values: Vec<f32>,
 }
 
 impl PagedCache {
     pub(crate) fn new(config: &DecoderConfig) -> Self {
         Self {
-            shape: PageShape { head_dim: config.head_dim },
+            shape: PageShape { head_dim: config.head_dim, format: PageFormat::F32 },
             heads: config.num_key_value_heads,
             layers: config.num_hidden_layers,
             pages: Vec::new(),
@@ -44,11 +39,8 @@ impl PagedCache {
 
     /// Makes room for `length` more positions.
     pub(super) fn grow(&mut self, length: usize) {
-        let blocks = self.layers * self.heads;
-        let page = || Page {
-            keys: vec![0.0; blocks * self.shape.keys()],
-            values: vec![0.0; blocks * self.shape.values()],
-        };
+        let words = self.layers * self.heads * self.shape.words();
+        let page = || vec![0; words];
         let needed = (self.length + length).div_ceil(PAGE);
         let missing = needed.saturating_sub(self.pages.len());
         self.pages.extend(std::iter::repeat_with(page).take(missing));
@@ -69,12 +61,10 @@ impl PagedCache {
         let row = heads * shape.head_dim;
         for (position, (keys, values)) in (past..).zip(keys.chunks_exact(row).zip(values.chunks_exact(row))) {
             let Some(page) = self.pages.get_mut(position / PAGE) else { return };
-            let of_layer = layer * heads;
-            let key_pages = page.keys.chunks_exact_mut(shape.keys()).skip(of_layer);
-            let value_pages = page.values.chunks_exact_mut(shape.values()).skip(of_layer);
+            let pages = page.chunks_exact_mut(shape.words()).skip(layer * heads);
             let heads = keys.chunks_exact(shape.head_dim).zip(values.chunks_exact(shape.head_dim));
-            for ((key_page, value_page), (key, value)) in key_pages.zip(value_pages).zip(heads) {
-                shape.write(key_page, value_page, position % PAGE, key, value);
+            for (page, (key, value)) in pages.zip(heads) {
+                shape.write(page, position % PAGE, key, value);
             }
         }
     }
@@ -82,9 +72,6 @@ impl PagedCache {
     pub(super) fn head_page(&self, layer: usize, head: usize, page: usize) -> Option<HeadPage<'_>> {
         let page = self.pages.get(page)?;
         let block = layer * self.heads + head;
-        Some(HeadPage {
-            keys: page.keys.chunks_exact(self.shape.keys()).nth(block)?,
-            values: page.values.chunks_exact(self.shape.values()).nth(block)?,
-        })
+        Some(HeadPage { words: page.chunks_exact(self.shape.words()).nth(block)? })
     }
 }
