@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 pub enum Level {
     /// Any processor.
     Portable,
+    /// 64-bit ARM with 8-bit dot products (NEON, DotProd).
+    NeonDotProd,
     /// x86-64 with AVX2, FMA and F16C: 256-bit vectors.
     Avx2,
     /// The same with 8-bit dot products (AVX-VNNI).
@@ -32,6 +34,10 @@ impl Level {
     /// Those of this processor, best last.
     pub fn available() -> Vec<Self> {
         let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            levels.push(Self::NeonDotProd);
+        }
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
             levels.push(Self::Avx2);

@@ -22,6 +22,8 @@ mod avx512;
 mod exponential;
 mod format;
 mod level;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod packed;
 mod page;

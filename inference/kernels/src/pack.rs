@@ -1,6 +1,7 @@
 //! From a file's order of bytes, row by row, to that of [`PackedMatrix`](crate::PackedMatrix).
 
 use crate::format::Format;
+#[cfg(target_arch = "x86_64")]
 use crate::level::Level;
 use crate::packed::ROWS;
 use crate::unpack::LINE;
@@ -10,6 +11,7 @@ struct Source<'a> {
     bytes: &'a [u8],
     /// Bytes of a row.
     row: usize,
+    #[cfg(target_arch = "x86_64")]
     level: Level,
 }
 
@@ -17,7 +19,12 @@ struct Source<'a> {
 /// the nearest cache while the sixteen rows come to it.
 pub(crate) fn pack_group(format: Format, blocks: usize, bytes: &[u8], scales: &mut [u8], quants: &mut [u8]) {
     let layout = format.layout();
-    let source = Source { bytes, row: blocks * layout.file, level: Level::best() };
+    let source = Source {
+        bytes,
+        row: blocks * layout.file,
+        #[cfg(target_arch = "x86_64")]
+        level: Level::best(),
+    };
     match format {
         Format::F32 => return source.spread(0, quants, 0),
         Format::F16 | Format::BF16 => return source.spread_halves(quants),
@@ -80,7 +87,7 @@ impl Source<'_> {
                 Level::Avx2 | Level::AvxVnni => unsafe {
                     return crate::avx2::spread(self.bytes.as_ptr().add(start), self.row, lines, flipped);
                 },
-                Level::Portable => {}
+                _ => {}
             }
         }
         for (row, bytes) in self.blocks(start, size).enumerate() {

@@ -60,7 +60,7 @@ impl Rows<'_> {
                     return Simd::vectorize(simd, self);
                 }
             }
-            Level::Portable => return Simd::vectorize(pulp::Scalar::new(), self),
+            _ => return Simd::vectorize(pulp::Scalar::new(), self),
         }
         pulp::Arch::new().dispatch(self)
     }
