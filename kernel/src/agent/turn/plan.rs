@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use codriver_inference::{ChatModel, ChatRequest, Message, SamplingParameters, ToolDefinition};
+use codriver_inference::{ChatModel, ChatRequest, Message, Priority, SamplingParameters, ToolDefinition};
 use codriver_memory::ConversationId;
 use codriver_tools::{Policy, nearest};
 
@@ -90,6 +90,8 @@ impl Plan {
             tools: definitions,
             sampling,
             environment,
+            // Where nobody can be asked, nobody waits.
+            priority: if context.output.can_ask() { Priority::Interactive } else { Priority::Batch },
             ..ChatRequest::default()
         };
         let mut plan = Self {
