@@ -94,12 +94,12 @@ mod tests {
         let read = tokens(&[9, 1, 2, 3, 4, 5, 6, 8, 1, 2, 3, 7, 7, 9, 1, 2, 3]);
         assert_eq!(lookup.guess(&read, |_| 3), [4, 5, 6]);
         assert_eq!(lookup.guess(&read, |_| 2), [4, 5]);
-        assert_eq!(lookup.guess(&read, |_| 0), []);
-        assert_eq!(lookup.guess(&tokens(&[1, 2, 3, 4]), |_| 3), []);
-        assert_eq!(lookup.guess(&tokens(&[1]), |_| 3), []);
+        assert_eq!(lookup.guess(&read, |_| 0), [0_u32; 0]);
+        assert_eq!(lookup.guess(&tokens(&[1, 2, 3, 4]), |_| 3), [0_u32; 0]);
+        assert_eq!(lookup.guess(&tokens(&[1]), |_| 3), [0_u32; 0]);
         // What is repeated may be repeated again.
         assert_eq!(lookup.guess(&tokens(&[5, 5, 5, 5]), |_| 3), [5]);
-        assert_eq!(Lookup::new(false).guess(&read, |_| 3), []);
+        assert_eq!(Lookup::new(false).guess(&read, |_| 3), [0_u32; 0]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn a_request_beyond_the_room_is_refused_and_others_go_on() {
     let options = OpenOptions { cache_tokens: Some(128), ..OpenOptions::default() };
     let model = LocalModel::open_with(folder.path(), &options).unwrap();
     let sampling = SamplingParameters { max_tokens: 3, ..SamplingParameters::default() };
-    let mut ask = |length| model.complete(&vec![7; length], &sampling, &Cancellation::new(), &mut |_| Ok(Flow::Continue));
+    let ask = |length| model.complete(&vec![7; length], &sampling, &Cancellation::new(), &mut |_| Ok(Flow::Continue));
     let error = ask(400).unwrap_err().to_string();
     assert!(error.contains("400 tokens need keys and values, and there is room for 192"), "{error}");
     ask(100).unwrap();
