@@ -72,8 +72,8 @@ fn attention_of_a_position_is_the_same_however_the_sequence_is_cut() {
         let queries = values(&mut random, length * heads * shape.head_dim);
         let attend = |cuts: &[usize]| {
             let pages = length.div_ceil(PAGE);
-            let mut key_pages = vec![vec![0.0; shape.keys()]; pages * key_value_heads];
-            let mut value_pages = vec![vec![0.0; shape.values()]; pages * key_value_heads];
+            let mut key_pages: Vec<Vec<f32>> = vec![vec![0.0; shape.keys()]; pages * key_value_heads];
+            let mut value_pages: Vec<Vec<f32>> = vec![vec![0.0; shape.values()]; pages * key_value_heads];
             let mut output = Vec::new();
             for cut in cuts.windows(2) {
                 for position in cut[0]..cut[1] {
@@ -100,7 +100,7 @@ fn attention_of_a_position_is_the_same_however_the_sequence_is_cut() {
                     queries: &queries[cut[0] * heads * shape.head_dim..cut[1] * heads * shape.head_dim],
                     page: |head, page| {
                         let page = page * key_value_heads + head;
-                        Some(HeadPage { keys: key_pages.get(page)?, values: value_pages.get(page)? })
+                        Some(HeadPage { keys: key_pages.get(page)?.as_slice(), values: value_pages.get(page)?.as_slice() })
                     },
                 };
                 output.extend(attention.attend());
