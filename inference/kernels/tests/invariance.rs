@@ -98,7 +98,7 @@ fn attention_of_a_position_is_the_same_however_the_sequence_is_cut() {
                     window,
                     past: cut[0],
                     queries: &queries[cut[0] * heads * shape.head_dim..cut[1] * heads * shape.head_dim],
-                    page: |head, page| {
+                    page: |head: usize, page: usize| {
                         let page = page * key_value_heads + head;
                         Some(HeadPage { keys: key_pages.get(page)?.as_slice(), values: value_pages.get(page)?.as_slice() })
                     },
