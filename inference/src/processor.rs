@@ -257,8 +257,11 @@ impl Attending<'_> {
             }
             .attend()
         };
-        let attended: Vec<Vec<f32>> = parts.par_iter().map(attend).collect();
-        let attended = Activations::new(attended.concat(), heads * head_dim);
+        let attended = match parts.as_slice() {
+            [one] => attend(one),
+            several => several.par_iter().map(attend).collect::<Vec<_>>().concat(),
+        };
+        let attended = Activations::new(attended, heads * head_dim);
         Ok(packed(attention.o_proj.as_packed())?.multiply(&attended))
     }
 }

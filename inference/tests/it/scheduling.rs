@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use codriver_inference::{
-    Cancellation, CompletionOptions, Flow, Load, LocalModel, ModelError, OpenOptions, Priority,
+    Cancellation, CompletionOptions, Constraint, Flow, Load, LocalModel, ModelError, OpenOptions, Priority,
     SamplingParameters,
 };
 use rand::{Rng, SeedableRng};
@@ -120,6 +120,7 @@ impl Asked {
             temperature: if random.random_bool(0.5) { 0.0 } else { 0.3 },
             seed: random.random(),
             max_tokens: random.random_range(1..50),
+            constraint: random.random_bool(0.2).then(|| Constraint::Regex("([a-f]{2,5} ?)+(ready|done)".to_owned())),
             ..SamplingParameters::default()
         };
         let priority = if random.random_bool(0.3) { Priority::Batch } else { Priority::Interactive };
@@ -127,7 +128,7 @@ impl Asked {
     }
 
     fn answer(&self, model: &LocalModel, speculate: bool) -> Result<Vec<u32>, ModelError> {
-        let options = CompletionOptions { priority: self.priority, speculate, ignore_end: true };
+        let options = CompletionOptions { priority: self.priority, speculate, ignore_end: self.sampling.constraint.is_none() };
         let cancellation = Cancellation::new();
         let mut tokens = Vec::new();
         model.complete_with(&self.prompt, &self.sampling, &options, &cancellation, &mut |token| {
