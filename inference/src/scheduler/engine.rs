@@ -422,6 +422,9 @@ fn compute(
     if scores.len() != wanted * vocabulary {
         return Err(failed(format!("{} scores instead of {}", scores.len(), wanted * vocabulary)));
     }
+    if segments.len() == 1 {
+        return Ok(vec![scores]);
+    }
     let mut rest = scores.as_slice();
     let mut rows = |segment: &Segment<'_>| rest.split_off(..segment.wanted * vocabulary).unwrap_or_default().to_vec();
     Ok(segments.iter().map(&mut rows).collect())
