@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::pool::Pool;
 use super::{Answer, Event, Load, Request, Room, Scheduler, Task};
 use crate::models::decoder::DecoderConfig;
-use crate::models::rotary::{RopeScaling, RotaryConfig};
-use crate::network::{BLOCK, Block, Limits, Network, Segment};
+use crate::models::rotary::{Regime, RopeScaling, RotaryConfig};
+use crate::network::{BLOCK, Block, Limits, Network, Segment, Token};
 use crate::sampling::Sampler;
 use crate::{Cancellation, ModelError, Priority, SamplingParameters};
 
@@ -44,11 +45,11 @@ struct Probe {
     interrupted: AtomicUsize,
 }
 
-fn value(token: crate::network::Token, position: usize) -> u64 {
+fn value(token: Token, position: usize) -> u64 {
     let regime = match token.regime {
-        crate::models::rotary::Regime::Usual => 1,
-        crate::models::rotary::Regime::Long => 2,
-        crate::models::rotary::Regime::Stretched(length) => 3 + length as u64,
+        Regime::Usual => 1,
+        Regime::Long => 2,
+        Regime::Stretched(length) => 3 + length as u64,
     };
     mix(mix(u64::from(token.id) << 32 | position as u64) ^ regime)
 }
@@ -151,14 +152,14 @@ impl Network for Arithmetic {
 fn expected(config: &DecoderConfig, prompt: &[u32], sampling: &SamplingParameters) -> Vec<u32> {
     let mut sampler = Sampler::new(sampling, prompt).unwrap();
     let regime = config.regime(prompt.len());
-    let mut sequence: Vec<_> = prompt.iter().map(|id| crate::network::Token { id: *id, regime }).collect();
+    let mut sequence: Vec<_> = prompt.iter().map(|id| Token { id: *id, regime }).collect();
     for _ in 0..sampling.max_tokens {
-        if config.regime(sequence.len()) == crate::models::rotary::Regime::Long {
-            sequence.iter_mut().for_each(|token| token.regime = crate::models::rotary::Regime::Long);
+        if config.regime(sequence.len()) == Regime::Long {
+            sequence.iter_mut().for_each(|token| token.regime = Regime::Long);
         }
         let state = (0..).zip(&sequence).fold(0, |state, (position, token)| mix(state ^ value(*token, position)));
         let id = sampler.choose(&mut scores(state)).unwrap();
-        sequence.push(crate::network::Token { id, regime: config.regime(sequence.len() + 1) });
+        sequence.push(Token { id, regime: config.regime(sequence.len() + 1) });
     }
     sequence[prompt.len()..].iter().map(|token| token.id).collect()
 }
@@ -451,4 +452,72 @@ fn what_cannot_be_had_is_refused() {
     drop(tickets);
     bench.settle();
     assert!(submit().is_ok());
+}
+
+#[test]
+fn a_scheduler_that_is_dropped_ends_its_thread_and_network() {
+    let bench = Bench::usual();
+    bench.answer(&[1, 2, 3], &sampling(1, 3), Asked::default()).unwrap();
+    assert_eq!(Arc::strong_count(&bench.probe), 2);
+    drop(bench.scheduler);
+    assert_eq!(Arc::strong_count(&bench.probe), 1);
+}
+
+/// Sequences come, grow, share, fail and go; each block is in one place at any time, and what is
+/// found is what was kept.
+#[test]
+fn blocks_are_never_lost_or_mixed_up() {
+    let seed = fresh_seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let config = DecoderConfig { vocab_size: VOCABULARY, ..DecoderConfig::default() };
+    let limits = Limits { sequences: 1, tokens: 1 };
+    let mut network = Arithmetic { config, limits, blocks: HashMap::new(), memory: 25, probe: Arc::default() };
+    let mut pool = Pool::new(30, 10);
+    let token = |id| Token { id, regime: Regime::Usual };
+    let beginnings: Vec<Vec<u32>> = (0..3).map(|_| prompt(&mut random, 300)).collect();
+    let mut held: Vec<(Vec<Token>, Vec<Block>)> = Vec::new();
+    let (mut shared, mut refused) = (0, 0);
+    for _ in 0..3000 {
+        if held.len() < 4 && random.random_bool(0.6) {
+            let mut tokens = beginnings[random.random_range(0..3)][..random.random_range(1..300)].to_vec();
+            tokens.extend(prompt(&mut random, 20));
+            let tokens: Vec<Token> = tokens.into_iter().map(token).collect();
+            let found = pool.find(&tokens);
+            shared += found.blocks.len();
+            let mut table = found.blocks;
+            if let Some((part, positions)) = found.part {
+                assert!(positions > 0 && positions <= BLOCK && table.len() * BLOCK + positions < tokens.len());
+                pool.release(part);
+            }
+            while table.len() < tokens.len().div_ceil(BLOCK)
+                && let Some(block) = pool.take(&mut network)
+            {
+                assert!(!held.iter().any(|(_, other)| other.contains(&block)) && !table.contains(&block));
+                let start = table.len() * BLOCK;
+                let block_tokens = &tokens[start..tokens.len().min(start + BLOCK)];
+                let block = if block_tokens.len() == BLOCK || random.random_bool(0.5) {
+                    pool.keep(table.last().copied(), block, block_tokens)
+                } else {
+                    block
+                };
+                table.push(block);
+            }
+            refused += usize::from(table.len() < tokens.len().div_ceil(BLOCK));
+            held.push((tokens, table));
+        } else if !held.is_empty() {
+            let (_, table) = held.swap_remove(random.random_range(0..held.len()));
+            let failed = random.random_bool(0.2);
+            table.iter().rev().for_each(|block| pool.release(*block));
+            if failed {
+                table.iter().rev().for_each(|block| pool.forget(*block));
+            }
+        } else {
+            pool.trim(&mut network);
+            assert!(pool.usage().kept <= 10 && pool.usage().held == 0, "seed {seed}");
+        }
+        pool.check();
+        let distinct: HashSet<Block> = held.iter().flat_map(|(_, table)| table).copied().collect();
+        assert_eq!(pool.usage().held, distinct.len(), "seed {seed}");
+    }
+    assert!(shared > 100 && refused > 10, "seed {seed}: {shared}, {refused}");
 }
