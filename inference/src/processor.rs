@@ -35,6 +35,10 @@ pub(crate) struct Processor {
 /// Sequences in a step: with more, attention costs more than weights that are read once save.
 const SEQUENCES: usize = 16;
 
+/// Tokens of a segment whose attention is computed by itself: more than one of these, from however
+/// many segments, are shared out among the cores.
+const PIECE: usize = 32;
+
 /// The weights of a layer's norms.
 struct Norms {
     input: Vec<f32>,
@@ -228,7 +232,7 @@ impl Attending<'_> {
             }
         }
         let mut rest = (queries.as_mut_slice(), keys.as_mut_slice(), values.as_slice());
-        let mut parts = Vec::with_capacity(self.parts.len());
+        let mut parts = Vec::new();
         for part in self.parts {
             let length = part.segment.unread().len();
             let queries = rest.0.split_off_mut(..length * heads * head_dim).ok_or_else(not_packed)?;
@@ -239,11 +243,13 @@ impl Attending<'_> {
                 turn.apply(keys, key_value_heads, head_dim);
             }
             blocks.write(part.segment, self.index, keys, values);
-            parts.push((part.segment, &*queries));
+            let pieces = queries.chunks((PIECE * heads * head_dim).max(1));
+            let pasts = (part.segment.past..).step_by(PIECE);
+            parts.extend(pasts.zip(pieces).map(|(past, queries)| (part.segment, past, queries)));
         }
         let blocks = &*blocks;
         let scale = config.attention_scale.unwrap_or_else(|| (head_dim as f64).powf(-0.5));
-        let attend = |(segment, queries): &(&Segment<'_>, &[f32])| {
+        let attend = |(segment, past, queries): &(&Segment<'_>, usize, &[f32])| {
             Attention {
                 shape: blocks.shape(),
                 heads,
@@ -251,7 +257,7 @@ impl Attending<'_> {
                 scale: scale as f32,
                 soft_cap: config.attention_soft_cap.map(|cap| cap as f32),
                 window: of_layer.sliding_window,
-                past: segment.past,
+                past: *past,
                 queries,
                 page: |head, page| blocks.head_page(segment, self.index, head, page),
             }
