@@ -100,11 +100,6 @@ pub fn measure(
     cancellation: &Cancellation,
     on_test: &mut dyn FnMut(&str),
 ) -> Result<BenchReport, ModelError> {
-    let before = resident_memory();
-    on_test("loading");
-    let started = Instant::now();
-    let model = LocalModel::open_with(path, &OpenOptions { device: options.device, ..OpenOptions::default() })?;
-    let load_seconds = started.elapsed().as_secs_f64();
     let prompts: Vec<usize> = options.prompts.iter().copied().filter(|length| *length > 0).collect();
     let turn = prompts.iter().copied().max().filter(|_| options.turns);
     let concurrent = (options.concurrency > 1 && options.generated > 0).then_some(options.generated + CONCURRENT_PROMPT);
@@ -115,6 +110,14 @@ pub fn measure(
         concurrent,
     ];
     let longest = longest.into_iter().flatten().max().unwrap_or(0);
+    // Keys and values of what is measured, and no more: the memory is then what the model takes.
+    let tokens = longest.max(options.concurrency * concurrent.unwrap_or(0).next_multiple_of(64)) + 64;
+    let before = resident_memory();
+    on_test("loading");
+    let started = Instant::now();
+    let opened = OpenOptions { device: options.device, cache_tokens: Some(tokens), ..OpenOptions::default() };
+    let model = LocalModel::open_with(path, &opened)?;
+    let load_seconds = started.elapsed().as_secs_f64();
     let window = crate::ChatModel::context_window(&model);
     if longest > window {
         return Err(ModelError::ContextOverflow { prompt: longest, window });

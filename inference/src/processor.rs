@@ -13,9 +13,8 @@ mod feed_forward;
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 use codriver_kernels::{
-    Activations, Attention, add_scaled, multiply, rms_norm, rms_norm_in_place, rotate, soft_cap,
+    Activations, Attention, add_scaled, multiply, pool, rms_norm, rms_norm_in_place, rotate, soft_cap,
 };
-use rayon::prelude::*;
 
 use self::cache::Blocks;
 use crate::ModelError;
@@ -223,9 +222,9 @@ impl Attending<'_> {
             (config.num_attention_heads, config.num_key_value_heads, config.head_dim);
         let of_layer = config.layer(self.index);
         let attention = &self.layer.self_attn;
-        let mut queries = packed(attention.q_proj.as_packed())?.multiply(input);
-        let mut keys = packed(attention.k_proj.as_packed())?.multiply(input);
-        let values = packed(attention.v_proj.as_packed())?.multiply(input);
+        let layers = [&attention.q_proj, &attention.k_proj, &attention.v_proj].map(|layer| packed(layer.as_packed()));
+        let [q_proj, k_proj, v_proj] = layers;
+        let [mut queries, mut keys, values] = PackedLinear::multiply_all([q_proj?, k_proj?, v_proj?], input);
         for (rows, norm) in [(&mut queries, &self.norms.query), (&mut keys, &self.norms.key)] {
             if let Some(norm) = norm {
                 rms_norm_in_place(rows, norm, config.rms_norm_eps as f32);
@@ -263,11 +262,9 @@ impl Attending<'_> {
             }
             .attend()
         };
-        let attended = match parts.as_slice() {
-            [one] => attend(one),
-            several => several.par_iter().map(attend).collect::<Vec<_>>().concat(),
-        };
-        let attended = Activations::new(attended, heads * head_dim);
+        let mut attended = vec![Vec::new(); parts.len()];
+        pool::for_each(parts.iter().zip(&mut attended), |(part, attended)| *attended = attend(part));
+        let attended = Activations::new(attended.concat(), heads * head_dim);
         Ok(packed(attention.o_proj.as_packed())?.multiply(&attended))
     }
 }

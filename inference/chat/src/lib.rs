@@ -36,6 +36,12 @@ pub trait ChatModel: Send + Sync {
         true
     }
 
+    /// The host that a request is sent to; `None` for a model on this machine. A server on loopback is
+    /// a host too: where it sends things on to is not known here.
+    fn destination(&self) -> Option<String> {
+        None
+    }
+
     /// The prompt exactly as the model reads it, for `%context`. Remote models return the
     /// request body with secrets left out.
     fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError>;

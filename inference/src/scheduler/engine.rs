@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvError, TryRecvError};
 use std::sync::PoisonError;
 use std::time::Instant;
 
-use rayon::prelude::*;
+use codriver_kernels::pool;
 
 use super::pace::Pace;
 use super::pool::Pool;
@@ -157,10 +157,9 @@ impl Engine {
             let advanced = caught(|| sequence.advance(config));
             advanced.unwrap_or_else(|panic| Some(Err(ModelError::Numeric(format!("choosing a token failed: {panic}")))))
         };
-        let outcomes: Vec<Option<Outcome>> = match self.running.as_mut_slice() {
-            [one] => vec![advance(one)],
-            all => all.par_iter_mut().map(advance).collect(),
-        };
+        let mut outcomes: Vec<Option<Outcome>> = self.running.iter().map(|_| None).collect();
+        let sequences = self.running.iter_mut().zip(&mut outcomes);
+        pool::for_each(sequences, |(sequence, outcome)| *outcome = advance(sequence));
         self.end(outcomes.into_iter().enumerate().filter_map(|(place, outcome)| Some((place, outcome?))));
     }
 
