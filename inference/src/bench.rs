@@ -92,7 +92,8 @@ const CONCURRENT_PROMPT: usize = 16;
 const TURN_ANSWER: usize = 16;
 const TURN_MORE: usize = 16;
 
-/// Loads the model in a folder or GGUF file and measures it. `on_test` is told what is next.
+/// Loads the model in a folder or GGUF file and measures it. `on_test` is told what is next. What is
+/// longer than the model's window is cut to it.
 pub fn measure(
     name: &str,
     path: &Path,
@@ -119,10 +120,12 @@ pub fn measure(
     let model = LocalModel::open_with(path, &opened)?;
     let load_seconds = started.elapsed().as_secs_f64();
     let window = crate::ChatModel::context_window(&model);
-    if longest > window {
-        return Err(ModelError::ContextOverflow { prompt: longest, window });
-    }
     let repeats = options.repeats.max(1);
+    // A token is written after each prompt.
+    let generated = options.generated.min(window.saturating_sub(2));
+    let mut prompts: Vec<usize> = prompts.iter().map(|length| (*length).min(window.saturating_sub(1))).collect();
+    prompts.dedup();
+    let turn = turn.map(|prompt| prompt.min(window.saturating_sub(TURN_ANSWER + TURN_MORE + 1)));
     on_test("warming up");
     model.time_answer(&model.random_tokens(16.min(window.saturating_sub(4)), 0), 4, cancellation)?;
     let mut tests = Vec::new();
@@ -141,15 +144,19 @@ pub fn measure(
             Ok(model.time_answer(&model.random_tokens(length, seed), 1, cancellation)?.first)
         })?;
     }
-    if options.generated > 0 {
-        let generated = options.generated;
+    if generated > 0 {
         run(format!("tg{generated}"), generated, &|seed| {
             Ok(model.time_answer(&model.random_tokens(1, seed), generated + 1, cancellation)?.rest)
         })?;
     }
     let second_turn = turn.map(|prompt| second_turn(&model, prompt, repeats, cancellation, on_test)).transpose()?;
+    let requests = Requests {
+        count: options.concurrency,
+        generated: generated.min(window.saturating_sub(CONCURRENT_PROMPT)),
+        repeats,
+    };
     let concurrent =
-        concurrent.map(|_| concurrent_requests(&model, options, cancellation, on_test)).transpose()?;
+        concurrent.map(|_| concurrent_requests(&model, requests, cancellation, on_test)).transpose()?;
     let memory_bytes = before.zip(resident_memory()).map(|(before, after)| after.saturating_sub(before));
     Ok(BenchReport {
         model: name.to_owned(),
@@ -189,14 +196,21 @@ fn second_turn(
     Ok(TurnTest { prompt, answer: TURN_ANSWER, more: TURN_MORE, cold, second, ratio })
 }
 
+/// Requests at once, the tokens that each writes, and how often.
+#[derive(Clone, Copy)]
+struct Requests {
+    count: usize,
+    generated: usize,
+    repeats: usize,
+}
+
 /// What several requests at once get done, and one alone.
 fn concurrent_requests(
     model: &LocalModel,
-    options: &BenchOptions,
+    Requests { count: requests, generated, repeats }: Requests,
     cancellation: &Cancellation,
     on_test: &mut dyn FnMut(&str),
 ) -> Result<ConcurrentTest, ModelError> {
-    let (requests, generated, repeats) = (options.concurrency, options.generated, options.repeats.max(1));
     let throughput = |requests: usize, seed: u64| {
         let started = Instant::now();
         let answer = |request: usize| {

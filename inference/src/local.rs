@@ -13,10 +13,11 @@ use codriver_grammar::{GrammarError, Plan, Vocabulary};
 
 pub use self::options::{CompletionOptions, OpenOptions};
 use crate::device::{self, DeviceChoice};
-use crate::guidance::{self, refused};
+use crate::guidance::{self, Notices, refused};
+use crate::loader::decoder::DecoderSource;
 use crate::loader::memory::{self, Demand};
 use crate::loader::tokenizer::TokenizerFiles;
-use crate::loader::{self, file_error};
+use crate::loader::{self, ModelFiles, file_error};
 use crate::network;
 use crate::sampling::Sampler;
 use crate::scheduler::{Answer, Completion, Event, Load, Request, Room, Scheduler, Task, Ticket};
@@ -36,6 +37,7 @@ pub struct LocalModel {
     /// How many scores the network computes.
     vocabulary_size: usize,
     vocabulary: OnceLock<Result<Arc<Vocabulary>, GrammarError>>,
+    notices: Notices,
 }
 
 /// Keys and values that nobody uses are kept for conversations that go on, as many bytes as this.
@@ -68,14 +70,16 @@ impl LocalModel {
             ));
         }
         let device = device::resolve(options.device)?;
-        let tokenizer = TokenizerFiles::open(folder)?;
+        let files = ModelFiles::open(folder)?;
+        let tokenizer = TokenizerFiles::open(&files)?;
         let template = ChatTemplate::open(folder, &tokenizer.settings)?;
         let packing = options.packing();
         let available = memory::available_on(options.device, options.ignore_memory);
-        let demand = Demand::of_decoder(folder, packing, &device)?;
+        let source = DecoderSource::open(&files, &device)?;
+        let demand = Demand::of_decoder(&source, packing);
         let window = demand.choose_window(folder, options.window, available)?;
         let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available));
-        let decoder = loader::decoder::load(folder, &options.adapters, packing, &device)?;
+        let decoder = source.load(&options.adapters, packing)?;
         let vocabulary_size = decoder.config.vocab_size;
         let scheduler = Scheduler::start(network::network(decoder, device), Room { tokens, kept: KEPT_BYTES })?;
         Ok(Self {
@@ -87,6 +91,7 @@ impl LocalModel {
             scheduler,
             vocabulary_size,
             vocabulary: OnceLock::new(),
+            notices: Notices::default(),
         })
     }
 

@@ -233,6 +233,8 @@ pub enum ChatEvent {
     Reasoning(String),
     /// A call is complete.
     ToolCall(ToolCall),
+    /// What a person should know of how the answer was made; said once a model.
+    Notice(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -310,4 +312,7 @@ pub enum ModelError {
     /// Keys and values of the request's tokens cannot be held.
     #[error("no room for the request: {reason}; shorten it, or end what else uses memory")]
     NoRoom { reason: String },
+    /// What the model runs on failed, or is gone.
+    #[error("the device failed: {0}")]
+    Device(String),
 }

@@ -47,7 +47,9 @@ impl ChatModel for LocalModel {
         let plan = if guidance.is_free() {
             None
         } else {
-            guidance.plan(self.vocabulary()?)?
+            let plan = guidance.plan(self.vocabulary()?)?;
+            self.notices.of(&guidance).into_iter().for_each(|notice| on_event(ChatEvent::Notice(notice)));
+            plan
         };
         let mut parser = AnswerParser::new(
             rendered.format,

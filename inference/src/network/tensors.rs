@@ -4,7 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::{BLOCK, Block, Limits, Network, PREFILL_TOKENS, Segment, Token};
 use crate::ModelError;
-use crate::device::caught;
+use crate::device::{self, caught};
 use crate::models::decoder::{Decoder, DecoderConfig, KvCache};
 use crate::models::rotary::Regime;
 
@@ -66,7 +66,7 @@ impl Tensors {
         }
         let wanted = hidden.narrow(1, unwanted, tokens.len() - unwanted);
         let scores = self.decoder.logits(wanted).try_into_vec_as::<f32>();
-        scores.map_err(|error| failed(&error.to_string()))
+        scores.map_err(|error| device::failure(&error.to_string()))
     }
 }
 
@@ -100,7 +100,7 @@ impl Network for Tensors {
         let mut scores = Vec::new();
         // Drivers report trouble by panics.
         let computed = caught(|| segments.iter().try_for_each(|segment| self.segment(segment, interrupted, &mut scores)));
-        let computed = computed.unwrap_or_else(|panic| Err(failed(&panic)));
+        let computed = computed.unwrap_or_else(|panic| Err(device::failure(&panic)));
         if computed.as_ref().is_err_and(|error| !matches!(error, ModelError::Cancelled)) {
             // What is cached may be broken too.
             self.read.clear();
@@ -108,8 +108,4 @@ impl Network for Tensors {
         }
         computed.map(|()| scores)
     }
-}
-
-fn failed(reason: &str) -> ModelError {
-    ModelError::Numeric(format!("the device failed: {reason}"))
 }
