@@ -18,6 +18,9 @@ pub(super) struct Tensors {
     device: Device,
 }
 
+/// Tokens by which the cache grows: each time, it is copied.
+const ROOM: usize = 1024;
+
 impl Tensors {
     pub(super) fn new(decoder: Decoder, device: Device) -> Self {
         let cache = KvCache::new(&decoder.config, 1, &device);
@@ -35,6 +38,7 @@ impl Tensors {
         let held = same.min(segment.past);
         self.read.truncate(held);
         self.cache.truncate(held);
+        self.cache.reserve(sequence.len().next_multiple_of(ROOM));
         let wanted_from = sequence.len().saturating_sub(segment.wanted);
         let rest = sequence.get(held..).unwrap_or_default();
         for run in rest.chunk_by(|one, next| one.regime == next.regime) {
