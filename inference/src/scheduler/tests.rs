@@ -27,9 +27,11 @@ const ERROR: u32 = 22;
 struct Arithmetic {
     config: DecoderConfig,
     limits: Limits,
-    blocks: HashMap<Block, [Option<u64>; BLOCK]>,
+    blocks: HashMap<Block, [Option<(usize, Token)>; BLOCK]>,
     /// Blocks that there is memory for.
     memory: usize,
+    /// How many of the last tokens count, wherever they are; `None`: all, where they are.
+    sight: Option<usize>,
     probe: Arc<Probe>,
 }
 
@@ -40,8 +42,9 @@ struct Probe {
     tokens: AtomicUsize,
     /// Tokens of each step's segments.
     log: Mutex<Vec<Vec<usize>>>,
-    /// Microseconds that a token takes.
+    /// Microseconds that a token takes, and that a step takes besides.
     slowness: AtomicUsize,
+    step_slowness: AtomicUsize,
     interrupted: AtomicUsize,
 }
 
@@ -52,6 +55,14 @@ fn value(token: Token, position: usize) -> u64 {
         Regime::Stretched(length) => 3 + length as u64,
     };
     mix(mix(u64::from(token.id) << 32 | position as u64) ^ regime)
+}
+
+/// What scores are a function of.
+fn state(sequence: &[(usize, Token)], sight: Option<usize>) -> u64 {
+    match sight {
+        Some(sight) => sequence.iter().rev().take(sight).fold(0, |state, (_, token)| mix(state ^ u64::from(token.id))),
+        None => sequence.iter().fold(0, |state, (position, token)| mix(state ^ value(*token, *position))),
+    }
 }
 
 fn mix(value: u64) -> u64 {
@@ -109,6 +120,7 @@ impl Network for Arithmetic {
         let distinct: HashSet<Block> = written.iter().copied().collect();
         assert_eq!(distinct.len(), written.len(), "two sequences write the same block");
         self.probe.steps.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_micros(self.probe.step_slowness.load(Ordering::SeqCst) as u64));
         self.probe.log.lock().unwrap().push(segments.iter().map(|segment| segment.unread().len()).collect());
         let mut rows = Vec::new();
         for segment in segments {
@@ -131,17 +143,15 @@ impl Network for Arithmetic {
                 }
                 self.probe.tokens.fetch_add(1, Ordering::SeqCst);
                 let block = self.blocks.get_mut(&segment.blocks[position / BLOCK]).expect("a block that was provided");
-                block[position % BLOCK] = Some(value(*token, position));
+                block[position % BLOCK] = Some((position, *token));
             }
             let end = segment.sequence.len();
-            let mut state = 0;
-            for position in 0..end {
-                let block = &self.blocks[&segment.blocks[position / BLOCK]];
-                state = mix(state ^ block[position % BLOCK].expect("a position that was read"));
-                if position >= end - segment.wanted {
-                    let broken = segment.sequence[..=position].iter().any(|token| token.id == NOT_A_NUMBER);
-                    rows.extend(if broken { vec![f32::NAN; VOCABULARY] } else { scores(state) });
-                }
+            let held = |position: usize| self.blocks[&segment.blocks[position / BLOCK]][position % BLOCK];
+            let held: Vec<(usize, Token)> = (0..end).map(|position| held(position).expect("was read")).collect();
+            for position in end - segment.wanted..end {
+                let broken = held[..=position].iter().any(|(_, token)| token.id == NOT_A_NUMBER);
+                let state = state(&held[..=position], self.sight);
+                rows.extend(if broken { vec![f32::NAN; VOCABULARY] } else { scores(state) });
             }
         }
         Ok(rows)
@@ -150,6 +160,15 @@ impl Network for Arithmetic {
 
 /// What the network says, from the definition.
 fn expected(config: &DecoderConfig, prompt: &[u32], sampling: &SamplingParameters) -> Vec<u32> {
+    expected_of(config, prompt, sampling, None)
+}
+
+fn expected_of(
+    config: &DecoderConfig,
+    prompt: &[u32],
+    sampling: &SamplingParameters,
+    sight: Option<usize>,
+) -> Vec<u32> {
     let mut sampler = Sampler::new(sampling, prompt).unwrap();
     let regime = config.regime(prompt.len());
     let mut sequence: Vec<_> = prompt.iter().map(|id| Token { id: *id, regime }).collect();
@@ -157,8 +176,8 @@ fn expected(config: &DecoderConfig, prompt: &[u32], sampling: &SamplingParameter
         if config.regime(sequence.len()) == Regime::Long {
             sequence.iter_mut().for_each(|token| token.regime = Regime::Long);
         }
-        let state = (0..).zip(&sequence).fold(0, |state, (position, token)| mix(state ^ value(*token, position)));
-        let id = sampler.choose(&mut scores(state)).unwrap();
+        let placed: Vec<(usize, Token)> = sequence.iter().copied().enumerate().collect();
+        let id = sampler.choose(&mut scores(state(&placed, sight))).unwrap();
         sequence.push(Token { id, regime: config.regime(sequence.len() + 1) });
     }
     sequence[prompt.len()..].iter().map(|token| token.id).collect()
@@ -172,11 +191,21 @@ struct Bench {
 
 impl Bench {
     fn new(scaling: Option<RopeScaling>, limits: Limits, blocks: usize, memory: usize) -> Self {
+        Self::seeing(None, scaling, limits, blocks, memory)
+    }
+
+    fn seeing(
+        sight: Option<usize>,
+        scaling: Option<RopeScaling>,
+        limits: Limits,
+        blocks: usize,
+        memory: usize,
+    ) -> Self {
         let rotary = RotaryConfig { scaling, ..RotaryConfig::default() };
         let config = DecoderConfig { vocab_size: VOCABULARY, rotary, ..DecoderConfig::default() };
         let probe = Arc::new(Probe::default());
         let network =
-            Arithmetic { config: config.clone(), limits, blocks: HashMap::new(), memory, probe: Arc::clone(&probe) };
+            Arithmetic { config: config.clone(), limits, blocks: HashMap::new(), memory, sight, probe: Arc::clone(&probe) };
         let room = Room { tokens: (blocks - 1) * BLOCK, kept: 20 << 20 };
         Self { scheduler: Scheduler::start(Box::new(network), room).unwrap(), config, probe }
     }
@@ -324,11 +353,26 @@ fn a_crowd_gets_what_each_gets_alone() {
 
 #[test]
 fn guesses_save_steps_and_change_nothing() {
-    let bench = Bench::usual();
-    // What repeats: greedy choices of a network that looks at little come again and again. Here the
-    // answer is made to: each token's scores depend on all, so only few guesses are right.
     let seed = fresh_seed();
     let mut random = StdRng::seed_from_u64(seed);
+    // Greedy choices of a network that sees two tokens come again and again: most guesses are right.
+    let bench = Bench::seeing(Some(2), None, Limits { sequences: 8, tokens: 128 }, 100, 100);
+    // A token more costs little, as where weights are read once for all of a step.
+    bench.probe.step_slowness.store(300, Ordering::SeqCst);
+    let greedy = SamplingParameters { max_tokens: 300, ..SamplingParameters::default() };
+    let (mut steps, mut steps_without) = (0, 0);
+    for _ in 0..5 {
+        let tokens = prompt(&mut random, 40);
+        let expected = expected_of(&bench.config, &tokens, &greedy, Some(2));
+        for (speculate, steps) in [(true, &mut steps), (false, &mut steps_without)] {
+            let answer = bench.answer(&tokens, &greedy, Asked { speculate, ..Asked::default() }).unwrap();
+            assert_eq!(answer, expected, "seed {seed}");
+            *steps += bench.probe.steps.swap(0, Ordering::SeqCst);
+        }
+    }
+    assert!(2 * steps < steps_without, "seed {seed}: {steps} steps, without guesses {steps_without}");
+    // Where scores depend on all tokens, guesses are right by chance only.
+    let bench = Bench::usual();
     for _ in 0..20 {
         let tokens = prompt(&mut random, 40).repeat(3);
         let sampling = sampling(random.random(), 60);
@@ -471,7 +515,7 @@ fn blocks_are_never_lost_or_mixed_up() {
     let mut random = StdRng::seed_from_u64(seed);
     let config = DecoderConfig { vocab_size: VOCABULARY, ..DecoderConfig::default() };
     let limits = Limits { sequences: 1, tokens: 1 };
-    let mut network = Arithmetic { config, limits, blocks: HashMap::new(), memory: 7, probe: Arc::default() };
+    let mut network = Arithmetic { config, limits, blocks: HashMap::new(), memory: 7, sight: None, probe: Arc::default() };
     let mut pool = Pool::new(8, 4);
     let token = |id| Token { id, regime: Regime::Usual };
     let beginnings: Vec<Vec<u32>> = (0..3).map(|_| prompt(&mut random, 300)).collect();
