@@ -52,19 +52,20 @@ impl AlignedBytes {
         Self { start, length, _memory: memory }
     }
 
-    /// `chunks` times `first` and `second` bytes, filled on all cores: the operating system makes
-    /// memory where it is first written.
+    /// `chunks` times `first` and `second` bytes, filled on all cores, some `together`: the operating
+    /// system makes memory where it is first written.
     pub(crate) fn filled(
         chunks: usize,
         first: usize,
         second: usize,
+        together: usize,
         fill: impl Fn(usize, &mut [u8], &mut [u8]) + Sync,
     ) -> [Self; 2] {
         let mut all = [Self::lasting(chunks * first), Self::lasting(chunks * second)];
         let [firsts, seconds] = &mut all;
-        let mut firsts = firsts.as_mut_slice().chunks_exact_mut(first.max(1));
-        let seconds = seconds.as_mut_slice().chunks_exact_mut(second.max(1));
-        let tasks = seconds.enumerate().map(|(chunk, second)| (chunk, firsts.next().unwrap_or_default(), second));
+        let mut firsts = firsts.as_mut_slice().chunks_mut((first * together).max(1));
+        let seconds = seconds.as_mut_slice().chunks_mut((second * together).max(1));
+        let tasks = seconds.enumerate().map(|(index, second)| (index * together, firsts.next().unwrap_or_default(), second));
         crate::pool::for_each(tasks, |(chunk, first, second)| fill(chunk, first, second));
         all
     }
