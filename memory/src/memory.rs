@@ -260,6 +260,10 @@ pub(crate) fn message_document(turn: &TurnId, position: usize, conversation: &st
         origin: conversation.to_owned(),
         title: role.to_owned(),
         text: content.to_owned(),
+        created_at: None,
+        importance: Document::USUAL,
+        pinned: false,
+        project: None,
     };
     (!content.trim().is_empty()).then(document)
 }
