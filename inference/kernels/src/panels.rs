@@ -6,10 +6,10 @@
 //! rows are multiplied with it: results do not depend on what shares a batch.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::elementwise::ActivationFunction;
 use crate::level::Level;
+use crate::pool;
 
 /// Columns of a panel: two of the widest vectors.
 pub(crate) const PANEL: usize = 32;
@@ -23,6 +23,9 @@ pub struct Panels {
     /// A panel's biases after the other's.
     bias: Vec<[f32; PANEL]>,
 }
+
+/// Tasks of a product for each thread: a thread that comes late leaves its part to the others.
+const TASKS_A_THREAD: usize = 4;
 
 /// What becomes of a product.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,7 +53,7 @@ impl Panels {
         }
         let panels = outputs.div_ceil(PANEL);
         let mut packed = vec![[0.0; PANEL]; panels * inputs];
-        packed.par_chunks_exact_mut(inputs).enumerate().for_each(|(panel, lines)| {
+        pool::for_each(packed.chunks_exact_mut(inputs).enumerate(), |(panel, lines)| {
             let columns = PANEL.min(outputs - panel * PANEL);
             for (input, line) in lines.iter_mut().enumerate() {
                 for (column, value) in line.iter_mut().take(columns).enumerate() {
@@ -93,9 +96,8 @@ impl Panels {
         };
         let panels = self.bias.len();
         if spread && panels > 1 {
-            let threads = rayon::current_num_threads();
-            let tasks = (4 * threads).min(panels);
-            (0..tasks).into_par_iter().for_each(|task| {
+            let tasks = (TASKS_A_THREAD * pool::threads()).min(panels);
+            pool::run(tasks, |task| {
                 let first = task * panels / tasks;
                 multiply(first, (task + 1) * panels / tasks - first);
             });

@@ -4,11 +4,11 @@
 //! packed as panels for a text; scores of some queries at a time stay in the cache.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::elementwise::exponentials;
 use crate::level::Level;
 use crate::panels::{Block, PANEL, arch};
+use crate::pool;
 
 /// How tokens attend to their text.
 #[derive(Debug, Clone, Copy)]
@@ -57,8 +57,12 @@ impl SelfAttention<'_> {
         let mut first = 0;
         for length in lengths {
             if spread {
-                let each = (0..self.heads).into_par_iter();
-                each.for_each_init(Scratch::default, |scratch, head| attend(scratch, first, *length, head));
+                let tasks = pool::threads().min(self.heads);
+                pool::run(tasks, |task| {
+                    let mut scratch = Scratch::default();
+                    let heads = task * self.heads / tasks..(task + 1) * self.heads / tasks;
+                    heads.for_each(|head| attend(&mut scratch, first, *length, head));
+                });
             } else {
                 (0..self.heads).for_each(|head| attend(&mut scratch, first, *length, head));
             }

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use super::modules::{PackedStep, Step};
 use super::packed::PackedEncoder;
 use super::pooling::Pooling;
-use crate::device::caught;
+use crate::device::{self, caught};
 use crate::models::encoder::Encoder;
 use crate::{Cancellation, ModelError};
 
@@ -69,7 +69,7 @@ impl Network {
                 return Err(ModelError::Cancelled);
             }
             let texts: Vec<&[u32]> = batches[batch].iter().map(|index| texts[*index].as_slice()).collect();
-            let vectors = caught(|| self.compute(&texts, prompt, spread)).and_then(|computed| computed).map_err(failed)?;
+            let vectors = caught(|| self.compute(&texts, prompt, spread)).and_then(|computed| computed).map_err(|reason| device::failure(&reason))?;
             on_done(texts.len());
             Ok(vectors)
         };
@@ -130,10 +130,6 @@ impl Network {
             }
         }
     }
-}
-
-fn failed(reason: String) -> ModelError {
-    ModelError::Numeric(format!("the device failed: {reason}"))
 }
 
 pub(super) fn threads() -> usize {
