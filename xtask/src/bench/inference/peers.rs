@@ -137,11 +137,15 @@ impl Peers {
     fn build_candle(&self) -> Result<String> {
         say("building candle for this processor (once, some minutes)");
         let manifest = paths::root().join("xtask/peers/candle/Cargo.toml");
+        // Named in full: a crate among its dependencies carries a rust-toolchain file, which rustup
+        // would follow.
+        let sysroot = process::capture(Command::new("rustc").args(["--print", "sysroot"]))?;
         process::capture(
             process::cargo()
                 .args(["build", "--release", "--locked", "--manifest-path"])
                 .arg(manifest)
                 .env("CARGO_TARGET_DIR", &self.candle)
+                .env("RUSTC", Path::new(sysroot.trim()).join("bin/rustc"))
                 // Its quantized products are chosen when it is compiled.
                 .env("RUSTFLAGS", "-C target-cpu=native"),
         )?;
