@@ -33,6 +33,9 @@ pub struct BenchArguments {
     /// Runs of each test; the median counts
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u16).range(1..))]
     repeats: u16,
+    /// Requests to answer at once, beside one alone
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    concurrency: usize,
     /// An embedding model is measured on these: a file with a JSON list of texts
     #[arg(long, value_name = "FILE")]
     texts: Option<PathBuf>,
@@ -59,6 +62,8 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         prompts: arguments.prompt.clone(),
         generated: arguments.generate,
         repeats: usize::from(arguments.repeats),
+        concurrency: arguments.concurrency,
+        turns: true,
     };
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(120));
