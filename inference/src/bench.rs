@@ -1,11 +1,14 @@
 //! How fast a model reads and writes on a device.
 
+mod embedding;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sysinfo::{Pid, ProcessesToUpdate, System};
 
+pub use self::embedding::{EmbeddingReport, measure_embedder};
 use crate::{Cancellation, DeviceChoice, LocalModel, ModelError, OpenOptions, device};
 
 /// What is measured.

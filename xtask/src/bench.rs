@@ -15,7 +15,7 @@ pub struct Options {
 enum Bench {
     /// Start to first kernel_info and round trips of trivial cells, beside ipykernel and evcxr_jupyter
     Kernel(kernel::Options),
-    /// Reading and writing tokens, loading and memory, beside llama.cpp on the same files
+    /// Reading and writing tokens, requests at once, texts as vectors, loading and memory, beside llama.cpp, candle and others
     Inference(inference::Options),
 }
 
