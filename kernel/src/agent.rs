@@ -29,7 +29,7 @@ use embedding::EmbedderLoader;
 use prompts::Prompts;
 
 pub use definitions::{AgentDefinition, configuration_folder};
-pub use embedding::model_folder as embedding_model_folder;
+pub use embedding::{model_folder as embedding_model_folder, open_embedder};
 pub use magics::magics;
 pub use models::{ModelEntry, ModelManager, STARTER};
 pub use secrets::Secrets;

@@ -3,10 +3,12 @@
 mod ask;
 mod doctor;
 mod install;
+mod memory;
 mod model;
 mod run;
 mod signals;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,6 +42,8 @@ enum Command {
     Ask(ask::AskArguments),
     /// List, get, inspect, measure and convert models
     Model(model::ModelArguments),
+    /// Keep collections of documents and search them
+    Memory(memory::MemoryArguments),
 }
 
 #[derive(Debug, Args)]
@@ -75,5 +79,15 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Ask(arguments) => ask::ask(&arguments),
         Command::Model(arguments) => model::model(&arguments),
+        Command::Memory(arguments) => memory::memory(&arguments),
+    }
+}
+
+/// Prints to the end, or until the reader has gone away (`| head`).
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }

@@ -1,8 +1,10 @@
 //! Memory as its callers use it, on real files and in real processes.
 
+mod collections;
 mod conversations;
 mod damage;
 mod durability;
+mod figures;
 mod knowledge;
 mod latency;
 mod search;
