@@ -2,9 +2,11 @@
 //! built at the first search and kept up with afterwards.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use chrono::{DateTime, Utc};
-use codriver_vectors::{Admit, Snapshot, Vectors};
+use codriver_vectors::{Admit, Built, Generation, GenerationError, Snapshot, Vectors};
 
 use crate::event::digest;
 use crate::index::ranking::{Relevance, diversified, weight};
@@ -67,6 +69,18 @@ pub(crate) struct Index {
     unusable: HashSet<u64>,
     /// Slots whose contents may be without vectors, in order.
     waiting: Vec<u32>,
+    /// Where a graph over the vectors comes from, while one is built.
+    graph: Graph,
+}
+
+/// Comparing every vector takes long once there are many; a graph is built beside the searches, which go on without.
+#[derive(Default)]
+enum Graph {
+    #[default]
+    Idle,
+    Building(Receiver<Generation>),
+    /// Not tried again: searches stay exact.
+    Failed,
 }
 
 struct Slot {
@@ -118,14 +132,16 @@ impl Index {
             }
         }
         if self.slots.len() > 64 && self.alive * 3 < self.slots.len() * 2 {
-            let (model, vectors, unusable) = (self.model.take(), self.vectors.take(), std::mem::take(&mut self.unusable));
-            let slots = std::mem::replace(self, Self { model, vectors, unusable, ..Self::default() }).slots;
+            let (model, vectors, graph) = (self.model.take(), self.vectors.take(), std::mem::take(&mut self.graph));
+            let unusable = std::mem::take(&mut self.unusable);
+            let slots = std::mem::replace(self, Self { model, vectors, unusable, graph, ..Self::default() }).slots;
             slots.into_iter().flatten().for_each(|slot| self.insert(slot.document));
         }
     }
 
     /// Contents that the embedder was not asked for yet, newest first.
     pub fn without_vectors(&mut self, limit: usize) -> Vec<(Scope, String, String)> {
+        self.tend_graph();
         let (mut seen, mut found, mut kept) = (HashSet::new(), Vec::new(), Vec::new());
         while found.len() < limit
             && let Some(position) = self.waiting.pop()
@@ -175,13 +191,31 @@ impl Index {
         }
     }
 
-    /// What a graph over the vectors is to be built from, where comparing them one by one takes long.
-    pub fn wants_graph(&self) -> Option<Snapshot> {
-        self.vectors.as_ref().filter(|vectors| vectors.wants_generation()).map(Vectors::snapshot)
-    }
-
-    pub fn vectors_mut(&mut self) -> Option<&mut Vectors> {
-        self.vectors.as_mut()
+    /// Goes over to a graph that is finished, and begins one where it would pay.
+    fn tend_graph(&mut self) {
+        let Some(vectors) = &mut self.vectors else { return };
+        match &self.graph {
+            Graph::Building(graph) => match graph.try_recv() {
+                Ok(generation) => {
+                    vectors.adopt(generation);
+                    self.graph = Graph::Idle;
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.graph = Graph::Failed,
+            },
+            Graph::Idle if vectors.wants_generation() => {
+                let snapshot = vectors.snapshot();
+                let (sender, receiver) = channel();
+                let build = move || match in_memory(&snapshot) {
+                    // Nobody waits for it where memory was closed meanwhile.
+                    Ok(generation) => drop(sender.send(generation)),
+                    Err(error) => tracing::warn!(%error, "every vector is compared at each search"),
+                };
+                let spawned = std::thread::Builder::new().name("codriver-vectors".to_owned()).spawn(build);
+                self.graph = spawned.map_or(Graph::Failed, |_| Graph::Building(receiver));
+            }
+            Graph::Idle | Graph::Failed => {}
+        }
     }
 
     /// The best `k` documents for a query, best first; newer ones first among equals, and what says nearly the same as
@@ -280,6 +314,12 @@ impl Index {
         }
         Bm25 { scores: best, ideal }
     }
+}
+
+/// On one thread: a person may be working on the others.
+fn in_memory(snapshot: &Snapshot) -> Result<Generation, GenerationError> {
+    let bytes = snapshot.build(0, 1, &|_| true, Built::bytes)?;
+    Generation::from_bytes(&bytes, Path::new("the vectors in memory"))
 }
 
 /// A content's number among vectors: the beginning of its digest.

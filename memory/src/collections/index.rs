@@ -95,7 +95,7 @@ impl Indexes {
         let Some((model, vectors)) = vectors.filter(|(_, vectors)| !vectors.is_empty()) else { return Ok(()) };
         if self.loaded().vectors.as_ref().is_some_and(|(_, current)| !current.written) {
             let (path, total) = (self.vectors_file(model), vectors.len());
-            let built = vectors.snapshot().build(revision, &|done| progress(done, total), |built| built.write(&path));
+            let built = vectors.snapshot().build(revision, 0, &|done| progress(done, total), |built| built.write(&path));
             built.map_err(explain)?;
             let index = Arc::new(Vectors::with_base(Generation::open(&path).map_err(explain)?));
             self.loaded().vectors = Some((model.to_owned(), Current { revision, written: true, index }));

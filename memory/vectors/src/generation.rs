@@ -216,13 +216,14 @@ pub type Source<'a> = &'a (dyn Fn(usize) -> &'a [f32] + Sync);
 
 impl<'a> Built<'a> {
     /// Builds the graph over unit vectors of `dimensions` numbers, each with its key. What is in `before` already (the
-    /// first of the vectors, in its order) keeps its place in the graph.
+    /// first of the vectors, in its order) keeps its place in the graph. On so many threads; 0: on all processors.
     pub fn build(
         dimensions: usize,
         keys: &'a [u64],
         vector: Source<'a>,
         before: Option<&Generation>,
         label: u64,
+        threads: usize,
         progress: Progress<'_>,
     ) -> Result<Self, GenerationError> {
         if keys.len() >= u32::MAX as usize {
@@ -238,7 +239,8 @@ impl<'a> Built<'a> {
         rows.reserve_exact((keys.len() - first) * width);
         scales.extend((first..keys.len()).map(|position| quantize(vector(position), &mut rows)));
         let builder = Builder::new(width, rows, scales, before.map(|before| before as &dyn FinishedGraph));
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let all = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if threads == 0 { all() } else { threads };
         if !builder.insert_from(first, threads, progress) {
             return Err(GenerationError::Stopped);
         }

@@ -324,10 +324,12 @@ impl Snapshot {
         self.keys.is_empty()
     }
 
-    /// Builds the graph and gives it to `write`. `label` is what the generation will be known by.
+    /// Builds the graph on so many threads (0: on all processors) and gives it to `write`. `label` is what the
+    /// generation will be known by.
     pub fn build<T>(
         &self,
         label: u64,
+        threads: usize,
         progress: Progress<'_>,
         write: impl FnOnce(&Built<'_>) -> Result<T, GenerationError>,
     ) -> Result<T, GenerationError> {
@@ -339,7 +341,7 @@ impl Snapshot {
                 self.vectors.get(start..start + self.dimensions).unwrap_or_default()
             }
         };
-        write(&Built::build(self.dimensions, &self.keys, &vector, self.base.as_deref(), label, progress)?)
+        write(&Built::build(self.dimensions, &self.keys, &vector, self.base.as_deref(), label, threads, progress)?)
     }
 }
 

@@ -32,7 +32,7 @@ fn filled(vectors: &[Vec<f32>]) -> Vectors {
 }
 
 fn generation(vectors: &Vectors, path: &Path) -> Vectors {
-    vectors.snapshot().build(7, &|_| true, |built| built.write(path)).unwrap();
+    vectors.snapshot().build(7, 0, &|_| true, |built| built.write(path)).unwrap();
     let generation = Generation::open(path).unwrap();
     assert_eq!(generation.label(), 7);
     Vectors::with_base(generation)
@@ -153,7 +153,7 @@ fn changes_during_a_build_are_not_lost() {
     vectors.insert(3, &all[2500]);
     vectors.insert(30_000, &all[2600]);
     assert!(vectors.remove(6));
-    snapshot.build(1, &|_| true, |built| built.write(&path)).unwrap();
+    snapshot.build(1, 2, &|_| true, |built| built.write(&path)).unwrap();
     vectors.adopt(Generation::open(&path).unwrap());
     assert_eq!((vectors.len(), vectors.fresh()), (2000, 2), "seed {seed}");
     assert!(vectors.get(6).is_none() && vectors.get(3) == Some(&all[2500][..]) && vectors.get(30_000) == Some(&all[2600][..]));
@@ -164,6 +164,6 @@ fn changes_during_a_build_are_not_lost() {
 fn building_can_be_stopped() {
     let (_, mut random) = random();
     let vectors = filled(&clustered(3000, &mut random));
-    let stopped = vectors.snapshot().build(0, &|done| done < 500, |_: &Built<'_>| Ok(())).err();
+    let stopped = vectors.snapshot().build(0, 2, &|done| done < 500, |_: &Built<'_>| Ok(())).err();
     assert!(matches!(stopped, Some(GenerationError::Stopped)));
 }

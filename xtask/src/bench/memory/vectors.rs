@@ -77,7 +77,7 @@ fn build(folder: &Path, path: &Path) -> Result<f64> {
     let keys: Vec<u64> = (0..(base.len() / DIMENSIONS) as u64).collect();
     let vector = |position: usize| &base[position * DIMENSIONS..(position + 1) * DIMENSIONS];
     let start = Instant::now();
-    let built = Built::build(DIMENSIONS, &keys, &vector, None, 0, &|_| true)?;
+    let built = Built::build(DIMENSIONS, &keys, &vector, None, 0, 0, &|_| true)?;
     let seconds = start.elapsed().as_secs_f64();
     built.write(path)?;
     Ok(seconds)
