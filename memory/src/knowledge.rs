@@ -237,7 +237,7 @@ impl State {
     }
 }
 
-fn embed(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f32>>, MemoryError> {
+pub(crate) fn embed(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f32>>, MemoryError> {
     let vectors = embedder.embed(texts).map_err(MemoryError::Embedder)?;
     if vectors.len() == texts.len() {
         Ok(vectors)
