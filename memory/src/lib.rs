@@ -9,15 +9,20 @@ mod collections;
 mod embedder;
 mod error;
 mod event;
+mod facts;
 mod index;
 mod journal;
 mod knowledge;
 mod known_facts;
 mod memory;
 mod notes;
+mod project;
 pub mod records;
+mod redaction;
 mod sharing;
+mod state;
 mod store;
+mod vault;
 
 pub use collections::{
     BadLine, Collection, CollectionHit, CollectionLock, CollectionQuery, CollectionStatistics, Collections, Finding, Metadata, Progress,
@@ -25,5 +30,9 @@ pub use collections::{
 };
 pub use embedder::Embedder;
 pub use error::MemoryError;
-pub use memory::Memory;
+pub use facts::{ExtractedFact, FactExtractor, RuleExtractor};
+pub use memory::{Memory, MemoryOptions};
+pub use project::{Project, ProjectKey};
 pub use records::*;
+pub use redaction::Redactor;
+pub use vault::{KEY_VARIABLE, MasterKey, Vault, VaultError};
