@@ -9,27 +9,32 @@ mod record;
 mod search;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
 use crate::store::lock::{self, Attempt, FileLock};
+use crate::vault::{self, MasterKey, Vault, VaultFile};
 
 use self::database::Database;
 pub use self::record::{BadLine, Record, parse_line};
 pub use self::search::{CollectionHit, CollectionQuery, Mode as SearchMode};
 
 /// The collections of one user: a folder of folders.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Collections {
     folder: PathBuf,
+    key: Option<MasterKey>,
 }
 
 /// One collection, open for reading and writing.
 pub struct Collection {
     name: String,
     folder: PathBuf,
+    key: Option<MasterKey>,
+    vault: OnceLock<Vault>,
     indexes: index::Indexes,
 }
 
@@ -66,7 +71,12 @@ pub struct Finding {
 
 impl Collections {
     pub fn at(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), key: None }
+    }
+
+    /// With a key other than the one that the environment or the system keyring has.
+    pub fn with_key(self, key: MasterKey) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     /// All collections, by name.
@@ -91,14 +101,14 @@ impl Collections {
         if !folder.join(database::FILE).is_file() {
             return Err(MemoryError::NoCollection { name: name.to_owned(), known: self.list()? });
         }
-        Ok(Collection::new(name, folder))
+        Ok(Collection::new(name, folder, self.key.clone()))
     }
 
     /// A collection, made where there is none.
     pub fn open_or_create(&self, name: &str) -> Result<Collection, MemoryError> {
         let folder = self.folder_of(name)?;
         lock::prepare_folder(&folder.join(database::FILE))?;
-        let collection = Collection::new(name, folder);
+        let collection = Collection::new(name, folder, self.key.clone());
         collection.database()?;
         Ok(collection)
     }
@@ -121,9 +131,9 @@ impl Collections {
 }
 
 impl Collection {
-    fn new(name: &str, folder: PathBuf) -> Self {
+    fn new(name: &str, folder: PathBuf, key: Option<MasterKey>) -> Self {
         let indexes = index::Indexes::new(folder.join("index"));
-        Self { name: name.to_owned(), folder, indexes }
+        Self { name: name.to_owned(), folder, key, vault: OnceLock::new(), indexes }
     }
 
     pub fn name(&self) -> &str {
@@ -230,7 +240,26 @@ impl Collection {
     }
 
     fn database(&self) -> Result<Database, MemoryError> {
-        Database::open(&self.folder.join(database::FILE))
+        Database::open(&self.folder.join(database::FILE), self.vault()?)
+    }
+
+    /// What seals and opens the contents. A collection that is made while there is a key is sealed with it.
+    fn vault(&self) -> Result<&Vault, MemoryError> {
+        if let Some(vault) = self.vault.get() {
+            return Ok(vault);
+        }
+        let database = self.folder.join(database::FILE);
+        let key = self.key.clone().map_or_else(MasterKey::from_environment, |key| Ok(Some(key)))?;
+        let vault = match (VaultFile::read(&database)?, key) {
+            (Some(file), key) => vault::unlock(&database, &file, key.as_ref())?,
+            (None, Some(key)) if !database.exists() => {
+                let (file, vault) = VaultFile::create(&key)?;
+                file.write(&database)?;
+                vault
+            }
+            (None, _) => Vault::off(),
+        };
+        Ok(self.vault.get_or_init(|| vault))
     }
 }
 

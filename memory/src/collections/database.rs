@@ -11,6 +11,7 @@ use crate::collections::{Record, Stored};
 use crate::error::MemoryError;
 use crate::event::digest;
 use crate::store::{lock, lock_holder, log_of, settings};
+use crate::vault::Vault;
 
 pub(super) const FILE: &str = "documents.duckdb";
 
@@ -29,11 +30,17 @@ const SCHEMA: &str = "
 
 const VERSION: u32 = 1;
 
+/// Columns that are sealed, each bound to its row.
+const TITLE: &str = "collection.title";
+const TEXT: &str = "collection.text";
+const METADATA: &str = "collection.metadata";
+
 /// The file, held as long as this lives.
 pub(super) struct Database {
     // The order of the fields is the order of closing: the turn goes last.
     connection: Connection,
     path: PathBuf,
+    vault: Vault,
     _turn: Turn,
 }
 
@@ -62,8 +69,8 @@ impl Drop for Turn {
 }
 
 impl Database {
-    /// Opens the file, and waits a while for who else has it.
-    pub fn open(path: &Path) -> Result<Self, MemoryError> {
+    /// Opens the file, and waits a while for who else has it. Titles, texts, metadata and vectors go through `vault`.
+    pub fn open(path: &Path, vault: &Vault) -> Result<Self, MemoryError> {
         let name = path.display().to_string();
         let path = &lock::prepare_folder(path)?;
         let turn = Turn::take(path);
@@ -78,7 +85,7 @@ impl Database {
                 },
             }
         };
-        let database = Self { connection, path: path.to_owned(), _turn: turn };
+        let database = Self { connection, path: path.to_owned(), vault: vault.clone(), _turn: turn };
         database.explained(|connection| connection.execute_batch(SCHEMA))?;
         let version = database.state()?.0;
         if version > VERSION {
@@ -101,29 +108,35 @@ impl Database {
                 stored.replaced += 1;
                 continue;
             }
-            let row = (record, serde_json::Value::Object(record.metadata.clone()).to_string(), digest(&record.content()));
             match present.get(&record.id) {
-                Some((_, title, text, metadata)) if (title, text, metadata) == (&record.title, &record.text, &row.1) => {
+                Some((_, known)) if known == record => {
                     stored.unchanged += 1;
                     continue;
                 }
-                Some((slot, ..)) => {
+                Some((slot, _)) => {
                     stored.replaced += 1;
                     replaced.push(*slot);
                 }
                 None => stored.added += 1,
             }
-            rows.push(row);
+            rows.push(record);
         }
         if rows.is_empty() {
             return Ok(stored);
         }
+        let vault = self.vault.clone();
         self.in_transaction(|connection| {
             delete_slots(connection, &replaced)?;
             let first: u64 = connection.query_row("SELECT next_slot FROM state", [], |row| row.get(0))?;
             let mut appender = connection.appender("documents")?;
-            for (slot, (record, metadata, content)) in (first..).zip(&rows) {
-                appender.append_row(params![slot, record.id, record.title, record.text, metadata, content])?;
+            for (slot, record) in (first..).zip(&rows) {
+                let row = slot.to_string();
+                let metadata = serde_json::Value::Object(record.metadata.clone()).to_string();
+                let title = vault.seal_text(TITLE, &row, &record.title)?;
+                let text = vault.seal_text(TEXT, &row, &record.text)?;
+                let metadata = vault.seal_text(METADATA, &row, &metadata)?;
+                let content = digest(&record.content());
+                appender.append_row(params![slot, record.id, title, text, metadata, vault.disguise(&content)])?;
             }
             appender.flush()?;
             drop(appender);
@@ -144,11 +157,8 @@ impl Database {
         Ok(slots.len())
     }
 
-    /// Slot, title, text and metadata of those identifiers that are there.
-    fn present<'a>(
-        &self,
-        identifiers: impl Iterator<Item = &'a str>,
-    ) -> Result<HashMap<String, (u64, String, String, String)>, MemoryError> {
+    /// Those that are there, with their slots, by identifier.
+    fn present<'a>(&self, identifiers: impl Iterator<Item = &'a str>) -> Result<HashMap<String, (u64, Record)>, MemoryError> {
         let wanted: HashSet<&str> = identifiers.collect();
         if self.count()? == 0 {
             return Ok(HashMap::new());
@@ -159,11 +169,9 @@ impl Database {
             wanted.iter().try_for_each(|id| appender.append_row(params![id]))?;
             appender.flush()?;
             drop(appender);
-            let sql = "SELECT d.id, d.slot, d.title, d.text, d.metadata FROM documents d SEMI JOIN wanted w ON w.id = d.id";
-            connection
-                .prepare(sql)?
-                .query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))))?
-                .collect()
+            let sql = "SELECT d.slot, d.id, d.title, d.text, d.metadata FROM documents d SEMI JOIN wanted w ON w.id = d.id";
+            let read = |row: &Row<'_>| self.record(row).map(|(slot, record)| (record.id.clone(), (slot, record)));
+            connection.prepare(sql)?.query_map([], read)?.collect()
         })
     }
 
@@ -181,13 +189,10 @@ impl Database {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT content, any_value(title), any_value(text) FROM documents WHERE content IN ({}) GROUP BY content",
+            "SELECT min(slot), arg_min(title, slot), arg_min(text, slot), content FROM documents WHERE content IN ({}) GROUP BY content",
             list.join(",")
         );
-        self.rows(&sql, params![], |row| {
-            let record = Record { title: row.get(1)?, text: row.get(2)?, ..Record::default() };
-            Ok((row.get(0)?, record.content()))
-        })
+        self.rows(&sql, params![], |row| Ok((row.get(3)?, self.content(row)?.1)))
     }
 
     /// Keeps vectors by their contents' digests; an empty one says that the model gave nothing usable.
@@ -195,10 +200,12 @@ impl Database {
         if vectors.is_empty() {
             return Ok(());
         }
+        let vault = self.vault.clone();
         self.in_transaction(|connection| {
             let mut appender = connection.appender("embeddings")?;
             for (content, vector) in vectors {
                 let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+                let bytes = if bytes.is_empty() { bytes } else { vault.seal(&bytes, content.as_bytes())? };
                 appender.append_row(params![content, model, bytes])?;
             }
             appender.flush()?;
@@ -238,10 +245,7 @@ impl Database {
         let Some((first, last)) = slots.first().zip(slots.last()) else { return Ok(Vec::new()) };
         let wanted: HashSet<u64> = slots.iter().copied().collect();
         let sql = "SELECT slot, title, text FROM documents WHERE slot BETWEEN ? AND ? ORDER BY slot";
-        let rows = self.rows(sql, params![first, last], |row| {
-            let record = Record { title: row.get(1)?, text: row.get(2)?, ..Record::default() };
-            Ok((row.get::<_, u64>(0)?, record.content()))
-        })?;
+        let rows = self.rows(sql, params![first, last], |row| self.content(row))?;
         Ok(rows.into_iter().filter(|(slot, _)| wanted.contains(slot)).collect())
     }
 
@@ -249,10 +253,11 @@ impl Database {
     pub fn vectors_of(&self, model: &str, slots: &[u64]) -> Result<Vec<(u64, Vec<f32>)>, MemoryError> {
         let Some((first, last)) = slots.first().zip(slots.last()) else { return Ok(Vec::new()) };
         let wanted: HashSet<u64> = slots.iter().copied().collect();
-        let sql = "SELECT d.slot, e.vector FROM documents d JOIN embeddings e ON e.content = d.content
+        let sql = "SELECT d.slot, e.vector, e.content FROM documents d JOIN embeddings e ON e.content = d.content
             WHERE e.model = ? AND d.slot BETWEEN ? AND ? ORDER BY d.slot";
         let rows = self.rows(sql, params![model, first, last], |row| {
             let bytes: Vec<u8> = row.get(1)?;
+            let bytes = if bytes.is_empty() { bytes } else { self.vault.open(&bytes, row.get::<_, String>(2)?.as_bytes())? };
             let vector = bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
             Ok((row.get::<_, u64>(0)?, vector))
         })?;
@@ -268,21 +273,22 @@ impl Database {
     /// Whole records by slot.
     pub fn records(&self, slots: &[u64]) -> Result<HashMap<u64, Record>, MemoryError> {
         let sql = format!("SELECT slot, id, title, text, metadata FROM documents {}", among(Some(slots)));
-        Ok(self.rows(&sql, params![], |row| Ok((row.get(0)?, record(row, 1)?)))?.into_iter().collect())
+        Ok(self.rows(&sql, params![], |row| self.record(row))?.into_iter().collect())
     }
 
     /// Gives slots and their metadata.
     pub fn each_metadata(&self, each: &mut dyn FnMut(u64, &str)) -> Result<(), MemoryError> {
         self.streamed("SELECT slot, metadata FROM documents", params![], |row| {
-            each(row.get(0)?, &row.get::<_, String>(1)?);
+            let slot: u64 = row.get(0)?;
+            each(slot, &self.vault.open_text(METADATA, &slot.to_string(), row.get(1)?)?);
             Ok(true)
         })
     }
 
     pub fn export(&self, each: &mut dyn FnMut(&Record) -> std::io::Result<()>) -> Result<usize, MemoryError> {
         let (mut given, mut failed) = (0, None);
-        self.streamed("SELECT id, title, text, metadata FROM documents ORDER BY slot", params![], |row| {
-            failed = each(&record(row, 0)?).err();
+        self.streamed("SELECT slot, id, title, text, metadata FROM documents ORDER BY slot", params![], |row| {
+            failed = each(&self.record(row)?.1).err();
             given += 1;
             Ok(failed.is_none())
         })?;
@@ -308,9 +314,9 @@ impl Database {
     pub fn check(&self) -> Result<usize, MemoryError> {
         let mut wrong = 0;
         let mut count = 0;
-        self.streamed("SELECT title, text, metadata, content FROM documents", params![], |row| {
-            let record = Record { title: row.get(0)?, text: row.get(1)?, ..Record::default() };
-            wrong += usize::from(digest(&record.content()) != row.get::<_, String>(3)?);
+        self.streamed("SELECT slot, title, text, content FROM documents", params![], |row| {
+            let content = digest(&self.content(row)?.1);
+            wrong += usize::from(*self.vault.disguise(&content) != row.get::<_, String>(3)?);
             count += 1;
             Ok(true)
         })?;
@@ -323,6 +329,29 @@ impl Database {
 
     pub fn bytes(&self) -> u64 {
         [self.path.clone(), log_of(&self.path)].iter().filter_map(|path| fs_err::metadata(path).ok()).map(|file| file.len()).sum()
+    }
+
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Of a row of slot, identifier, title, text and metadata.
+    fn record(&self, row: &Row<'_>) -> duckdb::Result<(u64, Record)> {
+        let slot: u64 = row.get(0)?;
+        let place = slot.to_string();
+        let title = self.vault.open_text(TITLE, &place, row.get(2)?)?;
+        let text = self.vault.open_text(TEXT, &place, row.get(3)?)?;
+        let metadata = self.vault.open_text(METADATA, &place, row.get(4)?)?;
+        let metadata = serde_json::from_str(&metadata).unwrap_or_default();
+        Ok((slot, Record { id: row.get(1)?, title, text, metadata }))
+    }
+
+    /// Of a row of slot, title and text: the slot and what is compared with queries.
+    fn content(&self, row: &Row<'_>) -> duckdb::Result<(u64, String)> {
+        let slot: u64 = row.get(0)?;
+        let title = self.vault.open_text(TITLE, &slot.to_string(), row.get(1)?)?;
+        let text = self.vault.open_text(TEXT, &slot.to_string(), row.get(2)?)?;
+        Ok((slot, Record { title, text, ..Record::default() }.content()))
     }
 
     fn in_transaction(&mut self, work: impl FnOnce(&Connection) -> duckdb::Result<()>) -> Result<(), MemoryError> {
@@ -372,12 +401,6 @@ impl Database {
     fn explain(&self, error: &duckdb::Error) -> MemoryError {
         MemoryError::from_database(&self.path.display().to_string(), error)
     }
-}
-
-fn record(row: &Row<'_>, from: usize) -> duckdb::Result<Record> {
-    let metadata: String = row.get(from + 3)?;
-    let metadata = serde_json::from_str(&metadata).unwrap_or_default();
-    Ok(Record { id: row.get(from)?, title: row.get(from + 1)?, text: row.get(from + 2)?, metadata })
 }
 
 fn delete_slots(connection: &Connection, slots: &[u64]) -> duckdb::Result<()> {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use codriver_vectors::{Generation, Vectors};
+use codriver_vectors::{Built, Generation, Vectors};
 
 use crate::collections::database::Database;
 use crate::collections::{Finding, Progress, unwritable};
@@ -13,6 +13,7 @@ use crate::error::MemoryError;
 use crate::event::digest;
 use crate::index::lexical::Lexical;
 use crate::index::words;
+use crate::vault::Vault;
 
 /// Documents read from the database at once.
 const BLOCK: usize = 8192;
@@ -84,9 +85,11 @@ impl Indexes {
         let revision = database.revision()?;
         let lexical = self.lexical(&database)?;
         let vectors = model.map(|model| Ok((model, self.vectors(&database, model)?))).transpose()?;
+        let vault = database.vault().clone();
         drop(database);
         if self.loaded().lexical.as_ref().is_some_and(|current| !current.written) {
             let bytes = lexical.bytes(&label(revision)).map_err(|error| MemoryError::Index(error.to_string()))?;
+            let bytes = seal(&vault, bytes)?;
             write(&self.folder.join(LEXICAL), &bytes).map_err(unwritable)?;
             if let Some(current) = &mut self.loaded().lexical {
                 current.written = true;
@@ -95,9 +98,16 @@ impl Indexes {
         let Some((model, vectors)) = vectors.filter(|(_, vectors)| !vectors.is_empty()) else { return Ok(()) };
         if self.loaded().vectors.as_ref().is_some_and(|(_, current)| !current.written) {
             let (path, total) = (self.vectors_file(model), vectors.len());
-            let built = vectors.snapshot().build(revision, 0, &|done| progress(done, total), |built| built.write(&path));
-            built.map_err(explain)?;
-            let index = Arc::new(Vectors::with_base(Generation::open(&path).map_err(explain)?));
+            let snapshot = vectors.snapshot();
+            let progress = |done| progress(done, total);
+            if vault.is_on() {
+                let bytes = snapshot.build(revision, 0, &progress, Built::bytes).map_err(explain)?;
+                write(&path, &seal(&vault, bytes)?).map_err(unwritable)?;
+            } else {
+                snapshot.build(revision, 0, &progress, |built| built.write(&path)).map_err(explain)?;
+            }
+            let generation = open_vectors(&path, &vault).map_err(MemoryError::Index)?;
+            let index = Arc::new(Vectors::with_base(generation));
             self.loaded().vectors = Some((model.to_owned(), Current { revision, written: true, index }));
         }
         Ok(())
@@ -121,18 +131,19 @@ impl Indexes {
     pub fn verify(&self, database: &Database) -> Result<Vec<Finding>, MemoryError> {
         let revision = database.revision()?;
         let path = self.folder.join(LEXICAL);
-        let detail = match Lexical::open(&path) {
+        let vault = database.vault();
+        let detail = match open_words(&path, vault) {
             Ok(lexical) if lexical.label() == label(revision) => Ok(format!("{} documents, up to date", lexical.len())),
             Ok(lexical) => Ok(format!("{} documents, older than the database: caught up at the next search", lexical.len())),
-            Err(error) => Err(missing_or(&path, &error.to_string())),
+            Err(error) => Err(missing_or(&path, &error)),
         };
         let mut findings = vec![finding("lexical", detail)];
         for (model, _) in database.models()? {
             let path = self.vectors_file(&model);
-            let detail = match Generation::open(&path) {
+            let detail = match open_vectors(&path, vault) {
                 Ok(generation) if generation.label() == revision => Ok(format!("{} of {model}, up to date", generation.len())),
                 Ok(generation) => Ok(format!("{} of {model}, older than the database: caught up at the next search", generation.len())),
-                Err(error) => Err(missing_or(&path, &error.to_string())),
+                Err(error) => Err(missing_or(&path, &error)),
             };
             findings.push(finding("vectors", detail));
         }
@@ -148,7 +159,7 @@ impl Indexes {
         let path = self.folder.join(LEXICAL);
         let lexical = match before {
             Some(lexical) => lexical,
-            None => match usable(&path, || Lexical::open(&path).map_err(|error| error.to_string())) {
+            None => match usable(&path, || open_words(&path, database.vault())) {
                 Some(lexical) if lexical.label() == label(revision) => return Ok((Arc::new(lexical), true)),
                 Some(lexical) if lexical.label().split(':').next() == label(revision).split(':').next() => Arc::new(lexical),
                 _ => Arc::new(Lexical::new().map_err(|error| MemoryError::Index(error.to_string()))?),
@@ -174,7 +185,7 @@ impl Indexes {
     fn caught_up_vectors(&self, database: &Database, model: &str, revision: u64) -> Result<(Vectors, bool), MemoryError> {
         let path = self.vectors_file(model);
         let slots = database.embedded_slots(model)?;
-        let mut vectors = match usable(&path, || Generation::open(&path).map_err(|error| error.to_string())) {
+        let mut vectors = match usable(&path, || open_vectors(&path, database.vault())) {
             Some(generation) if generation.label() == revision => return Ok((Vectors::with_base(generation), true)),
             Some(generation) => Vectors::with_base(generation),
             None => Vectors::new(0),
@@ -221,6 +232,36 @@ fn usable<T>(path: &Path, open: impl FnOnce() -> Result<T, String>) -> Option<T>
     }
     open().inspect_err(|reason| tracing::warn!("{} is made anew: {reason}", path.display())).ok()
 }
+
+/// Mapped where it lies, or opened into memory where it is sealed.
+fn open_words(path: &Path, vault: &Vault) -> Result<Lexical, String> {
+    match vault.is_on() {
+        true => Lexical::from_bytes(unsealed(path, vault)?).map_err(|error| error.to_string()),
+        false => Lexical::open(path).map_err(|error| error.to_string()),
+    }
+}
+
+fn open_vectors(path: &Path, vault: &Vault) -> Result<Generation, String> {
+    match vault.is_on() {
+        true => Generation::from_bytes(&unsealed(path, vault)?, path).map_err(|error| error.to_string()),
+        false => Generation::open(path).map_err(|error| error.to_string()),
+    }
+}
+
+fn unsealed(path: &Path, vault: &Vault) -> Result<Vec<u8>, String> {
+    let sealed = fs_err::read(path).map_err(|error| error.to_string())?;
+    vault.open(&sealed, SEALED_AS).map_err(|error| error.to_string())
+}
+
+fn seal(vault: &Vault, bytes: Vec<u8>) -> Result<Vec<u8>, MemoryError> {
+    match vault.is_on() {
+        true => vault.seal(&bytes, SEALED_AS).map_err(|error| MemoryError::Index(error.to_string())),
+        false => Ok(bytes),
+    }
+}
+
+/// What index files are bound to; which index it is, their own beginnings say.
+const SEALED_AS: &[u8] = b"collection index";
 
 /// Beside its place first, so that a reader finds the old file or the new one.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -2,7 +2,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use codriver_memory::{Collection, CollectionQuery, Collections, Embedder, MemoryError, Record, SearchMode, Stored, parse_line};
+use codriver_memory::{
+    Collection, CollectionQuery, Collections, Embedder, MasterKey, MemoryError, Record, SearchMode, Stored, parse_line,
+};
 use duckdb::Connection;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -298,4 +300,44 @@ fn collections_have_names_and_one_writer() {
     collections.remove("papers").unwrap();
     assert_eq!(collections.list().unwrap(), ["Übersicht-2.b"]);
     assert!(!folder.path().join("deep/papers").exists());
+}
+
+#[test]
+fn with_a_key_nothing_that_was_read_lies_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let embedder = Hashed::default();
+    let key = MasterKey::random();
+    let line = r#"{"id":"d1","title":"Zyzzyva","text":"weevilword","metadata":{"place":"metadataword"}}"#;
+    let collections = Collections::at(folder.path()).with_key(key.clone());
+    let collection = collections.open_or_create("things").unwrap();
+    collection.put(&[parse_line(1, line).unwrap()]).unwrap();
+    collection.embed_missing(&embedder, &go_on).unwrap();
+    collection.refresh(Some(embedder.name()), &go_on).unwrap();
+    let direction: Vec<u8> = embedder.embed(&["Zyzzyva\nweevilword"]).unwrap()[0][..4].iter().flat_map(|number| number.to_le_bytes()).collect();
+    let mut files = 0;
+    for folder in [folder.path().join("things"), folder.path().join("things/index")] {
+        for file in fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+            let bytes = fs_err::read(&file).unwrap();
+            let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle));
+            for needle in [&b"zyzzyva"[..], b"weevilword", b"metadataword", &direction] {
+                assert!(!holds(needle), "{}", file.display());
+            }
+            files += 1;
+        }
+    }
+    assert!(files >= 4);
+    let again = collections.open("things").unwrap();
+    assert!(again.verify().unwrap().iter().all(|finding| finding.sound));
+    for mode in MODES {
+        assert_eq!(found(&again, "weevilword", &embedder, mode)[0].0, "d1");
+    }
+    assert!(!again.wants_refresh());
+    let mut exported = Vec::new();
+    again.export(&mut |record| {
+        exported.push(record.line());
+        Ok(())
+    }).unwrap();
+    assert_eq!(exported, [line]);
+    let other = Collections::at(folder.path()).with_key(MasterKey::random()).open("things").unwrap();
+    assert!(matches!(other.statistics(), Err(MemoryError::WrongKey { .. })));
 }

@@ -71,7 +71,7 @@ fn figures_of_chunks() {
     let begin = Instant::now();
     for book in 0..CHUNKS / 1000 {
         let chunks: Vec<NewChunk> =
-            (0..1000).map(|number| NewChunk { title: format!("Part {number}"), text: text(&mut random, 100) }).collect();
+            (0..1000).map(|number| NewChunk::new(format!("Part {number}"), text(&mut random, 100))).collect();
         memory.add_chunks(&format!("book {book}"), &chunks, Scope::Global).unwrap();
     }
     figure("100,000 chunks added to memory", begin.elapsed(), None);
