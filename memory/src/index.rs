@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use chrono::{DateTime, Utc};
-use codriver_vectors::{Admit, Built, Generation, GenerationError, Snapshot, Vectors};
+use codriver_vectors::{Admit, Generation, GenerationError, Snapshot, Vectors};
 
 use crate::event::digest;
 use crate::index::ranking::{Relevance, diversified, weight};
-use crate::index::words::words;
+use crate::index::words::each_word;
 use crate::records::{Hit, Scope, SearchOptions};
 
 pub(crate) mod archive;
@@ -95,7 +95,7 @@ impl Index {
         let text = document.content();
         let mut counts: HashMap<String, u32> = HashMap::new();
         let mut length = 0;
-        words(&text, |word| {
+        each_word(&text, |word| {
             match counts.get_mut(word) {
                 Some(count) => *count += 1,
                 None => drop(counts.insert(word.to_owned(), 1)),
@@ -289,7 +289,7 @@ impl Index {
     fn bm25(&self, query: &str, count: usize, admitted: &dyn Fn(u32) -> bool) -> Bm25 {
         let average_length = self.total_length as f32 / self.alive.max(1) as f32;
         let mut query_words: HashSet<String> = HashSet::new();
-        words(query, |word| {
+        each_word(query, |word| {
             query_words.insert(word.to_owned());
         });
         let mut scores = vec![0.0f32; if query_words.is_empty() { 0 } else { self.slots.len() }];
@@ -318,7 +318,7 @@ impl Index {
 
 /// On one thread: a person may be working on the others.
 fn in_memory(snapshot: &Snapshot) -> Result<Generation, GenerationError> {
-    let bytes = snapshot.build(0, 1, &|_| true, Built::bytes)?;
+    let bytes = snapshot.build(0, 1, &|_| true, |built| built.bytes())?;
     Generation::from_bytes(&bytes, Path::new("the vectors in memory"))
 }
 

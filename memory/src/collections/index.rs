@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use codriver_vectors::{Built, Generation, Vectors};
+use codriver_vectors::{Generation, Vectors};
 
 use crate::collections::database::Database;
 use crate::collections::{Finding, Progress, unwritable};
@@ -101,7 +101,7 @@ impl Indexes {
             let snapshot = vectors.snapshot();
             let progress = |done| progress(done, total);
             if vault.is_on() {
-                let bytes = snapshot.build(revision, 0, &progress, Built::bytes).map_err(explain)?;
+                let bytes = snapshot.build(revision, 0, &progress, |built| built.bytes()).map_err(explain)?;
                 write(&path, &seal(&vault, bytes)?).map_err(unwritable)?;
             } else {
                 snapshot.build(revision, 0, &progress, |built| built.write(&path)).map_err(explain)?;

@@ -11,7 +11,7 @@ use tantivy::tokenizer::{TextAnalyzer, Token, TokenStream, Tokenizer, TokenizerM
 use tantivy::{DocId, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, Score, Searcher, TantivyDocument, Term};
 
 use crate::index::archive::ArchiveDirectory;
-use crate::index::words::words;
+use crate::index::words::{each_word, words};
 
 /// What tantivy collects in memory before it makes a segment.
 const WRITER_BYTES: usize = 64 << 20;
@@ -157,7 +157,7 @@ impl Lexical {
     /// The `k` best for a query among those that `admit` lets through.
     pub fn search(&self, query: &str, k: usize, admit: Option<&dyn Fn(u64) -> bool>) -> tantivy::Result<WordHits> {
         let mut counts: HashMap<String, u32> = HashMap::new();
-        words(query, |word| *counts.entry(word.to_owned()).or_default() += 1);
+        each_word(query, |word| *counts.entry(word.to_owned()).or_default() += 1);
         let searcher = self.reader.searcher();
         if counts.is_empty() || k == 0 || searcher.num_docs() == 0 {
             return Ok(WordHits::default());
@@ -224,10 +224,8 @@ impl Tokenizer for WordsTokenizer {
     type TokenStream<'a> = WordsStream<'a>;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> WordsStream<'a> {
-        let mut found = Vec::new();
-        words(text, |word| found.push(word.to_owned()));
         self.token.reset();
-        WordsStream { words: found.into_iter(), token: &mut self.token }
+        WordsStream { words: words(text).into_iter(), token: &mut self.token }
     }
 }
 

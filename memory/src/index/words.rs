@@ -13,9 +13,16 @@ pub(crate) const VERSION: u32 = 1;
 /// Longer ones are not words but data: they are cut.
 const LONGEST: usize = 64;
 
+/// The words of `text`, as [`each_word`] gives them.
+pub(crate) fn words(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    each_word(text, |word| found.push(word.to_owned()));
+    found
+}
+
 /// Gives the words of `text`: Unicode's word boundaries, without case, accents and English endings; the parts of
 /// `snake_case` and `camelCase` names beside the whole. Scripts that write no spaces give their characters one by one.
-pub(crate) fn words(text: &str, mut each: impl FnMut(&str)) {
+pub(crate) fn each_word(text: &str, mut each: impl FnMut(&str)) {
     let mut give = |word: &str| {
         if !word.is_empty() {
             each(word.char_indices().nth(LONGEST).map_or(word, |(end, _)| &word[..end]));
@@ -91,9 +98,7 @@ mod tests {
     use super::words;
 
     fn joined(text: &str) -> String {
-        let mut found = Vec::new();
-        words(text, |word| found.push(word.to_owned()));
-        found.join(" ")
+        words(text).join(" ")
     }
 
     #[test]
