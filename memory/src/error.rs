@@ -49,6 +49,8 @@ pub enum MemoryError {
     Unknown { what: &'static str, id: String },
     #[error("{prefix:?} is the beginning of {} facts ({}); type more of it", matches.len(), matches.join(", "))]
     Ambiguous { prefix: String, matches: Vec<String> },
+    #[error("the figures could not be worked out: {0}")]
+    Figures(String),
     #[error(
         "there is no collection {name:?}{}; `codriver memory import FILE --collection {name}` makes it",
         if known.is_empty() { String::new() } else { format!(" (there are: {})", known.join(", ")) }

@@ -265,6 +265,7 @@ impl Index {
             title: document.title.clone(),
             text: document.text.clone(),
             score: relevance.score,
+            weight: relevance.weight,
             cosine: relevance.cosine,
             bm25: relevance.bm25,
         })

@@ -5,6 +5,7 @@
 //! file writes to a journal instead, which the holder of the file merges. Search is by cosine and BM25, over
 //! indexes that are caches of the databases and nothing more. Collections of documents have files of their own.
 
+mod analytics;
 mod collections;
 mod embedder;
 mod error;
@@ -22,8 +23,10 @@ mod redaction;
 mod sharing;
 mod state;
 mod store;
+mod tables;
 mod vault;
 
+pub use analytics::{Price, Usage, UsageBy};
 pub use collections::{
     BadLine, Collection, CollectionHit, CollectionLock, CollectionQuery, CollectionStatistics, Collections, Finding, Metadata, Progress,
     Record, SearchMode, Stored, parse_line,
@@ -35,4 +38,5 @@ pub use memory::{Memory, MemoryOptions};
 pub use project::{Project, ProjectKey};
 pub use records::*;
 pub use redaction::Redactor;
+pub use tables::{Cell, CellKind, MemoryColumn, MemoryTable, TABLES, TablePage, Whose};
 pub use vault::{KEY_VARIABLE, MasterKey, Vault, VaultError};
