@@ -22,7 +22,6 @@ pub struct Peers {
 pub struct Searched {
     pub recall: f64,
     pub per_second: f64,
-    pub p50: f64,
     pub p99: f64,
 }
 
@@ -58,7 +57,7 @@ impl Peers {
     pub fn search(&mut self, engine: &str, wide: usize) -> Result<Searched> {
         let answer = self.ask(&json!({ "search": engine, "wide": wide }))?;
         let figure = |name: &str| answer.get(name).and_then(Value::as_f64).unwrap_or_default();
-        Ok(Searched { recall: figure("recall"), per_second: figure("per_second"), p50: figure("p50"), p99: figure("p99") })
+        Ok(Searched { recall: figure("recall"), per_second: figure("per_second"), p99: figure("p99") })
     }
 
     fn ask(&mut self, command: &Value) -> Result<Value> {

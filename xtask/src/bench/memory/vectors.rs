@@ -96,7 +96,6 @@ fn searched(vectors: &Vectors, queries: &[f32], truth: &[u32], wide: usize) -> S
     Searched {
         recall: hits as f64 / (K * times.len()) as f64,
         per_second: times.len() as f64 / total,
-        p50: times[times.len() / 2],
         p99: times[times.len() * 99 / 100],
     }
 }
