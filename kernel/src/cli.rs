@@ -4,10 +4,12 @@ mod ask;
 mod doctor;
 mod install;
 mod knowledge;
+mod memory;
 mod model;
 mod run;
 mod signals;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,6 +49,8 @@ enum Command {
     /// Read a PDF file from standard input (started by Codriver, under limits)
     #[command(name = READ_PDF, hide = true)]
     ReadPdf,
+    /// Keep collections of documents and search them
+    Memory(memory::MemoryArguments),
 }
 
 #[derive(Debug, Args)]
@@ -84,5 +88,15 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Model(arguments) => model::model(&arguments),
         Command::Knowledge(arguments) => knowledge::knowledge(&arguments),
         Command::ReadPdf => read_pdf(),
+        Command::Memory(arguments) => memory::memory(&arguments),
+    }
+}
+
+/// Prints to the end, or until the reader has gone away (`| head`).
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }

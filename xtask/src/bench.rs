@@ -2,6 +2,7 @@
 
 mod inference;
 mod kernel;
+mod memory;
 
 use anyhow::Result;
 
@@ -17,11 +18,14 @@ enum Bench {
     Kernel(kernel::Options),
     /// Reading and writing tokens, requests at once, texts as vectors, loading and memory, beside llama.cpp, candle and others
     Inference(inference::Options),
+    /// Finding among a million vectors, beside hnswlib and usearch; chunks, turns and messages
+    Memory(memory::Options),
 }
 
 pub fn run(options: &Options) -> Result<()> {
     match &options.bench {
         Bench::Kernel(options) => kernel::run(options),
         Bench::Inference(options) => inference::run(options),
+        Bench::Memory(options) => memory::run(options),
     }
 }

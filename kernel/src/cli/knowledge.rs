@@ -28,7 +28,7 @@ pub fn knowledge(arguments: &KnowledgeArguments) -> anyhow::Result<ExitCode> {
     let outcome = knowledge::run(&arguments.command, &session, &interrupt, &mut |progress| bar.show(progress));
     bar.end();
     let outcome = outcome?;
-    let printed = super::model::print(&format!("{}\n", outcome.bundle().text().trim_end()))?;
+    let printed = super::print(&format!("{}\n", outcome.bundle().text().trim_end()))?;
     Ok(match outcome {
         Outcome::Read(report) if report.interrupted => ExitCode::from(130),
         Outcome::Read(report) if report.failures().next().is_some() => ExitCode::FAILURE,

@@ -71,9 +71,11 @@ pub struct Hit {
     pub origin: String,
     pub title: String,
     pub text: String,
-    /// 0 to 1: the mean of `cosine` and the share of the best possible BM25 for the query;
-    /// that share alone where there is no embedder.
+    /// 0 to 1: the mean of `cosine` and the share of the best possible BM25 for the query, times
+    /// `weight`; that share alone where there is no embedder.
     pub score: f32,
+    /// What scope, age, importance and pinning make of it: near 1.
+    pub weight: f32,
     /// `None` without an embedder, or where it gave no usable vector.
     pub cosine: Option<f32>,
     /// `None` where no word of the query occurs.
