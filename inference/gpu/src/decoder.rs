@@ -15,7 +15,7 @@ use crate::kernels::norm::{Norm, Target};
 use crate::kernels::positions::{Positions, Turn};
 use crate::kernels::product::{Finish, multiply};
 use crate::pool::LayerPages;
-use crate::step::Inputs;
+use crate::step::{Inputs, Tasks};
 use crate::{GpuError, Matrix, Pool, Scores, Segment};
 
 /// A decoder's shape, and what its family adds to Llama's; layers' own features are in [`Layer`].
@@ -116,11 +116,8 @@ impl Decoder {
 
     fn compute(&self, inputs: &Inputs, pool: &Pool, room: &Workspace) -> Result<Scores, GpuError> {
         let (gpu, architecture) = (&self.gpu, &self.architecture);
-        let parts = gpu.room(if inputs.splits > 1 {
-            inputs.count * architecture.heads * inputs.splits * (architecture.head_dim + 2)
-        } else {
-            1
-        })?;
+        let parts =
+            gpu.room(inputs.split.count * architecture.heads * inputs.splits * (architecture.head_dim + 2))?;
         let multiplier = architecture.embedding_multiplier;
         embedding::look_up(gpu, &self.table, &inputs.tokens, room.hidden(), inputs.count, multiplier);
         for (index, layer) in self.layers.iter().enumerate() {
@@ -193,20 +190,26 @@ impl Decoder {
             slots: &inputs.slots,
         };
         positions.apply(gpu, room.projected(), pages, inputs.count);
-        let attention = Attention {
-            heads: architecture.heads,
-            shape,
-            scale: architecture.attention_scale,
-            soft_cap: architecture.attention_soft_cap,
-            window: layer.window,
-            tasks: &inputs.tasks,
-            task_count: inputs.task_count,
-            task_tokens: inputs.task_tokens,
-            table: &inputs.table,
-            splits: inputs.splits,
-            parts,
+        let attention = |tasks: &Tasks, splits| {
+            if tasks.count == 0 {
+                return;
+            }
+            let attention = Attention {
+                heads: architecture.heads,
+                shape,
+                scale: architecture.attention_scale,
+                soft_cap: architecture.attention_soft_cap,
+                window: layer.window,
+                tasks: &tasks.words,
+                task_count: tasks.count,
+                task_tokens: tasks.tokens,
+                table: &inputs.table,
+                splits,
+            };
+            attention.apply(gpu, room.projected(), pages, room.attended());
         };
-        attention.apply(gpu, room.projected(), pages, room.attended(), inputs.count);
+        attention(&inputs.whole, None);
+        attention(&inputs.split, Some((inputs.splits, parts)));
     }
 
     fn norm<'a>(&'a self, weight: &'a Buffer) -> Norm<'a> {

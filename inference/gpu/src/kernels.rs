@@ -14,5 +14,4 @@ pub(crate) mod norm;
 pub(crate) mod positions;
 pub(crate) mod product;
 mod reduce;
-mod tile;
 mod weights;

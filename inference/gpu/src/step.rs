@@ -2,7 +2,7 @@
 
 
 use crate::device::{Buffer, Gpu};
-use crate::kernels::attention::{Attention, MOST_ROWS};
+use crate::kernels::attention::{MOST_ROWS, SPLIT, TASK};
 use crate::{Architecture, GpuError, Pool};
 
 /// Tokens that follow what a sequence's pages hold.
@@ -39,27 +39,27 @@ pub enum Wanted {
 pub(crate) struct Inputs {
     pub(crate) tokens: Buffer,
     pub(crate) slots: Buffer,
-    pub(crate) tasks: Buffer,
+    /// What attention computes without splitting positions, and with.
+    pub(crate) whole: Tasks,
+    pub(crate) split: Tasks,
     pub(crate) table: Buffer,
     /// Rows whose scores are wanted.
     pub(crate) chosen: Buffer,
     /// Cosines and sines.
     pub(crate) rotations: Vec<(Buffer, Buffer)>,
     pub(crate) count: usize,
-    pub(crate) task_count: usize,
-    pub(crate) task_tokens: usize,
     pub(crate) chosen_count: usize,
+    /// Splits of the longest of the split tasks.
     pub(crate) splits: usize,
 }
 
-/// Cubes that keep a device busy, for each of its multiprocessors.
-const CUBES_A_PROCESSOR: usize = 4;
-/// Multiprocessors of a device that does not say how many it has.
-const PROCESSORS: u32 = 32;
-/// Positions that a cube scores at once: no use in splitting fewer.
-const TILE: usize = 128;
-/// More parts than this cost more to bring together than they save.
-const MOST_SPLITS: usize = 64;
+/// Runs of tokens of one sequence each.
+pub(crate) struct Tasks {
+    pub(crate) words: Buffer,
+    pub(crate) count: usize,
+    /// Tokens of the largest.
+    pub(crate) tokens: usize,
+}
 
 impl Inputs {
     pub(crate) fn new(
@@ -72,7 +72,7 @@ impl Inputs {
         let group = architecture.heads / pool.shape().heads.max(1);
         let decodes = segments.iter().all(|segment| segment.tokens.len() == 1);
         let task_tokens = if decodes { 1 } else { (MOST_ROWS / group.max(1)).max(1) };
-        let (mut tokens, mut slots, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tokens, mut slots, mut whole, mut split) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut table, mut chosen) = (Vec::new(), Vec::new());
         let mut rotations = vec![(Vec::new(), Vec::new()); architecture.pairs.len()];
         let mut longest = 0;
@@ -80,7 +80,12 @@ impl Inputs {
             check(architecture, pool, segment)?;
             let first = tokens.len();
             let length = segment.tokens.len();
-            longest = longest.max(segment.past + length);
+            // A single token with much before it would keep few cubes busy.
+            let is_split = length == 1 && segment.past >= SPLIT;
+            let tasks = if is_split { &mut split } else { &mut whole };
+            if is_split {
+                longest = longest.max(segment.past + 1);
+            }
             tokens.extend_from_slice(segment.tokens);
             for position in segment.past..segment.past + length {
                 let number = segment.pages.get(position / page).copied().unwrap_or_default();
@@ -101,30 +106,22 @@ impl Inputs {
                 sines.extend_from_slice(&rotation.sines);
             }
         }
-        let task_count = tasks.len() / crate::kernels::attention::TASK;
-        let rows = Attention::rows(group * task_tokens);
-        let cubes = task_count * (group * task_tokens).div_ceil(rows) * pool.shape().heads;
-        let processors = gpu.client.properties().hardware.num_streaming_multiprocessors.unwrap_or(PROCESSORS);
-        let splits = (CUBES_A_PROCESSOR * processors as usize).div_ceil(cubes.max(1));
-        let splits = splits.min(longest.div_ceil(TILE)).clamp(1, MOST_SPLITS);
-
         let mut upload = Upload::new(gpu);
-        let parts = [&tokens, &slots, &tasks, &table, &chosen].map(|words| upload.add(words));
+        let parts = [&tokens, &slots, &whole, &split, &table, &chosen].map(|words| upload.add(words));
         let angles: Vec<_> = rotations.iter().map(|(cosines, sines)| (upload.floats(cosines), upload.floats(sines))).collect();
-        let whole = upload.send(gpu)?;
-        let [of_tokens, of_slots, of_tasks, of_table, of_chosen] = parts.map(|part| whole.part(part));
+        let uploaded = upload.send(gpu)?;
+        let [of_tokens, of_slots, of_whole, of_split, of_table, of_chosen] = parts.map(|part| uploaded.part(part));
         Ok(Self {
             tokens: of_tokens,
             slots: of_slots,
-            tasks: of_tasks,
+            whole: Tasks { words: of_whole, count: whole.len() / TASK, tokens: task_tokens },
+            split: Tasks { words: of_split, count: split.len() / TASK, tokens: 1 },
             table: of_table,
             chosen: of_chosen,
-            rotations: angles.into_iter().map(|(cosines, sines)| (whole.part(cosines), whole.part(sines))).collect(),
+            rotations: angles.into_iter().map(|(cosines, sines)| (uploaded.part(cosines), uploaded.part(sines))).collect(),
             count: tokens.len(),
-            task_count,
-            task_tokens,
             chosen_count: chosen.len(),
-            splits,
+            splits: longest.div_ceil(SPLIT),
         })
     }
 }

@@ -6,7 +6,7 @@ use super::workspace::{BlockNeeds, Workspace};
 use crate::device::Gpu;
 use crate::kernels::activation::gate;
 use crate::kernels::experts::{MOST_EXPERTS, choose, mix};
-use crate::kernels::product::{Choice, Finish, Rows, TILE, multiply};
+use crate::kernels::product::{Choice, Finish, Rows, multiply};
 use crate::{GpuError, Matrix};
 
 /// What follows attention, ready to be computed.
@@ -68,7 +68,7 @@ impl Block {
     ) -> Result<(), GpuError> {
         match self {
             Self::Dense { up, down } => {
-                match up.whole().filter(|_| tokens <= TILE) {
+                match up.whole() {
                     Some(whole) => {
                         let finish = Finish { gate: Some(architecture.activation), ..whole.finish() };
                         multiply(gpu, &whole.weight, room.normed(), room.gated(), tokens, &finish, None);

@@ -1,20 +1,22 @@
 //! Input times weights.
 //!
 //! Decoding multiplies few tokens, so its time is that of reading the weights once: a run of lanes
-//! reads a few rows side by side, and every weight meets all tokens of its tile in registers. More
-//! tokens go through [`super::tile`].
+//! reads a few rows side by side, and every weight meets all tokens of its tile in registers. Of more
+//! tokens, cubes side by side take tiles of the same rows, which the device's caches hold by then.
+//!
+//! A product is summed in the same order whatever the tile: a token's results do not depend on how
+//! many others are multiplied with it.
 
 use cubecl::prelude::*;
 
 use super::activation::{Activation, activated};
-use super::reduce::lane_sum;
-use super::tile;
+use super::reduce::lane_sums;
 use super::weights::{Four, eight};
 use crate::device::{Buffer, Gpu};
 use crate::matrix::{Encoding, Matrix};
 
 /// Tokens that a tile takes at most.
-pub(crate) const TILE: usize = 8;
+const TILE: usize = 8;
 /// Runs of lanes in a cube.
 const RUNS: u32 = 4;
 
@@ -68,7 +70,7 @@ struct Shape {
 
 /// [`Finish`], as kernels are told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Epilogue {
+struct Epilogue {
     bias: bool,
     gate: Option<Activation>,
     adds: bool,
@@ -80,13 +82,13 @@ impl Finish<'_> {
         Self { multiplier: 1.0, ..Self::default() }
     }
 
-    pub(crate) fn epilogue(&self) -> Epilogue {
+    fn epilogue(&self) -> Epilogue {
         Epilogue { bias: self.bias.is_some(), gate: self.gate, adds: self.adds, capped: self.cap.is_some() }
     }
 }
 
 /// `input` times the transposed `matrix`, for `tokens` rows of input. The input's rows are padded
-/// with finite numbers to eights of columns. Gates are for few tokens, or for chosen matrices.
+/// with finite numbers to eights of columns.
 pub(crate) fn multiply(
     gpu: &Gpu,
     matrix: &Matrix,
@@ -96,14 +98,10 @@ pub(crate) fn multiply(
     finish: &Finish<'_>,
     choice: Option<Choice<'_>>,
 ) {
-    if tokens > TILE && choice.is_none() {
-        tile::multiply(gpu, matrix, input, output, tokens, finish);
-        return;
-    }
     let of_matrix = choice.map_or(matrix.rows, |choice| choice.rows);
     let tokens_a_tile = if choice.is_some() { 1 } else { tokens.next_power_of_two().min(TILE) };
     // As many accumulators as registers allow.
-    let rows = if tokens_a_tile > 2 { 2 } else { 4 };
+    let rows = if tokens_a_tile > 4 { 2 } else { 4 };
     let outputs = if finish.gate.is_some() { of_matrix / 2 } else { of_matrix };
     let outputs_a_run = if finish.gate.is_some() { rows / 2 } else { rows };
     let shape = Shape {
@@ -121,7 +119,7 @@ pub(crate) fn multiply(
     unsafe {
         product::launch_unchecked(
             &gpu.client,
-            CubeCount::Static(cubes as u32, tokens.div_ceil(tokens_a_tile) as u32, 1),
+            CubeCount::Static(tokens.div_ceil(tokens_a_tile) as u32, cubes as u32, 1),
             CubeDim::new_2d(gpu.lanes(), RUNS),
             matrix.encoding.vector(),
             matrix.quants.vectors(matrix.encoding.vector()),
@@ -164,14 +162,14 @@ fn product<W: Size>(
     #[comptime] shape: Shape,
 ) {
     let lane = UNIT_POS_X;
-    let run = CUBE_POS_X * CUBE_DIM_Y + UNIT_POS_Y;
+    let run = CUBE_POS_Y * CUBE_DIM_Y + UNIT_POS_Y;
     let gated = comptime!(shape.finish.gate.is_some());
     let side_by_side = comptime!(shape.rows);
     let tile = comptime!(shape.tokens);
     let outputs_a_run = comptime!((if gated { shape.rows / 2 } else { shape.rows }) as u32);
     let outputs = if gated { rows / 2 } else { rows };
     let first_output = run * outputs_a_run;
-    let first_token = CUBE_POS_Y * comptime!(tile as u32);
+    let first_token = CUBE_POS_X * comptime!(tile as u32);
 
     let mut matrix_rows = Array::<u32>::new(side_by_side);
     #[unroll]
@@ -226,12 +224,15 @@ fn product<W: Size>(
         chunk += comptime!(shape.lanes);
     }
 
-    let mut shared = Shared::<[f32]>::new_slice(comptime!((shape.lanes * RUNS) as usize));
-    let mut totals = Array::<f32>::new(comptime!(side_by_side * tile));
+    let count = comptime!(side_by_side * tile);
+    let units = comptime!(shape.lanes * RUNS);
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(if shape.planes { 1 } else { count * units as usize }));
+    let mut totals = Array::<f32>::new(count);
     #[unroll]
-    for index in 0..comptime!(side_by_side * tile) {
-        totals[index] = lane_sum(sums[index].vector_sum(), &mut shared, shape.lanes, shape.planes);
+    for index in 0..count {
+        totals[index] = sums[index].vector_sum();
     }
+    lane_sums(&mut totals, &mut shared, count, units, shape.lanes, shape.planes);
     if lane == 0 {
         #[unroll]
         for token in 0..tile {
@@ -261,7 +262,7 @@ fn product<W: Size>(
 
 /// What is written for a product where the output holds `held`.
 #[cube]
-pub(crate) fn finished(
+fn finished(
     total: f32,
     row: u32,
     held: f32,

@@ -3,39 +3,53 @@
 
 use cubecl::prelude::*;
 
-/// The sums of `values` over each run of `lanes` neighbouring units, in the first unit of each run
-/// at least. All units of the cube call this together.
+/// Each of `count` values' sum over each run of `lanes` neighbouring units, in the first unit of each
+/// run at least. All `units` of the cube call this together.
 ///
-/// `shared` has room for a value of each of the `units`.
+/// `shared` has room for `count` values of each unit.
 #[cube]
-pub(crate) fn lane_sum(
-    value: f32,
+pub(crate) fn lane_sums(
+    values: &mut Array<f32>,
     shared: &mut Shared<[f32]>,
+    #[comptime] count: usize,
+    #[comptime] units: u32,
     #[comptime] lanes: u32,
     #[comptime] planes: bool,
-) -> f32 {
+) {
     if comptime!(planes) {
-        plane_sum(value)
+        #[unroll]
+        for index in 0..count {
+            values[index] = plane_sum(values[index]);
+        }
     } else {
         let own = UNIT_POS as usize;
-        sync_cube();
-        shared[own] = value;
-        sync_cube();
-        let steps = comptime!(lanes.trailing_zeros());
+        // All values in one pass: a barrier costs more than an addition.
         #[unroll]
-        for step in 0..steps {
-            let distance = comptime!(lanes >> (step + 1));
+        for index in 0..count {
+            shared[own + comptime!(index * units as usize)] = values[index];
+        }
+        sync_cube();
+        let mut distance = comptime!(lanes / 2).runtime();
+        while distance > 0 {
             if UNIT_POS % lanes < distance {
-                let other = shared[own + distance as usize];
-                shared[own] += other;
+                #[unroll]
+                for index in 0..count {
+                    let at = own + comptime!(index * units as usize);
+                    let other = shared[at + distance as usize];
+                    shared[at] += other;
+                }
             }
             sync_cube();
+            distance /= 2;
         }
-        shared[own]
+        #[unroll]
+        for index in 0..count {
+            values[index] = shared[own + comptime!(index * units as usize)];
+        }
     }
 }
 
-/// The sum over all `units` of the cube, in every unit. All units call this together.
+/// The sum over all `units` of the cube, in every unit. All units call this together, once.
 #[cube]
 pub(crate) fn cube_sum(
     value: f32,
@@ -46,7 +60,6 @@ pub(crate) fn cube_sum(
     match plane {
         Option::Some(size) => {
             let of_plane = plane_sum(value);
-            sync_cube();
             if UNIT_POS % size == 0 {
                 shared[(UNIT_POS / size) as usize] = of_plane;
             }
@@ -59,51 +72,70 @@ pub(crate) fn cube_sum(
             sum
         }
         Option::None => {
-            lane_sum(value, shared, units, false);
+            let mut values = Array::<f32>::new(1usize);
+            values[0] = value;
+            lane_sums(&mut values, shared, 1usize, units, units, false);
             shared[0]
         }
     }
 }
 
-/// The largest over all `units` of the cube, in every unit. All units call this together.
+/// Each of `count` values' largest over all `units` of the cube, in every unit. All units call this
+/// together, and meet at a barrier before they call it again.
+///
+/// `shared` has room for `count` values of each unit.
 #[cube]
-pub(crate) fn cube_max(
-    value: f32,
+pub(crate) fn cube_maximums(
+    values: &mut Array<f32>,
     shared: &mut Shared<[f32]>,
+    #[comptime] count: usize,
     #[comptime] units: u32,
     #[comptime] plane: Option<u32>,
-) -> f32 {
+) {
     match plane {
         Option::Some(size) => {
-            let of_plane = plane_max(value);
-            sync_cube();
-            if UNIT_POS % size == 0 {
-                shared[(UNIT_POS / size) as usize] = of_plane;
-            }
-            sync_cube();
-            let mut largest = shared[0];
+            let planes = comptime!((units / size) as usize);
             #[unroll]
-            for index in 1..comptime!((units / size) as usize) {
-                largest = max(largest, shared[index]);
+            for index in 0..count {
+                let of_plane = plane_max(values[index]);
+                if UNIT_POS % size == 0 {
+                    shared[(UNIT_POS / size) as usize + comptime!(index * planes)] = of_plane;
+                }
             }
-            largest
+            sync_cube();
+            #[unroll]
+            for index in 0..count {
+                let mut largest = shared[comptime!(index * planes)];
+                #[unroll]
+                for other in 1..planes {
+                    largest = max(largest, shared[comptime!(index * planes + other)]);
+                }
+                values[index] = largest;
+            }
         }
         Option::None => {
             let own = UNIT_POS as usize;
-            sync_cube();
-            shared[own] = value;
-            sync_cube();
-            let steps = comptime!(units.trailing_zeros());
             #[unroll]
-            for step in 0..steps {
-                let distance = comptime!(units >> (step + 1));
+            for index in 0..count {
+                shared[own + comptime!(index * units as usize)] = values[index];
+            }
+            sync_cube();
+            let mut distance = comptime!(units / 2).runtime();
+            while distance > 0 {
                 if UNIT_POS < distance {
-                    let other = shared[own + distance as usize];
-                    shared[own] = max(shared[own], other);
+                    #[unroll]
+                    for index in 0..count {
+                        let at = own + comptime!(index * units as usize);
+                        shared[at] = max(shared[at], shared[at + distance as usize]);
+                    }
                 }
                 sync_cube();
+                distance /= 2;
             }
-            shared[0]
+            #[unroll]
+            for index in 0..count {
+                values[index] = shared[comptime!(index * units as usize)];
+            }
         }
     }
 }
