@@ -190,6 +190,10 @@ impl ChatModel for OpenAiCompatible {
         self.window
     }
 
+    fn destination(&self) -> Option<String> {
+        Some(self.endpoint.provider())
+    }
+
     fn count_tokens(&self, text: &str) -> usize {
         text.len().div_ceil(4)
     }

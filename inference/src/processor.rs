@@ -143,9 +143,9 @@ impl Processor {
         let head_dim = config.head_dim;
         let (heads, key_value_heads) = (config.num_attention_heads, config.num_key_value_heads);
         let attention = &layer.self_attn;
-        let mut queries = packed(attention.q_proj.as_packed())?.multiply(input);
-        let mut keys = packed(attention.k_proj.as_packed())?.multiply(input);
-        let values = packed(attention.v_proj.as_packed())?.multiply(input);
+        let layers = [&attention.q_proj, &attention.k_proj, &attention.v_proj].map(|layer| packed(layer.as_packed()));
+        let [q_proj, k_proj, v_proj] = layers;
+        let [mut queries, mut keys, values] = PackedLinear::multiply_all([q_proj?, k_proj?, v_proj?], input);
         for (rows, norm, heads) in [(&mut queries, &norms.query, heads), (&mut keys, &norms.key, key_value_heads)] {
             if let Some(norm) = norm {
                 rms_norm_in_place(rows, norm, self.epsilon());

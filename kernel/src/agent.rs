@@ -1,13 +1,16 @@
 //! Agents: a cell that is a conversation, answered with the session at hand.
 //!
-//! [`run_turn`] is the one loop, whatever the model: retrieve ([`context`]), render the prompt
-//! ([`prompts`]), ask the model ([`models`]), check and run its tool calls ([`tools`]), until
+//! [`run_turn`] is the one loop, whatever the model: pack the window ([`context`], with earlier turns
+//! condensed by [`compaction`]), render the prompt ([`prompts`]), ask the model ([`models`]), check and run its tool calls ([`tools`]), until
 //! it answers. [`stream`] shows the words as they come; memory keeps all of it.
 
+pub mod compaction;
 pub mod context;
 mod definitions;
 mod embedding;
 mod environment;
+mod examples;
+mod ledger;
 mod magics;
 mod models;
 mod prompts;
@@ -21,12 +24,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use codriver_memory::{ConversationId, Memory};
+use codriver_memory::{ContextItem, ConversationId, Memory};
 
 use crate::languages::CellError;
 use definitions::Definitions;
 use embedding::EmbedderLoader;
-use prompts::Prompts;
 
 pub use definitions::{AgentDefinition, configuration_folder};
 pub use embedding::model_folder as embedding_model_folder;
@@ -43,11 +45,12 @@ const DEFAULT_AGENT: &str = "codriver";
 pub struct Agents {
     pub models: ModelManager,
     pub last_turn: Option<LastTurn>,
+    /// What `%context` showed last: its numbers name items.
+    shown_items: Vec<ContextItem>,
     current: String,
     definitions: Definitions,
     /// What is wrong with the user's `agents.json`, if anything.
     problem: Option<String>,
-    prompts: Arc<Prompts>,
     memory: Arc<Memory>,
     conversations: HashMap<String, ConversationId>,
     embedder: Arc<EmbedderLoader>,
@@ -60,10 +63,10 @@ impl Agents {
         Self {
             models: ModelManager::new(workspace),
             last_turn: None,
+            shown_items: Vec::new(),
             current: DEFAULT_AGENT.to_owned(),
             definitions,
             problem,
-            prompts: Arc::new(Prompts::load()),
             memory,
             conversations: HashMap::new(),
             embedder: Arc::default(),

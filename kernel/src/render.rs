@@ -2,6 +2,7 @@
 
 pub mod ansi;
 pub mod cards;
+pub mod context;
 pub mod diff;
 pub mod git;
 pub mod markdown;

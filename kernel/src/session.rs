@@ -6,6 +6,7 @@ mod history;
 mod interrupt;
 mod lazy_rust;
 mod output;
+mod runs;
 mod values;
 
 use std::any::Any;
@@ -27,6 +28,7 @@ pub use history::{History, HistoryEntry};
 pub use interrupt::{Interrupt, InterruptGuard};
 pub use lazy_rust::LazyRust;
 pub use output::{LiveDisplay, MimeBundle, Output, OutputEvent, OutputSink, RecordingSink};
+pub use runs::{Runs, StaleCell};
 pub use values::Values;
 
 /// What a notebook's cells share. Lives on the one thread that runs cells.
@@ -41,6 +43,8 @@ pub struct Session {
     /// Of the last cell, if it failed.
     pub last_error: Option<CellError>,
     pub history: History,
+    /// What ran, and what it made and read.
+    pub runs: Runs,
     /// What `{{name}}` stands for: `%set` values and notebook parameters.
     pub values: Values,
     pub magics: Arc<MagicRegistry>,
@@ -96,6 +100,7 @@ impl Session {
             memory,
             workspace: options.workspace.clone(),
             last_error: None,
+            runs: Runs::default(),
             history: options.data_folder.as_deref().map_or_else(History::in_memory, History::open),
             values: Values::default(),
             magics: Arc::new(cells::registry()),

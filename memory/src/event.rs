@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::records::{ConversationId, FactId, NewChunk, NewToolRun, NewTurn, ToolRunId, TurnId};
+use crate::records::{ConversationId, FactId, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
 
 /// One change. Applying it twice is the same as applying it once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub(crate) enum Event {
     /// By content, since another process may know the same fact by another identifier.
     FactForgotten { fingerprint: String },
     ChunksReplaced { document: String, chunks: Vec<NewChunk> },
+    /// Replaces the note of that name; those before stay on record.
+    NoteWritten { id: String, conversation: ConversationId, name: String, value: String },
+    Sent { id: String, sent: Sent },
 }
 
 /// An event and when it happened, in microseconds since 1970.

@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
+
 use crate::event::digest;
 use crate::index::ranking::{Ranked, best};
 use crate::index::words::words;
@@ -20,9 +22,20 @@ pub(crate) struct Document {
     pub origin: String,
     pub title: String,
     pub text: String,
+    /// When it was said, learned or read; `None` where that is not known.
+    pub created_at: Option<DateTime<Utc>>,
+    /// From 0 to 1; [`Document::USUAL`] where nobody said.
+    pub importance: f32,
+    /// Always worth finding.
+    pub pinned: bool,
+    /// Whose it is, where it is a project's.
+    pub project: Option<String>,
 }
 
 impl Document {
+    /// The importance of what nobody weighed.
+    pub const USUAL: f32 = 0.5;
+
     /// What is compared with a query. A message's title is only who said it.
     pub fn content(&self) -> String {
         if self.kind == "chunk" { format!("{}\n{}", self.title, self.text).trim_start().to_owned() } else { self.text.clone() }

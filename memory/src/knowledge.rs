@@ -237,7 +237,7 @@ impl State {
     }
 }
 
-fn embed(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f32>>, MemoryError> {
+pub(crate) fn embed(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f32>>, MemoryError> {
     let vectors = embedder.embed(texts).map_err(MemoryError::Embedder)?;
     if vectors.len() == texts.len() {
         Ok(vectors)
@@ -261,10 +261,12 @@ fn find_fact(facts: Vec<Fact>, prefix: &str) -> Result<Option<Fact>, MemoryError
 
 fn fact_document(scope: Scope, id: &str, source: &str, text: &str) -> Document {
     let (id, origin, text) = (id.to_owned(), source.to_owned(), text.to_owned());
-    Document { kind: "fact", scope, id, origin, title: String::new(), text }
+    let (title, project) = (String::new(), None);
+    Document { kind: "fact", scope, id, origin, title, text, created_at: None, importance: Document::USUAL, pinned: false, project }
 }
 
 fn chunk_document(scope: Scope, origin: &str, position: usize, chunk: &NewChunk) -> Document {
     let (title, text) = (chunk.title.clone(), chunk.text.clone());
-    Document { kind: "chunk", scope, id: format!("{origin}#{position}"), origin: origin.to_owned(), title, text }
+    let (id, origin) = (format!("{origin}#{position}"), origin.to_owned());
+    Document { kind: "chunk", scope, id, origin, title, text, created_at: None, importance: Document::USUAL, pinned: false, project: None }
 }

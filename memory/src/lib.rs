@@ -13,6 +13,7 @@ mod journal;
 mod knowledge;
 mod known_facts;
 mod memory;
+mod notes;
 pub mod records;
 mod sharing;
 mod store;

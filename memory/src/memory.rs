@@ -11,7 +11,7 @@ use crate::index::{Document, Index};
 use crate::journal::Journal;
 use crate::known_facts;
 use crate::records::{
-    ConversationId, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation, StoredMessage,
+    ConversationId, EarlierTurn, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation, StoredMessage,
     StoredToolRun, StoredTurn, ToolRunId, TurnId,
 };
 use crate::sharing::Seen;
@@ -108,6 +108,16 @@ impl Memory {
     /// The last `limit` turns, oldest first, those before a reset included: the record is kept.
     pub fn turns(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredTurn>, MemoryError> {
         self.state().store.turns(conversation, limit)
+    }
+
+    /// One turn by its number in the conversation, from 1.
+    pub fn turn(&self, conversation: &ConversationId, number: usize) -> Result<Option<StoredTurn>, MemoryError> {
+        self.state().store.turn(conversation, number)
+    }
+
+    /// What was said after turn `after`, oldest first: the last `limit` of those turns.
+    pub fn earlier_turns(&self, conversation: &ConversationId, after: usize, limit: usize) -> Result<Vec<EarlierTurn>, MemoryError> {
+        self.state().store.earlier_turns(conversation, after, limit)
     }
 
     /// From here on nothing said before is used: not as recent messages, not by search.
@@ -260,6 +270,10 @@ pub(crate) fn message_document(turn: &TurnId, position: usize, conversation: &st
         origin: conversation.to_owned(),
         title: role.to_owned(),
         text: content.to_owned(),
+        created_at: None,
+        importance: Document::USUAL,
+        pinned: false,
+        project: None,
     };
     (!content.trim().is_empty()).then(document)
 }

@@ -167,6 +167,52 @@ pub struct ContextItem {
     /// Why it was left out of the prompt; `None` when it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<String>,
+    #[serde(flatten)]
+    pub details: ItemDetails,
+}
+
+/// How an item came before a model, for whoever asks. Empty in what older versions kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ItemDetails {
+    /// Names the item among those of its kind, from turn to turn.
+    pub key: String,
+    /// The part of the window whose share it is paid from: `pinned`, `turns`, `session`, ...
+    pub section: String,
+    /// Why it was considered.
+    pub reason: String,
+    /// Its place in the order in which its section is filled, from 1.
+    pub rank: usize,
+    /// By meaning, where it was searched for.
+    pub cosine: Option<f32>,
+    /// By words, where it was searched for.
+    pub bm25: Option<f32>,
+    /// Where a person can look at it: a path, an address.
+    pub link: Option<String>,
+}
+
+/// What left the machine in one call of a remote model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    pub conversation: Option<ConversationId>,
+    /// The host that was sent it.
+    pub destination: String,
+    pub model: String,
+    /// What it was sent for: `turn`, `compaction`, ...
+    pub purpose: String,
+    pub bytes: usize,
+    pub prompt_tokens: usize,
+    pub completion_tokens: usize,
+    /// Rows of the person's tables of which values were in it, put there by the context or a tool.
+    pub rows: usize,
+    /// Their columns: `table.column`, or `tool: column` for a tool's result.
+    pub columns: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredSent {
+    pub sent: Sent,
+    pub at: DateTime<Utc>,
 }
 
 /// A tool call that is about to run.
@@ -212,6 +258,18 @@ pub struct StoredTurn {
     /// The turn as it was appended.
     pub turn: NewTurn,
     pub created_at: DateTime<Utc>,
+}
+
+/// What was said in a turn, without everything around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierTurn {
+    pub id: TurnId,
+    /// Its number in the conversation, from 1.
+    pub number: usize,
+    pub request: String,
+    pub answer: String,
+    /// `failed` or `interrupted`, where it did not end well.
+    pub ended: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

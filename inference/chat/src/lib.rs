@@ -36,6 +36,12 @@ pub trait ChatModel: Send + Sync {
         true
     }
 
+    /// The host that a request is sent to; `None` for a model on this machine. A server on loopback is
+    /// a host too: where it sends things on to is not known here.
+    fn destination(&self) -> Option<String> {
+        None
+    }
+
     /// The prompt exactly as the model reads it, for `%context`. Remote models return the
     /// request body with secrets left out.
     fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError>;
@@ -214,6 +220,8 @@ pub enum ChatEvent {
     Reasoning(String),
     /// A call is complete.
     ToolCall(ToolCall),
+    /// What a person should know of how the answer was made; said once a model.
+    Notice(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -285,4 +293,7 @@ pub enum ModelError {
     Constraint(String),
     #[error("numerical failure: {0}")]
     Numeric(String),
+    /// What the model runs on failed, or is gone.
+    #[error("the device failed: {0}")]
+    Device(String),
 }

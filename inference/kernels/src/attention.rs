@@ -5,9 +5,9 @@
 //! once for all queries that share them.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use crate::exponential::{exp, tanh};
+use crate::pool;
 
 /// Positions in a page.
 pub const PAGE: usize = 64;
@@ -91,10 +91,10 @@ impl<'a, P: Fn(usize, usize) -> Option<HeadPage<'a>> + Sync> Attention<'_, P> {
         let tasks: Vec<(usize, usize)> = (0..self.key_value_heads)
             .flat_map(|head| (0..tokens).step_by(tokens_a_task).map(move |token| (head, token)))
             .collect();
-        let mixed: Vec<Vec<f32>> = tasks
-            .par_iter()
-            .map(|(head, first)| self.attend_some(*head, *first, tokens_a_task.min(tokens - first)))
-            .collect();
+        let mut mixed = vec![Vec::new(); tasks.len()];
+        pool::for_each(tasks.iter().zip(&mut mixed), |((head, first), mixed)| {
+            *mixed = self.attend_some(*head, *first, tokens_a_task.min(tokens - first));
+        });
         for ((head, first), mixed) in tasks.iter().zip(mixed) {
             for (index, rows) in mixed.chunks_exact(group * head_dim).enumerate() {
                 let start = (first + index) * width + head * group * head_dim;

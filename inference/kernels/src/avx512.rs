@@ -6,29 +6,123 @@
 
 use std::arch::x86_64::*;
 
-use crate::activations::{BLOCK, Token};
-use crate::packed::{Format, Group, ROWS};
+use crate::activations::{BLOCK, Tile};
+use crate::format::Format;
+use crate::packed::{Group, ROWS};
+use crate::product::Part;
+use crate::unpack::{self, LINES, Numbers, Unpacked};
 
-/// The products of a group with `TOKENS` tokens.
+/// [`unpack::unpack`] with these instructions.
+///
+/// # Safety
+/// The processor has the instructions.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
+pub(crate) unsafe fn unpack(group: &Group<'_>, first: usize, blocks: usize, unpacked: &mut Unpacked) {
+    unpack::unpack(group, first, blocks, unpacked, |table, indices, line| {
+        // SAFETY: a table has 16 bytes, and lines have 64.
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            let found = _mm512_shuffle_epi8(table, _mm512_loadu_si512(indices.as_ptr().cast()));
+            _mm512_storeu_si512(line.as_mut_ptr().cast(), found);
+        }
+    });
+}
+
+/// Adds the products of a part with a tile's tokens to their totals.
+///
+/// # Safety
+/// The processor has the instructions; the part's blocks are the tile's, too, and there is a total
+/// for each token.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
+pub(crate) unsafe fn add(part: &Part, tile: &Tile<'_>, totals: &mut [Numbers]) {
+    macro_rules! width {
+        ($halves:literal, $minimums:literal) => {
+            match tile.width {
+                16 => some::<16, $halves, $minimums>(part, tile, totals),
+                8 => some::<8, $halves, $minimums>(part, tile, totals),
+                4 => some::<4, $halves, $minimums>(part, tile, totals),
+                2 => some::<2, $halves, $minimums>(part, tile, totals),
+                _ => some::<1, $halves, $minimums>(part, tile, totals),
+            }
+        };
+    }
+    // SAFETY: the caller's promises are these functions' too.
+    unsafe {
+        match (part.meaning.halves, part.meaning.minimums) {
+            (false, false) => width!(false, false),
+            (false, true) => width!(false, true),
+            (true, false) => width!(true, false),
+            (true, true) => width!(true, true),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn some<const WIDTH: usize, const HALVES: bool, const MINIMUMS: bool>(
+    part: &Part,
+    tile: &Tile<'_>,
+    totals: &mut [Numbers],
+) {
+    let steps = if HALVES { 2 } else { 1 };
+    // SAFETY: the caller's blocks, tokens and totals.
+    unsafe {
+        let mut sums: [__m512; WIDTH] = [_mm512_setzero_ps(); WIDTH];
+        for (token, sum) in sums.iter_mut().enumerate() {
+            *sum = _mm512_loadu_ps(totals.as_ptr().add(token).cast());
+        }
+        for block in 0..part.blocks {
+            let lines = part.lines.add(block * LINES);
+            let mut weights = [_mm512_setzero_si512(); LINES];
+            for (line, weights) in weights.iter_mut().enumerate() {
+                *weights = _mm512_loadu_si512(lines.add(line).cast());
+            }
+            let place = (part.first + block) * WIDTH;
+            let quants = tile.quants.as_ptr().add(place * BLOCK);
+            let input_scales = tile.scales.as_ptr().add(place);
+            for step in 0..steps {
+                let scale = _mm512_loadu_ps(part.scales.add(block * steps + step).cast());
+                let minimum = _mm512_loadu_ps(part.minimums.add(block * steps + step).cast());
+                let half_place = 2 * place + step * WIDTH;
+                let (offsets, input_sums) = if HALVES {
+                    (tile.half_offsets.as_ptr().add(half_place), tile.half_sums.as_ptr().add(half_place))
+                } else {
+                    (tile.offsets.as_ptr().add(place), tile.sums.as_ptr().add(place))
+                };
+                for token in 0..WIDTH {
+                    let input: *const i32 = quants.add(token * BLOCK).cast();
+                    let mut dot =
+                        if MINIMUMS { _mm512_setzero_si512() } else { _mm512_set1_epi32(*offsets.add(token)) };
+                    for line in step * LINES / steps..(step + 1) * LINES / steps {
+                        let four = _mm512_set1_epi32(input.add(line).read_unaligned());
+                        dot = _mm512_dpbusd_epi32(dot, weights[line], four);
+                    }
+                    let worth = _mm512_mul_ps(scale, _mm512_set1_ps(*input_scales.add(token)));
+                    sums[token] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), worth, sums[token]);
+                    if MINIMUMS {
+                        sums[token] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(*input_sums.add(token)), sums[token]);
+                    }
+                }
+            }
+        }
+        for (token, sum) in sums.iter().enumerate() {
+            _mm512_storeu_ps(totals.as_mut_ptr().add(token).cast(), *sum);
+        }
+    }
+}
+
+/// The products of a group of numbers with `TOKENS` tokens.
 ///
 /// # Safety
 /// The processor has the instructions, the group's slices have the length of their layout, and the
 /// tokens have the group's columns.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-pub(crate) unsafe fn multiply<const TOKENS: usize>(
-    group: Group<'_>,
-    tokens: &[Token<'_>; TOKENS],
-) -> [[f32; ROWS]; TOKENS] {
+pub(crate) unsafe fn floats<const TOKENS: usize>(group: Group<'_>, tokens: &[&[f32]; TOKENS]) -> [[f32; ROWS]; TOKENS] {
     // SAFETY: the caller's promises are these functions' too.
     let totals = unsafe {
         match group.format {
-            Format::F32 => floats::<TOKENS, F32>(group, tokens),
-            Format::F16 => floats::<TOKENS, F16>(group, tokens),
-            Format::BF16 => floats::<TOKENS, BF16>(group, tokens),
-            Format::Q8_0 => q8_0(group, tokens),
-            Format::Q4_0 => q4_0(group, tokens),
-            Format::Q4K => q4_k(group, tokens),
-            Format::Q6K => q6_k(group, tokens),
+            Format::F32 => numbers_times::<TOKENS, F32>(group, tokens),
+            Format::F16 => numbers_times::<TOKENS, F16>(group, tokens),
+            _ => numbers_times::<TOKENS, BF16>(group, tokens),
         }
     };
     let mut rows = [[0.0; ROWS]; TOKENS];
@@ -48,7 +142,7 @@ unsafe fn numbers<const FORMAT: u8>(group: &Group<'_>, column: usize) -> __m512 
         let start = group.quants.as_ptr();
         match FORMAT {
             F32 => _mm512_load_ps(start.add(64 * column).cast()),
-            F16 => halves(start.add(32 * column)),
+            F16 => _mm512_cvtph_ps(_mm256_load_si256(start.add(32 * column).cast())),
             _ => {
                 let wide = _mm512_cvtepu16_epi32(_mm256_load_si256(start.add(32 * column).cast()));
                 _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
@@ -62,9 +156,9 @@ const F16: u8 = 1;
 const BF16: u8 = 2;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn floats<const TOKENS: usize, const FORMAT: u8>(
+unsafe fn numbers_times<const TOKENS: usize, const FORMAT: u8>(
     group: Group<'_>,
-    tokens: &[Token<'_>; TOKENS],
+    tokens: &[&[f32]; TOKENS],
 ) -> [__m512; TOKENS] {
     // Two sums a token: an addition takes four cycles, and two can start in each.
     let mut even = [_mm512_setzero_ps(); TOKENS];
@@ -74,7 +168,7 @@ unsafe fn floats<const TOKENS: usize, const FORMAT: u8>(
         for column in (0..group.blocks / 2).map(|pair| 2 * pair) {
             let (first, second) = (numbers::<FORMAT>(&group, column), numbers::<FORMAT>(&group, column + 1));
             for token in 0..TOKENS {
-                let values = tokens[token].values.as_ptr().add(column);
+                let values = tokens[token].as_ptr().add(column);
                 even[token] = _mm512_fmadd_ps(first, _mm512_set1_ps(*values), even[token]);
                 odd[token] = _mm512_fmadd_ps(second, _mm512_set1_ps(*values.add(1)), odd[token]);
             }
@@ -82,7 +176,7 @@ unsafe fn floats<const TOKENS: usize, const FORMAT: u8>(
         if group.blocks % 2 == 1 {
             let last = numbers::<FORMAT>(&group, group.blocks - 1);
             for token in 0..TOKENS {
-                let value = *tokens[token].values.as_ptr().add(group.blocks - 1);
+                let value = *tokens[token].as_ptr().add(group.blocks - 1);
                 even[token] = _mm512_fmadd_ps(last, _mm512_set1_ps(value), even[token]);
             }
         }
@@ -91,219 +185,4 @@ unsafe fn floats<const TOKENS: usize, const FORMAT: u8>(
         even[token] = _mm512_add_ps(even[token], odd[token]);
     }
     even
-}
-
-/// Four input values in every lane.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn four(token: &Token<'_>, column: usize) -> __m512i {
-    // SAFETY: the caller's column is one of the token's, and three follow it.
-    unsafe { _mm512_set1_epi32(token.quants.as_ptr().add(column).cast::<i32>().read_unaligned()) }
-}
-
-/// Sixteen half-precision numbers.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn halves(bytes: *const u8) -> __m512 {
-    // SAFETY: the caller has 32 bytes there.
-    unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(bytes.cast())) }
-}
-
-/// Sixteen bytes as numbers.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn unsigned(bytes: *const u8) -> __m512 {
-    // SAFETY: the caller has 16 bytes there.
-    unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.cast()))) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn q8_0<const TOKENS: usize>(group: Group<'_>, tokens: &[Token<'_>; TOKENS]) -> [__m512; TOKENS] {
-    let layout = group.format.layout();
-    let mut totals = [_mm512_setzero_ps(); TOKENS];
-    for block in 0..group.blocks {
-        // SAFETY: the block is one of the group's and of the tokens'.
-        unsafe {
-            let quants = group.quants.as_ptr().add(block * layout.quants);
-            let mut dots = [_mm512_setzero_si512(); TOKENS];
-            for (dot, token) in dots.iter_mut().zip(tokens) {
-                *dot = _mm512_set1_epi32(-128 * token.block_sum(block));
-            }
-            for line in 0..8 {
-                let weights = _mm512_load_si512(quants.add(64 * line).cast());
-                for (dot, token) in dots.iter_mut().zip(tokens) {
-                    *dot = _mm512_dpbusd_epi32(*dot, weights, four(token, block * BLOCK + 4 * line));
-                }
-            }
-            let scales = halves(group.scales.as_ptr().add(block * layout.scales));
-            add_scaled(&mut totals, &dots, scales, tokens, block);
-        }
-    }
-    totals
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn q4_0<const TOKENS: usize>(group: Group<'_>, tokens: &[Token<'_>; TOKENS]) -> [__m512; TOKENS] {
-    let layout = group.format.layout();
-    let low_bits = _mm512_set1_epi8(15);
-    let mut totals = [_mm512_setzero_ps(); TOKENS];
-    for block in 0..group.blocks {
-        // SAFETY: the block is one of the group's and of the tokens'.
-        unsafe {
-            let quants = group.quants.as_ptr().add(block * layout.quants);
-            let mut dots = [_mm512_setzero_si512(); TOKENS];
-            for (dot, token) in dots.iter_mut().zip(tokens) {
-                *dot = _mm512_set1_epi32(-8 * token.block_sum(block));
-            }
-            for line in 0..4 {
-                let both = _mm512_load_si512(quants.add(64 * line).cast());
-                let low = _mm512_and_si512(both, low_bits);
-                let high = _mm512_and_si512(_mm512_srli_epi16::<4>(both), low_bits);
-                for (dot, token) in dots.iter_mut().zip(tokens) {
-                    let column = block * BLOCK + 4 * line;
-                    *dot = _mm512_dpbusd_epi32(*dot, low, four(token, column));
-                    *dot = _mm512_dpbusd_epi32(*dot, high, four(token, column + 16));
-                }
-            }
-            let scales = halves(group.scales.as_ptr().add(block * layout.scales));
-            add_scaled(&mut totals, &dots, scales, tokens, block);
-        }
-    }
-    totals
-}
-
-/// Adds each token's dots, which are worth the weights' scales times the token's.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn add_scaled<const TOKENS: usize>(
-    totals: &mut [__m512; TOKENS],
-    dots: &[__m512i; TOKENS],
-    scales: __m512,
-    tokens: &[Token<'_>; TOKENS],
-    block: usize,
-) {
-    for ((total, dot), token) in totals.iter_mut().zip(dots).zip(tokens) {
-        // SAFETY: the block is one of the token's.
-        let scale = unsafe { _mm512_mul_ps(scales, _mm512_set1_ps(*token.scales.as_ptr().add(block))) };
-        *total = _mm512_fmadd_ps(_mm512_cvtepi32_ps(*dot), scale, *total);
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn q4_k<const TOKENS: usize>(group: Group<'_>, tokens: &[Token<'_>; TOKENS]) -> [__m512; TOKENS] {
-    let layout = group.format.layout();
-    let low_bits = _mm512_set1_epi8(15);
-    let mut totals = [_mm512_setzero_ps(); TOKENS];
-    for block in 0..group.blocks {
-        // SAFETY: the block is one of the group's, and eight of the tokens'.
-        unsafe {
-            let quants = group.quants.as_ptr().add(block * layout.quants);
-            let scales = group.scales.as_ptr().add(block * layout.scales);
-            let mut inner = [_mm512_setzero_ps(); TOKENS];
-            let mut below = [_mm512_setzero_ps(); TOKENS];
-            for pair in 0..4 {
-                let first = block * 8 + 2 * pair;
-                let mut dots = [[_mm512_setzero_si512(); 2]; TOKENS];
-                for line in 0..8 {
-                    let both = _mm512_load_si512(quants.add(pair * 512 + 64 * line).cast());
-                    let low = _mm512_and_si512(both, low_bits);
-                    let high = _mm512_and_si512(_mm512_srli_epi16::<4>(both), low_bits);
-                    for (dots, token) in dots.iter_mut().zip(tokens) {
-                        let column = first * BLOCK + 4 * line;
-                        dots[0] = _mm512_dpbusd_epi32(dots[0], low, four(token, column));
-                        dots[1] = _mm512_dpbusd_epi32(dots[1], high, four(token, column + BLOCK));
-                    }
-                }
-                for part in 0..2 {
-                    let of_part = scales.add(4 * ROWS + 2 * ROWS * (2 * pair + part));
-                    let (scale, minimum) = (unsigned(of_part), unsigned(of_part.add(ROWS)));
-                    for (index, token) in tokens.iter().enumerate() {
-                        let of_input = *token.scales.as_ptr().add(first + part);
-                        let sum = of_input * token.block_sum(first + part) as f32;
-                        let dot = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[index][part]), _mm512_set1_ps(of_input));
-                        inner[index] = _mm512_fmadd_ps(dot, scale, inner[index]);
-                        below[index] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(sum), below[index]);
-                    }
-                }
-            }
-            let (scale, minimum) = (halves(scales), halves(scales.add(2 * ROWS)));
-            for (index, total) in totals.iter_mut().enumerate() {
-                *total = _mm512_fmadd_ps(inner[index], scale, *total);
-                *total = _mm512_fnmadd_ps(below[index], minimum, *total);
-            }
-        }
-    }
-    totals
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn q6_k<const TOKENS: usize>(group: Group<'_>, tokens: &[Token<'_>; TOKENS]) -> [__m512; TOKENS] {
-    let layout = group.format.layout();
-    let (low_bits, high_bits) = (_mm512_set1_epi8(15), _mm512_set1_epi8(0x30));
-    let mut totals = [_mm512_setzero_ps(); TOKENS];
-    for block in 0..group.blocks {
-        // SAFETY: the block is one of the group's, and eight of the tokens'.
-        unsafe {
-            let scales = group.scales.as_ptr().add(block * layout.scales);
-            let mut inner = [_mm512_setzero_ps(); TOKENS];
-            // A half has four quarters of 32 columns, each of two parts with scales of their own.
-            for half in 0..2 {
-                let low = group.quants.as_ptr().add(block * layout.quants + half * 96 * ROWS);
-                let high = low.add(64 * ROWS);
-                for part in 0..2 {
-                    let first = |quarter: usize| (block * 8 + half * 4 + quarter) * BLOCK + 16 * part;
-                    let mut dots = [[_mm512_setzero_si512(); 4]; TOKENS];
-                    for (dots, token) in dots.iter_mut().zip(tokens) {
-                        for (quarter, dot) in dots.iter_mut().enumerate() {
-                            *dot = _mm512_set1_epi32(-32 * *token.sums.as_ptr().add(first(quarter) / 16));
-                        }
-                    }
-                    for line in 0..4 {
-                        let of_line = (4 * part + line) * 64;
-                        let lower = _mm512_load_si512(low.add(of_line).cast());
-                        let upper = _mm512_load_si512(low.add(32 * ROWS + of_line).cast());
-                        let bits = _mm512_load_si512(high.add(of_line).cast());
-                        let weights = [
-                            _mm512_or_si512(
-                                _mm512_and_si512(lower, low_bits),
-                                _mm512_and_si512(_mm512_slli_epi16::<4>(bits), high_bits),
-                            ),
-                            _mm512_or_si512(
-                                _mm512_and_si512(upper, low_bits),
-                                _mm512_and_si512(_mm512_slli_epi16::<2>(bits), high_bits),
-                            ),
-                            _mm512_or_si512(
-                                _mm512_and_si512(_mm512_srli_epi16::<4>(lower), low_bits),
-                                _mm512_and_si512(bits, high_bits),
-                            ),
-                            _mm512_or_si512(
-                                _mm512_and_si512(_mm512_srli_epi16::<4>(upper), low_bits),
-                                _mm512_and_si512(_mm512_srli_epi16::<2>(bits), high_bits),
-                            ),
-                        ];
-                        for (dots, token) in dots.iter_mut().zip(tokens) {
-                            for quarter in 0..4 {
-                                let input = four(token, first(quarter) + 4 * line);
-                                dots[quarter] = _mm512_dpbusd_epi32(dots[quarter], weights[quarter], input);
-                            }
-                        }
-                    }
-                    for quarter in 0..4 {
-                        let of_part = scales.add(2 * ROWS + ROWS * (8 * half + 2 * quarter + part));
-                        let scale = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(of_part.cast())));
-                        for (index, token) in tokens.iter().enumerate() {
-                            let of_input = _mm512_set1_ps(*token.scales.as_ptr().add(first(quarter) / BLOCK));
-                            let dot = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[index][quarter]), of_input);
-                            inner[index] = _mm512_fmadd_ps(dot, scale, inner[index]);
-                        }
-                    }
-                }
-            }
-            let scale = halves(scales);
-            for (total, inner) in totals.iter_mut().zip(inner) {
-                *total = _mm512_fmadd_ps(inner, scale, *total);
-            }
-        }
-    }
-    totals
 }

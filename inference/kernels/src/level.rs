@@ -7,8 +7,12 @@ pub enum Level {
     Portable,
     /// x86-64 with AVX2, FMA and F16C: 256-bit vectors.
     Avx2,
+    /// The same with 8-bit dot products (AVX-VNNI).
+    AvxVnni,
     /// x86-64 with AVX-512 (F, BW, VL) and VNNI: 512-bit vectors and 8-bit dot products.
     Avx512Vnni,
+    /// The same with matrix registers (AMX-INT8) for sixteen tokens and more.
+    Amx,
 }
 
 impl Level {
@@ -21,15 +25,19 @@ impl Level {
     pub fn available() -> Vec<Self> {
         let mut levels = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
-                levels.push(Self::Avx2);
-                if is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512vnni")
-                {
-                    levels.push(Self::Avx512Vnni);
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
+            levels.push(Self::Avx2);
+            if is_x86_feature_detected!("avxvnni") {
+                levels.push(Self::AvxVnni);
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni")
+            {
+                levels.push(Self::Avx512Vnni);
+                if crate::amx::is_available() {
+                    levels.push(Self::Amx);
                 }
             }
         }

@@ -5,24 +5,35 @@
 //! few bits that their file gives them ([`PackedMatrix`]), and products are taken on integers,
 //! with the input rounded to 8 bits a block of 32 ([`Activations`]), as llama.cpp does. The
 //! instructions are chosen at run time ([`Level`]).
+//!
+//! A product unpacks some columns of sixteen rows into bytes and scales, the same for every format
+//! (`unpack`), and multiplies these with all tokens there are: so a format is one function, and an
+//! instruction set another.
 
 mod activations;
 mod aligned;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod exponential;
+mod format;
 mod level;
+mod pack;
 mod packed;
+pub mod pool;
 mod portable;
 mod product;
+mod unpack;
 mod vectors;
 
 pub use activations::Activations;
 pub use attention::{Attention, HeadPage, PAGE, PageShape};
+pub use format::{Format, UnknownFormat};
 pub use level::Level;
-pub use packed::{Format, PackError, PackedMatrix, UnknownFormat};
-pub use product::{multiply, multiply_at};
+pub use packed::{PackError, PackedMatrix};
+pub use product::{multiply, multiply_all, multiply_at};
 pub use vectors::{Gate, add_bias, add_scaled, gate, rms_norm, rms_norm_in_place, rotate, soft_cap, softmax};

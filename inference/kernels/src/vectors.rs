@@ -1,9 +1,9 @@
 //! What lies between a decoder's products: norms, gates, positions.
 
 use pulp::Arch;
-use rayon::prelude::*;
 
 use crate::exponential::{erf, exp, sigmoid, tanh};
+use crate::pool;
 
 /// Numbers from which on work is spread over the cores.
 const SPREAD: usize = 32 * 1024;
@@ -61,7 +61,7 @@ pub fn gate(function: Gate, gate: &mut [f32], up: &[f32]) {
         );
     };
     if gate.len() >= SPREAD {
-        gate.par_chunks_mut(SPREAD / 4).zip(up.par_chunks(SPREAD / 4)).for_each(|(gate, up)| apply(gate, up));
+        pool::for_each(gate.chunks_mut(SPREAD / 4).zip(up.chunks(SPREAD / 4)), |(gate, up)| apply(gate, up));
     } else {
         apply(gate, up);
     }
@@ -143,7 +143,7 @@ fn rows(values: &mut [f32], size: usize, change: impl Fn(&mut [f32]) + Sync) {
         );
     };
     if values.len() >= SPREAD {
-        values.par_chunks_mut(size * (SPREAD / 4 / size).max(1)).for_each(change);
+        pool::for_each(values.chunks_mut(size * (SPREAD / 4 / size).max(1)), change);
     } else {
         change(values);
     }

@@ -2,19 +2,47 @@
 
 use codriver_formats::gguf::TensorType;
 use codriver_formats::quant;
-use codriver_kernels::{Activations, Format, Level, PackError, PackedMatrix, multiply, multiply_at};
+use codriver_kernels::{Activations, Format, Level, PackError, PackedMatrix, multiply, multiply_all, multiply_at};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-const TYPES: [TensorType; 7] = [
+const TYPES: [TensorType; 15] = [
     TensorType::F32,
     TensorType::F16,
     TensorType::BF16,
     TensorType::Q8_0,
     TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::Q5_0,
+    TensorType::Q5_1,
+    TensorType::IQ4_NL,
+    TensorType::IQ4_XS,
+    TensorType::Q2_K,
+    TensorType::Q3_K,
     TensorType::Q4_K,
+    TensorType::Q5_K,
     TensorType::Q6_K,
 ];
+
+/// Where the half-precision numbers of a block are.
+fn halves(tensor_type: TensorType) -> &'static [usize] {
+    match tensor_type {
+        TensorType::Q4_1 | TensorType::Q5_1 | TensorType::Q4_K | TensorType::Q5_K => &[0, 2],
+        TensorType::Q2_K => &[80, 82],
+        TensorType::Q3_K => &[108],
+        TensorType::Q6_K => &[208],
+        _ => &[0],
+    }
+}
+
+/// Columns that the type takes at a time; numbers of any count are tried with odd ones.
+fn multiple(tensor_type: TensorType) -> usize {
+    tensor_type.block_size()
+}
+
+fn is_float(tensor_type: TensorType) -> bool {
+    matches!(tensor_type, TensorType::F32 | TensorType::F16 | TensorType::BF16)
+}
 
 fn random() -> ChaCha8Rng {
     let seed = rand::rng().random();
@@ -31,16 +59,19 @@ fn products_are_those_of_the_dequantized_weights() {
     let mut random = random();
     for tensor_type in TYPES {
         let format = Format::of(tensor_type).unwrap();
-        for _ in 0..6 {
-            let (rows, tokens) = (random.random_range(1..70), random.random_range(1..20));
-            let multiple = if matches!(format, Format::Q4K | Format::Q6K) { 256 } else { 32 };
-            let columns = multiple * random.random_range(1..5);
+        for _ in 0..8 {
+            let (rows, tokens) = (random.random_range(1..70), random.random_range(1..40));
+            // More than what is unpacked together, now and then.
+            let most = if random.random_bool(0.2) { 1600 } else { 600 };
+            let columns = multiple(tensor_type) * random.random_range(1..most / multiple(tensor_type));
             let bytes = quant::quantize(tensor_type, &values(&mut random, rows * columns)).unwrap();
+            // A file's tensor may begin at any byte.
+            let unaligned: Vec<u8> = std::iter::once(0).chain(bytes.iter().copied()).collect();
             let mut weights = vec![0.0; rows * columns];
             quant::dequantize(tensor_type, &bytes, &mut weights).unwrap();
             let input = values(&mut random, tokens * columns);
 
-            let matrix = PackedMatrix::pack(format, rows, columns, &bytes).unwrap();
+            let matrix = PackedMatrix::pack(format, rows, columns, &unaligned[1..]).unwrap();
             let activations = Activations::new(input.clone(), columns);
             for (row, weights) in weights.chunks(columns).enumerate() {
                 assert_eq!(matrix.row(row).unwrap(), weights, "{tensor_type:?}");
@@ -54,11 +85,7 @@ fn products_are_those_of_the_dequantized_weights() {
                         let size: f64 =
                             weights.iter().zip(input).map(|(w, x)| (f64::from(*w) * f64::from(*x)).powi(2)).sum();
                         // Input rounded to 8 bits is off by up to 1/254 of a block's largest value.
-                        let allowed = if multiple == 32 && matches!(format, Format::F32 | Format::F16 | Format::BF16) {
-                            1e-5
-                        } else {
-                            0.05
-                        };
+                        let allowed = if is_float(tensor_type) { 1e-5 } else { 0.05 };
                         let found = f64::from(products[token * rows + row]);
                         assert!(
                             (found - exact).abs() <= allowed * (size.sqrt() + 1e-3),
@@ -71,42 +98,91 @@ fn products_are_those_of_the_dequantized_weights() {
     }
 }
 
-/// Rounding aside, which all share, instructions agree to the last bits.
+/// A token's products are the same to the last bit whoever shares the call, on however many threads,
+/// and instructions that add in the same order agree, too.
 #[test]
-fn levels_agree() {
+fn products_do_not_depend_on_company() {
     let mut random = random();
     for tensor_type in TYPES {
-        let (rows, columns, tokens) = (37, 512, 13);
+        let format = Format::of(tensor_type).unwrap();
+        let rows = random.random_range(1..300);
+        let columns = multiple(tensor_type) * random.random_range(1..1400 / multiple(tensor_type));
+        let tokens = random.random_range(1..60);
         let bytes = quant::quantize(tensor_type, &values(&mut random, rows * columns)).unwrap();
-        let matrix = PackedMatrix::pack(Format::of(tensor_type).unwrap(), rows, columns, &bytes).unwrap();
-        let input = Activations::new(values(&mut random, tokens * columns), columns);
-        let portable = multiply_at(Level::Portable, &matrix, &input);
+        let matrix = PackedMatrix::pack(format, rows, columns, &bytes).unwrap();
+        let input = values(&mut random, tokens * columns);
+        let portable = multiply_at(Level::Portable, &matrix, &Activations::new(input.clone(), columns));
+        let mut first: Option<Vec<f32>> = None;
         for level in Level::available() {
-            for (found, expected) in multiply_at(level, &matrix, &input).iter().zip(&portable) {
-                assert!((found - expected).abs() < 2e-4, "{tensor_type:?} {level:?}: {found}, not {expected}");
+            let all = multiply_at(level, &matrix, &Activations::new(input.clone(), columns));
+            let context = format!("{tensor_type:?} {level:?} {rows}x{columns}, {tokens} tokens");
+            let mut token = 0;
+            while token < tokens {
+                let some = random.random_range(1..=tokens - token);
+                let part = input[token * columns..(token + some) * columns].to_vec();
+                let alone = multiply_at(level, &matrix, &Activations::new(part, columns));
+                let together = &all[token * rows..(token + some) * rows];
+                assert!(bits(&alone) == bits(together), "{context}: {some} of them from {token} on");
+                token += some;
+            }
+            // Threads that find the others taken work alone.
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        let again = multiply_at(level, &matrix, &Activations::new(input.clone(), columns));
+                        assert!(bits(&again) == bits(&all), "{context}: other threads");
+                    });
+                }
+            });
+            for (found, expected) in all.iter().zip(&portable) {
+                assert!((found - expected).abs() < 4e-4, "{context}: {found}, not {expected}");
+            }
+            if level != Level::Portable && !is_float(tensor_type) {
+                let first = first.get_or_insert_with(|| all.clone());
+                assert!(bits(first) == bits(&all), "{context}: other instructions");
             }
         }
     }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn several_products_at_once_are_those_of_each() {
+    let mut random = random();
+    let columns = 512;
+    for tokens in [1, 3, 33] {
+        let matrices: Vec<PackedMatrix> = TYPES
+            .into_iter()
+            .map(|tensor_type| {
+                let rows = random.random_range(1..200);
+                let bytes = quant::quantize(tensor_type, &values(&mut random, rows * columns)).unwrap();
+                PackedMatrix::pack(Format::of(tensor_type).unwrap(), rows, columns, &bytes).unwrap()
+            })
+            .collect();
+        let input = Activations::new(values(&mut random, tokens * columns), columns);
+        let found = multiply_all(&matrices.iter().collect::<Vec<_>>(), &input);
+        let expected: Vec<Vec<f32>> = matrices.iter().map(|matrix| multiply(matrix, &input)).collect();
+        assert_eq!(found, expected);
+    }
+    assert!(multiply_all(&[], &Activations::new(vec![1.0; 32], 32)).is_empty());
+    assert!(multiply_all(&[], &Activations::new(vec![], 32)).is_empty());
 }
 
 /// Any bits of a file are weights: the extremes of every integer and scale.
 #[test]
 fn extreme_weights() {
     let mut random = random();
-    for tensor_type in [TensorType::Q8_0, TensorType::Q4_0, TensorType::Q4_K, TensorType::Q6_K] {
+    for tensor_type in TYPES.into_iter().filter(|tensor_type| !is_float(*tensor_type)) {
         let (rows, columns) = (17, 256);
         let mut bytes = quant::quantize(tensor_type, &vec![1.0; rows * columns]).unwrap();
         // Everything but the half-precision scales is any byte; those stay ordinary numbers.
         let scale = half::f16::from_f32(0.01).to_le_bytes();
-        let (block, scales): (usize, &[usize]) = match tensor_type {
-            TensorType::Q8_0 => (34, &[0]),
-            TensorType::Q4_0 => (18, &[0]),
-            TensorType::Q4_K => (144, &[0, 2]),
-            _ => (210, &[208]),
-        };
-        for block in bytes.chunks_mut(block) {
+        for block in bytes.chunks_mut(tensor_type.block_bytes()) {
             random.fill(&mut *block);
-            for start in scales {
+            for start in halves(tensor_type) {
                 block[*start..start + 2].copy_from_slice(&scale);
             }
         }
@@ -115,9 +191,11 @@ fn extreme_weights() {
         // Input that is rounded exactly: the products are exact but for the order of additions.
         let input: Vec<f32> = (0..columns).map(|index| if index % 32 == 0 { 127.0 } else { random.random_range(-127..=127) as f32 }).collect();
         let matrix = PackedMatrix::pack(Format::of(tensor_type).unwrap(), rows, columns, &bytes).unwrap();
-        let activations = Activations::new(input.clone(), columns);
+        // Often the same token: every width of a tile.
+        let activations = Activations::new(input.repeat(31), columns);
         for level in Level::available() {
-            for (found, weights) in multiply_at(level, &matrix, &activations).iter().zip(weights.chunks(columns)) {
+            let products = multiply_at(level, &matrix, &activations);
+            for (found, weights) in products.iter().zip(weights.chunks(columns).cycle()) {
                 let exact: f64 = weights.iter().zip(&input).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
                 let size: f64 = weights.iter().zip(&input).map(|(w, x)| (f64::from(*w) * f64::from(*x)).abs()).sum();
                 assert!((f64::from(*found) - exact).abs() <= 1e-5 * size, "{tensor_type:?} {level:?}: {found}, not {exact}");

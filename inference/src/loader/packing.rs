@@ -139,7 +139,7 @@ impl Checkpoint {
 /// are not averaged out, and they are a small part of a large model.
 fn of_vocabulary(quantization: Format) -> Format {
     match quantization {
-        Format::Q4_0 | Format::Q4K | Format::Q6K => Format::Q8_0,
-        more => more,
+        Format::F32 | Format::F16 | Format::BF16 => quantization,
+        _ => Format::Q8_0,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Int, Tensor, TensorData};
-use codriver_kernels::{Activations, PackedMatrix, add_bias, multiply};
+use codriver_kernels::{Activations, PackedMatrix, add_bias, multiply, multiply_all};
 
 use super::{project, project_weight};
 
@@ -86,11 +86,20 @@ impl Projection {
 impl PackedLinear {
     /// The layer's output for rows of input, a row each.
     pub(crate) fn multiply(&self, input: &Activations) -> Vec<f32> {
-        let mut output = multiply(&self.weight.0, input);
-        if let Some(bias) = &self.bias {
-            add_bias(&mut output, bias);
-        }
+        let [output] = Self::multiply_all([self], input);
         output
+    }
+
+    /// The outputs of several layers for the same input: the cores share all of them at once.
+    pub(crate) fn multiply_all<const COUNT: usize>(layers: [&Self; COUNT], input: &Activations) -> [Vec<f32>; COUNT] {
+        let mut outputs = multiply_all(&layers.map(|layer| &*layer.weight.0), input).into_iter();
+        layers.map(|layer| {
+            let mut output = outputs.next().unwrap_or_default();
+            if let Some(bias) = &layer.bias {
+                add_bias(&mut output, bias);
+            }
+            output
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use codriver_kernels::{Activations, Gate, add_scaled, gate, softmax};
 use super::packed;
 use crate::ModelError;
 use crate::models::decoder::{Activation, DecoderConfig, FeedForward, GatedLinear, MixtureOfExperts};
+use crate::models::projection::PackedLinear;
 
 /// The block's output for `input`, rows of `size` values.
 pub(super) fn forward(
@@ -25,8 +26,8 @@ pub(super) fn forward(
 }
 
 fn gated(block: &GatedLinear, input: &Activations, function: Gate) -> Result<Vec<f32>, ModelError> {
-    let mut gates = packed(block.gate_proj.as_packed())?.multiply(input);
-    let up = packed(block.up_proj.as_packed())?.multiply(input);
+    let layers = [packed(block.gate_proj.as_packed())?, packed(block.up_proj.as_packed())?];
+    let [mut gates, up] = PackedLinear::multiply_all(layers, input);
     gate(function, &mut gates, &up);
     let wide = up.len() / input.tokens().max(1);
     Ok(packed(block.down_proj.as_packed())?.multiply(&Activations::new(gates, wide)))

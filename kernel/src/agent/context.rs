@@ -1,22 +1,19 @@
-//! What an agent is told about the session, under a budget, with nothing hidden.
+//! What goes before a model: everything a turn could use, packed into its window, nothing hidden.
+//!
+//! The window is shared out ([`shares`]): what is always there (system prompt, tools, the request),
+//! what a person pinned, recent turns and what earlier ones were condensed to, the session's state,
+//! what was retrieved, examples. Each item is kept or dropped for a reason that `%context` shows.
 
-use codriver_inference::{ChatModel, ColumnSchema, Environment, TableSchema};
-use codriver_memory::{ContextItem, ConversationId, Memory, SearchOptions, StoredTurn};
+pub mod choices;
+mod gather;
+mod shares;
+
+use codriver_inference::ChatModel;
+use codriver_memory::{ContextItem, EarlierTurn, ItemDetails};
 use serde::Serialize;
 
-/// Tokens the retrieved items may take, however large the model's window.
-const MOST_TOKENS: usize = 6_000;
-/// Paths named in the prompt.
-const MOST_PATHS: usize = 80;
-/// Earlier turns considered.
-pub const MOST_TURNS: usize = 12;
-/// Facts and documents asked of memory.
-const MOST_HITS: usize = 6;
-/// Hits below this are noise. By words alone a good match scores low where many texts have
-/// the words; by meaning every text matches a little.
-const LEAST_SCORE_BY_WORDS: f32 = 0.08;
-const LEAST_SCORE_BY_MEANING: f32 = 0.25;
-const LONGEST_ERROR: usize = 2_000;
+pub use gather::Sources;
+pub use shares::{Section, Shares};
 
 /// Items of one kind under one heading, for the template.
 #[derive(Debug, Clone, Serialize)]
@@ -30,53 +27,126 @@ pub struct GroupItem {
     pub text: String,
 }
 
-/// Everything retrieved for one turn, the most important first, each item kept or dropped.
+/// Everything considered for one turn, the most important first, each item kept or dropped.
 #[derive(Debug, Clone, Default)]
 pub struct Retrieved {
     pub items: Vec<ContextItem>,
-    /// The earlier turns that are in, oldest first: request and answer.
-    history: Vec<(String, String, usize)>,
+    /// The earlier turns, oldest first.
+    history: Vec<EarlierTurn>,
 }
 
-const TURN: &str = "turn";
-
 /// The headings, in the order they stand in the prompt.
-const HEADINGS: [(&str, &str); 7] = [
+const HEADINGS: [(&str, &str); 10] = [
+    ("compaction", "Earlier in this conversation"),
     ("table", "Tables of the SQL session"),
     ("variables", "Variables of the Rust session"),
+    ("cells", "Cells that are out of date"),
     ("branches", "Git branches"),
     ("files", "Files of the workspace"),
     ("error", "The last error"),
     ("fact", "Remembered facts"),
     ("chunk", "From documents"),
+    ("example", "Examples of good answers"),
 ];
+const TURN: &str = "turn";
 
 impl Retrieved {
-    /// Collects what there is and keeps what fits.
+    /// Collects what there is, the most important first, each with its tokens. Nothing is packed yet.
     pub fn gather(sources: &Sources<'_>, request: &str, model: &dyn ChatModel) -> Self {
         let mut retrieved = Self::default();
-        retrieved.session(sources.environment, request);
-        if sources.use_memory {
-            retrieved.turns(sources.memory, sources.conversation);
-            retrieved.memories(sources.memory, request);
-        }
+        retrieved.collect(sources, request);
         for item in &mut retrieved.items {
             item.tokens = model.count_tokens(&item.text);
         }
         retrieved.items.sort_by_key(priority);
-        // A model that reads only what exists in the session is given all of it.
-        if model.reads_system_prompt() {
-            retrieved.keep_within(MOST_TOKENS.min((model.context_window() / 2).max(256)));
+        for section in Section::PACKED {
+            let of_section = retrieved.items.iter_mut().filter(|item| item.details.section == section.name());
+            for (index, item) in of_section.enumerate() {
+                item.details.rank = index + 1;
+            }
         }
         retrieved
     }
 
-    /// Leaves out the least important item that is still in; false when there is none.
+    /// Keeps what fits: each section up to its share, then what is left over to those that
+    /// need more.
+    pub fn pack(&mut self, shares: &Shares) {
+        let mut total = 0;
+        let mut waiting = Vec::new();
+        let mut used = [0; Section::PACKED.len()];
+        for (section, used) in Section::PACKED.iter().zip(&mut used) {
+            let mut full = false;
+            for (index, item) in self.items.iter().enumerate() {
+                if item.dropped.is_some() || item.details.section != section.name() {
+                    continue;
+                }
+                let fits = *used + item.tokens <= shares.of(*section) && total + item.tokens <= shares.available;
+                // Earlier turns without those between them and now would mislead.
+                if fits && !(full && item.kind == TURN) {
+                    *used += item.tokens;
+                    total += item.tokens;
+                } else {
+                    full = true;
+                    waiting.push((index, *section));
+                }
+            }
+        }
+        let mut gap = false;
+        for (index, section) in waiting {
+            let Some(item) = self.items.get_mut(index) else { continue };
+            let place = Section::PACKED.iter().position(|packed| *packed == section);
+            let Some(used) = place.and_then(|place| used.get_mut(place)) else { continue };
+            let room = shares.most(section).saturating_sub(*used).min(shares.available.saturating_sub(total));
+            if item.tokens <= room && !(gap && item.kind == TURN) {
+                *used += item.tokens;
+                total += item.tokens;
+                continue;
+            }
+            gap |= item.kind == TURN;
+            let share = shares.of(section);
+            item.dropped = Some(format!("over the budget of {share} tokens for {}, and no room elsewhere", section.words()));
+        }
+    }
+
+    /// Tokens of earlier turns that are not condensed yet, and of which the share would leave some out.
+    pub fn turns_overflow(&self, shares: &Shares) -> bool {
+        let turns = self.items.iter().filter(|item| item.kind == TURN && item.dropped.is_none());
+        turns.map(|item| item.tokens).sum::<usize>() > shares.of(Section::Turns)
+    }
+
+    /// Leaves out the least important item that is still in, what was pinned last of all; false when
+    /// there is none.
     pub fn drop_one(&mut self, why: &str) -> bool {
-        let last = self.items.iter_mut().rfind(|item| item.dropped.is_none());
+        let packed = |item: &&mut ContextItem| item.dropped.is_none() && !Section::is_fixed(&item.details.section);
+        let unpinned = |item: &&mut ContextItem| packed(item) && item.details.section != Section::Pinned.name();
+        let last = match self.items.iter_mut().rfind(unpinned) {
+            Some(item) => Some(item),
+            None => self.items.iter_mut().rfind(packed),
+        };
         let Some(item) = last else { return false };
         item.dropped = Some(why.to_owned());
         true
+    }
+
+    /// What is always there, for the record: `(section, title, tokens)`, before everything else.
+    pub fn put_fixed(&mut self, fixed: [(Section, String, usize); 3]) {
+        self.items.retain(|item| !Section::is_fixed(&item.details.section));
+        let items = fixed.into_iter().map(|(section, title, tokens)| ContextItem {
+            kind: section.name().to_owned(),
+            origin: "this turn".to_owned(),
+            title,
+            text: String::new(),
+            score: None,
+            tokens,
+            dropped: None,
+            details: ItemDetails {
+                key: section.name().to_owned(),
+                section: section.name().to_owned(),
+                reason: "always there".to_owned(),
+                ..ItemDetails::default()
+            },
+        });
+        self.items.splice(0..0, items);
     }
 
     /// What is in, for the system prompt. Earlier turns are messages of their own.
@@ -93,169 +163,36 @@ impl Retrieved {
 
     /// Request and answer of the earlier turns that are in, oldest first.
     pub fn earlier_turns(&self) -> Vec<(&str, &str)> {
-        let kept = |number: usize| {
-            let origin = turn_origin(number);
-            self.items.iter().any(|item| item.kind == TURN && item.origin == origin && item.dropped.is_none())
+        let kept = |turn: &&EarlierTurn| {
+            let key = turn_key(turn);
+            self.items.iter().any(|item| item.kind == TURN && item.details.key == key && item.dropped.is_none())
         };
-        self.history
-            .iter()
-            .filter(|(_, _, number)| kept(*number))
-            .map(|(request, answer, _)| (request.as_str(), answer.as_str()))
-            .collect()
+        self.history.iter().filter(kept).map(|turn| (turn.request.as_str(), turn.answer.as_str())).collect()
     }
-
-    fn session(&mut self, environment: &Environment, request: &str) {
-        let lower = request.to_lowercase();
-        for table in &environment.tables {
-            let named = lower.contains(&table.name.to_lowercase());
-            let score = named.then_some(1.0);
-            self.push("table", "sql", &table.name, describe(table), score);
-        }
-        if !environment.variables.is_empty() {
-            self.push("variables", "rust", "", environment.variables.join("\n"), None);
-        }
-        if !environment.branches.is_empty() {
-            self.push("branches", "git", "", environment.branches.join(", "), None);
-        }
-        if !environment.files.is_empty() {
-            self.push("files", "workspace", "", file_list(&environment.files), None);
-        }
-        if let Some(error) = &environment.last_error {
-            self.push("error", "last cell", "", shorten(error, LONGEST_ERROR), Some(1.0));
-        }
-    }
-
-    fn turns(&mut self, memory: &Memory, conversation: Option<&ConversationId>) {
-        let Some(conversation) = conversation else { return };
-        let turns: Vec<StoredTurn> = match memory.turns(conversation, MOST_TURNS) {
-            Ok(turns) => turns,
-            Err(error) => {
-                tracing::warn!("earlier turns are not available: {error}");
-                return;
-            }
-        };
-        for (number, stored) in turns.into_iter().enumerate() {
-            let text = format!("{}\n{}", stored.turn.request, stored.turn.answer);
-            let title = stored.turn.request.clone();
-            self.push(TURN, &turn_origin(number), &title, text, None);
-            let failed = stored
-                .turn
-                .messages
-                .last()
-                .and_then(|message| message.json.as_ref())
-                .is_some_and(|json| json["ended"] == "failed");
-            if failed && let Some(item) = self.items.last_mut() {
-                item.dropped = Some("that turn failed".to_owned());
-            }
-            self.history.push((stored.turn.request, stored.turn.answer, number));
-        }
-    }
-
-    /// Facts and documents; what was said in other conversations is left to `recall`, so
-    /// that a notebook run twice is told the same.
-    fn memories(&mut self, memory: &Memory, request: &str) {
-        let options = SearchOptions { kinds: vec!["fact", "chunk"], ..SearchOptions::default() };
-        let hits = match memory.search_with(request, MOST_HITS, &options) {
-            Ok(hits) => hits,
-            Err(error) => {
-                tracing::warn!("memory is not searched: {error}");
-                return;
-            }
-        };
-        for hit in hits {
-            let text =
-                if hit.title.is_empty() { format!("- {}", hit.text) } else { format!("- {}: {}", hit.title, hit.text) };
-            self.push(hit.kind, &hit.origin, &hit.title, text, Some(hit.score));
-            let least = if hit.cosine.is_some() { LEAST_SCORE_BY_MEANING } else { LEAST_SCORE_BY_WORDS };
-            if hit.score < least
-                && let Some(item) = self.items.last_mut()
-            {
-                item.dropped = Some(format!("matches too little (below {least})"));
-            }
-        }
-    }
-
-    fn push(&mut self, kind: &str, origin: &str, title: &str, text: String, score: Option<f32>) {
-        self.items.push(ContextItem {
-            kind: kind.to_owned(),
-            origin: origin.to_owned(),
-            title: title.to_owned(),
-            text,
-            score,
-            tokens: 0,
-            dropped: None,
-        });
-    }
-
-    fn keep_within(&mut self, budget: usize) {
-        let mut used = 0;
-        for item in self.items.iter_mut().filter(|item| item.dropped.is_none()) {
-            if used + item.tokens > budget {
-                item.dropped = Some(format!("over the budget of {budget} tokens"));
-            } else {
-                used += item.tokens;
-            }
-        }
-    }
-}
-
-/// Where context comes from.
-pub struct Sources<'a> {
-    pub environment: &'a Environment,
-    pub memory: &'a Memory,
-    pub conversation: Option<&'a ConversationId>,
-    /// False with `--no-memory`, and for a model that would not read it: the session's state only.
-    pub use_memory: bool,
 }
 
 /// The smaller, the more it is worth keeping.
-fn priority(item: &ContextItem) -> (u8, std::cmp::Reverse<u32>) {
+fn priority(item: &ContextItem) -> (u8, u8, std::cmp::Reverse<u32>) {
+    let pinned = u8::from(item.details.section != Section::Pinned.name());
     let rank = match item.kind.as_str() {
-        "error" => 0,
+        "compaction" | "error" => 0,
         "table" if item.score.is_some() => 1,
         // The newest of the earlier turns has the largest number.
         TURN => 2,
         "table" | "fact" => 3,
-        "branches" | "variables" => 4,
-        "chunk" => 5,
+        "cells" | "branches" | "variables" => 4,
+        "chunk" | "example" => 5,
         _ => 6,
     };
     let within = match item.kind.as_str() {
         TURN => item.origin.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0),
         _ => item.score.map_or(0, |score| (score.clamp(0.0, 1.0) * 1000.0) as u32),
     };
-    (rank, std::cmp::Reverse(within))
+    (pinned, rank, std::cmp::Reverse(within))
 }
 
-fn turn_origin(number: usize) -> String {
-    format!("turn {}", number + 1)
-}
-
-fn describe(table: &TableSchema) -> String {
-    let columns: Vec<String> = table.columns.iter().map(describe_column).collect();
-    format!("- {}({})", table.name, columns.join(", "))
-}
-
-fn describe_column(column: &ColumnSchema) -> String {
-    const MOST_VALUES: usize = 12;
-    let mut text = format!("{} {}", column.name, column.data_type);
-    if !column.values.is_empty() {
-        let shown: Vec<String> = column.values.iter().take(MOST_VALUES).map(|value| format!("'{value}'")).collect();
-        let more = if column.values.len() > MOST_VALUES { ", …" } else { "" };
-        text.push_str(&format!(" [{}{more}]", shown.join(", ")));
-    }
-    text
-}
-
-/// Paths near the top first.
-fn file_list(files: &[String]) -> String {
-    let mut paths: Vec<&String> = files.iter().collect();
-    paths.sort_by_key(|path| (path.trim_end_matches('/').matches('/').count(), (*path).clone()));
-    let mut text = paths.iter().take(MOST_PATHS).map(|path| path.as_str()).collect::<Vec<_>>().join("\n");
-    if files.len() > MOST_PATHS {
-        text.push_str(&format!("\n… and {} more", files.len() - MOST_PATHS));
-    }
-    text
+fn turn_key(turn: &EarlierTurn) -> String {
+    format!("{TURN}:{}", turn.id)
 }
 
 /// At most `most` bytes, the middle left out: errors say what matters at both ends.

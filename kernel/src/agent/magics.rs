@@ -4,19 +4,21 @@ mod agent;
 mod context;
 mod memory;
 mod model;
+mod prompt;
 mod tools;
 
 use crate::cells::Magic;
 use crate::languages::{CellOutcome, CellResult, Completion};
 use crate::session::MimeBundle;
 
-/// `%agent`, `%context`, `%memory`, `%model` and `%tools`.
+/// `%agent`, `%context`, `%memory`, `%model`, `%prompt` and `%tools`.
 pub fn magics() -> Vec<Box<dyn Magic>> {
     vec![
         Box::new(agent::Agent),
         Box::new(context::Context),
         Box::new(memory::MemoryMagic),
         Box::new(model::Model),
+        Box::new(prompt::Prompt),
         Box::new(tools::Tools),
     ]
 }

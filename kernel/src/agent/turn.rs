@@ -3,18 +3,20 @@
 mod calls;
 mod plan;
 mod record;
+mod told;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use codriver_inference::{Cancellation, ChatEvent, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage};
-use codriver_memory::ContextItem;
+use codriver_memory::{ContextItem, ConversationId};
 use serde_json::{Value, json};
 
+use super::ledger::{self, UserData};
 use super::secrets::Secrets;
 use super::stream::{Words, kind};
 use crate::languages::{CellContext, CellError};
-use crate::render::cards;
+use crate::render::context::context_card;
 use crate::session::Session;
 use calls::{Calls, Outcome};
 use plan::Plan;
@@ -67,9 +69,13 @@ pub struct ToolRun {
 pub struct LastTurn {
     pub request: String,
     pub model: String,
+    /// Of the model, in tokens.
+    pub window: usize,
     pub context: Vec<ContextItem>,
     /// One for each model call: the exact text and its tokens.
     pub prompts: Vec<(String, usize)>,
+    /// `None` in a dry run.
+    pub conversation: Option<ConversationId>,
 }
 
 /// Answers `request`, streaming to `context.output`.
@@ -86,7 +92,8 @@ pub fn run_turn(
     let started = Instant::now();
     let plan = Plan::make(session, options, request, context)?;
     if !options.dry_run && !plan.retrieved.items.is_empty() {
-        context.output.display(kind(cards::context_card(&plan.retrieved.items), "context"));
+        let card = context_card(&plan.retrieved.items, plan.model.context_window());
+        context.output.display(kind(card, "context"));
     }
     let (cancellation, _guard) = context.interrupt.cancellation();
     let mut turn = Turn {
@@ -100,14 +107,18 @@ pub fn run_turn(
         answer: String::new(),
         tool_runs: Vec::new(),
         first_said: plan.chat.messages.len(),
+        data: UserData::of_context(&plan.retrieved.items, &plan.chat.environment),
         plan,
     };
+    turn.note_compaction();
     let ending = turn.run();
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let recorded = if options.dry_run { Ok(()) } else { turn.record(request, &ending, milliseconds) };
     let last = LastTurn {
         request: request.to_owned(),
         model: turn.plan.model.name().to_owned(),
+        window: turn.plan.model.context_window(),
+        conversation: turn.plan.conversation.clone(),
         context: std::mem::take(&mut turn.plan.retrieved.items),
         prompts: std::mem::take(&mut turn.prompts),
     };
@@ -134,6 +145,8 @@ struct Turn<'a> {
     prompts: Vec<(String, usize)>,
     answer: String,
     tool_runs: Vec<ToolRun>,
+    /// Of the person's tables, in the prompt so far.
+    data: UserData,
     /// Where this turn's messages begin.
     first_said: usize,
 }
@@ -218,6 +231,7 @@ impl Turn<'_> {
             let outcome = self.plan.model.chat(&self.plan.chat, &self.cancellation, &mut |event| match event {
                 ChatEvent::Text(text) if !quiet => words.say(&text),
                 ChatEvent::Reasoning(text) if !quiet => words.think(&text),
+                ChatEvent::Notice(text) if !quiet => words.note(&text),
                 _ => {}
             });
             self.answer = words.said();
@@ -229,8 +243,10 @@ impl Turn<'_> {
                 // The model's own count goes before ours.
                 *tokens = usage.prompt_tokens;
             }
-            self.usage.prompt_tokens += usage.prompt_tokens;
-            self.usage.completion_tokens += usage.completion_tokens;
+            self.add(usage);
+            let conversation = self.plan.conversation.as_ref();
+            let model = self.plan.model.as_ref();
+            ledger::note(self.memory, conversation, model, "turn", (&prompt, tokens), usage, &self.data);
             return match outcome {
                 Ok(response) if response.finish_reason == FinishReason::Cancelled => Err(Ending::Interrupted),
                 Ok(response) => Ok(self.without_keys(response)),
@@ -245,6 +261,18 @@ impl Turn<'_> {
                 Err(error) => Err(self.model_failed(&error)),
             };
         }
+    }
+
+    /// What was asked to condense earlier turns is part of the turn's record.
+    fn note_compaction(&mut self) {
+        let Some(asked) = self.plan.compacted.take() else { return };
+        self.add(asked.usage);
+        self.prompts.push((asked.prompt, asked.tokens));
+    }
+
+    fn add(&mut self, usage: Usage) {
+        self.usage.prompt_tokens += usage.prompt_tokens;
+        self.usage.completion_tokens += usage.completion_tokens;
     }
 
     /// The server was sent the key: it can send it back, as words or as arguments.

@@ -22,6 +22,8 @@ pub struct Request {
     pub kind: String,
     pub id: String,
     pub content: Map<String, Value>,
+    /// The front end's identifier of the cell that a request comes from, where it sends one.
+    pub cell: Option<String>,
 }
 
 impl Request {
@@ -82,7 +84,7 @@ impl Wire {
         }
         let fields = object(header, "the header")?;
         object(parent, "the parent header")?;
-        object(metadata, "the metadata")?;
+        let cell = object(metadata, "the metadata")?.get("cellId").and_then(Value::as_str).map(str::to_owned);
         let field = |name: &'static str| {
             fields.get(name).and_then(Value::as_str).map(str::to_owned).ok_or(WireError::Header(name))
         };
@@ -90,6 +92,7 @@ impl Wire {
             kind: field("msg_type")?,
             id: field("msg_id")?,
             content: object(content, "the content")?,
+            cell,
             header: header.clone(),
             identities: frames[..delimiter].to_vec(),
         })

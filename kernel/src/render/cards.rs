@@ -3,7 +3,6 @@
 //! Inline styles with JupyterLab's CSS variables and fallbacks, no classes that a style sheet
 //! would have to know, no scripts: readable in both themes, in VS Code and in exported HTML.
 
-use codriver_memory::ContextItem;
 use codriver_tools::ToolDisplay;
 use serde_json::Value;
 
@@ -11,14 +10,14 @@ use crate::render::diff;
 use crate::render::table::escape;
 use crate::session::MimeBundle;
 
-const CARD: &str = "border:1px solid var(--jp-border-color2,#bdbdbd);border-left:3px solid var(--jp-brand-color1,#1976d2);\
+pub(super) const CARD: &str = "border:1px solid var(--jp-border-color2,#bdbdbd);border-left:3px solid var(--jp-brand-color1,#1976d2);\
 border-radius:3px;background:var(--jp-layout-color1,transparent);color:var(--jp-content-font-color1,inherit);\
 font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:var(--jp-ui-font-size1,13px);margin:4px 0;padding:2px 8px;";
 const CODE: &str = "background:var(--jp-layout-color2,rgba(127,127,127,.12));color:inherit;\
 font-family:var(--jp-code-font-family,monospace);font-size:var(--jp-code-font-size,13px);line-height:1.4;\
 margin:4px 0;max-height:320px;overflow:auto;padding:6px 8px;white-space:pre-wrap;";
-const MUTED: &str = "color:var(--jp-content-font-color2,#757575);";
-const CELL: &str =
+pub(super) const MUTED: &str = "color:var(--jp-content-font-color2,#757575);";
+pub(super) const CELL: &str =
     "border-bottom:1px solid var(--jp-border-color3,#e0e0e0);padding:2px 8px;text-align:left;vertical-align:top;";
 
 /// Rows of a tool's table that a card shows.
@@ -84,28 +83,14 @@ pub fn tool_card(card: &ToolCard<'_>) -> MimeBundle {
     MimeBundle::html(html, plain)
 }
 
-/// What was put before the model for one turn, and what was left out.
-pub fn context_card(items: &[ContextItem]) -> MimeBundle {
-    let kept = items.iter().filter(|item| item.dropped.is_none()).count();
-    let summary = match items.len() - kept {
-        0 => format!("{kept} item{}", plural(kept)),
-        dropped => format!("{kept} item{}, {dropped} left out", plural(kept)),
-    };
-    let html = format!(
-        "<details style=\"{CARD}\"><summary style=\"cursor:pointer;\"><b>context</b> <span style=\"{MUTED}\">{summary}</span></summary>{}</details>",
-        context_rows(items)
-    );
-    MimeBundle::html(html, format!("context: {summary}\n{}", context_plain(items)))
-}
-
-/// The same, opened, for `%context`.
-pub fn context_table(items: &[ContextItem]) -> MimeBundle {
-    MimeBundle::html(context_rows(items), context_plain(items))
-}
-
 /// A plain table of text cells, escaped.
 pub fn table(columns: &[&str], rows: &[Vec<String>]) -> MimeBundle {
     MimeBundle::html(table_html(columns, rows), table_plain(columns, rows))
+}
+
+/// A remark in small print.
+pub fn note(text: &str) -> MimeBundle {
+    MimeBundle::html(format!("<div style=\"{MUTED}font-size:90%;\">{}</div>", escape(text)), text)
 }
 
 /// A block of text as it is, collapsed under a title.
@@ -125,33 +110,6 @@ pub fn duration(milliseconds: u64) -> String {
         1000..10_000 => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
         _ => format!("{} s", milliseconds / 1000),
     }
-}
-
-fn context_rows(items: &[ContextItem]) -> String {
-    if items.is_empty() {
-        return format!("<div style=\"{MUTED}\">nothing was retrieved</div>");
-    }
-    let rows: Vec<Vec<String>> = items.iter().map(context_row).collect();
-    table_html(&CONTEXT_COLUMNS, &rows)
-}
-
-fn context_plain(items: &[ContextItem]) -> String {
-    let rows: Vec<Vec<String>> = items.iter().map(context_row).collect();
-    table_plain(&CONTEXT_COLUMNS, &rows)
-}
-
-const CONTEXT_COLUMNS: [&str; 6] = ["kind", "item", "origin", "score", "tokens", "used"];
-
-fn context_row(item: &ContextItem) -> Vec<String> {
-    let title = if item.title.is_empty() { &item.text } else { &item.title };
-    vec![
-        item.kind.clone(),
-        one_line(title, 80),
-        item.origin.clone(),
-        item.score.map(|score| format!("{score:.2}")).unwrap_or_default(),
-        item.tokens.to_string(),
-        item.dropped.as_ref().map_or_else(|| "yes".to_owned(), |reason| format!("left out: {reason}")),
-    ]
 }
 
 fn arguments_html(arguments: &Value) -> String {
@@ -245,7 +203,7 @@ fn table_html(columns: &[&str], rows: &[Vec<String>]) -> String {
     )
 }
 
-fn table_plain(columns: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn table_plain(columns: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = columns.iter().map(|column| width(column)).collect();
     for row in rows {
         for (cell, widest) in row.iter().zip(&mut widths) {
@@ -281,6 +239,6 @@ pub fn one_line(text: &str, most: usize) -> String {
     format!("{short}…")
 }
 
-fn plural(count: usize) -> &'static str {
+pub(super) fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }

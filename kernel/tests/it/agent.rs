@@ -8,3 +8,4 @@ mod permission;
 #[path = "../../../inference/tests/it/gateway/server.rs"]
 mod server;
 mod turn;
+mod window;

@@ -4,7 +4,7 @@ use duckdb::types::{TimeUnit, Value};
 use duckdb::{Connection, ToSql, params};
 
 use crate::event::{Entry, Event, fingerprint};
-use crate::records::{NewTurn, TurnId};
+use crate::records::{ConversationId, NewTurn, TurnId};
 
 /// Writes `entry` inside the caller's transaction.
 pub(super) fn apply(connection: &Connection, entry: &Entry) -> duckdb::Result<()> {
@@ -62,6 +62,32 @@ pub(super) fn apply(connection: &Connection, entry: &Entry) -> duckdb::Result<()
             }
             rows.flush()
         }
+        Event::NoteWritten { id, conversation, name, value } => insert_once(
+            connection,
+            "SELECT 1 FROM notes WHERE id = ?",
+            id,
+            "INSERT INTO notes VALUES (?, ?, ?, ?, ?)",
+            params![id, conversation.as_str(), name, value, at],
+        ),
+        Event::Sent { id, sent } => insert_once(
+            connection,
+            "SELECT 1 FROM sent WHERE id = ?",
+            id,
+            "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                id,
+                sent.conversation.as_ref().map(ConversationId::as_str),
+                sent.destination,
+                sent.model,
+                sent.purpose,
+                sent.bytes as i64,
+                sent.prompt_tokens as i64,
+                sent.completion_tokens as i64,
+                sent.rows as i64,
+                sent.columns.join("\n"),
+                at
+            ],
+        ),
     }
 }
 
@@ -108,7 +134,8 @@ fn append_turn(connection: &Connection, id: &TurnId, turn: &NewTurn, at: &Value)
             item.text,
             item.score,
             item.tokens as i64,
-            item.dropped
+            item.dropped,
+            serde_json::to_string(&item.details).ok()
         ])?;
     }
     context.flush()

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::Store;
 use crate::error::MemoryError;
 use crate::records::{
-    ContextItem, ConversationId, Fact, FactId, NewChunk, NewMessage, NewToolRun, NewTurn, Scope, StoredConversation,
-    StoredMessage, StoredToolRun, StoredTurn, TurnId,
+    ContextItem, ConversationId, EarlierTurn, Fact, FactId, NewChunk, NewMessage, NewToolRun, NewTurn, Scope, Sent,
+    StoredConversation, StoredMessage, StoredSent, StoredToolRun, StoredTurn, TurnId,
 };
 
 impl Store {
@@ -70,9 +70,25 @@ impl Store {
 
     /// The last `limit` turns, oldest first, those before a reset included.
     pub fn turns(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredTurn>, MemoryError> {
+        self.turns_between(conversation, 0, i64::MAX, limit)
+    }
+
+    /// One turn by its number, from 1.
+    pub fn turn(&self, conversation: &ConversationId, number: usize) -> Result<Option<StoredTurn>, MemoryError> {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        Ok(self.turns_between(conversation, number, number, 1)?.pop())
+    }
+
+    fn turns_between(
+        &self,
+        conversation: &ConversationId,
+        first: i64,
+        last: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredTurn>, MemoryError> {
         let sql = "SELECT id, request, answer, model, prompt, prompt_tokens, completion_tokens, milliseconds, epoch_us(created_at)
-            FROM turns WHERE conversation = ? ORDER BY sequence DESC LIMIT ?";
-        let mut turns = self.rows(sql, params![conversation.as_str(), bounded(limit)], |row| {
+            FROM turns WHERE conversation = ? AND sequence BETWEEN ? AND ? ORDER BY sequence DESC LIMIT ?";
+        let mut turns = self.rows(sql, params![conversation.as_str(), first, last, bounded(limit)], |row| {
             let turn = NewTurn {
                 conversation: conversation.clone(),
                 request: row.get(1)?,
@@ -92,6 +108,25 @@ impl Store {
             stored.turn.messages = self.messages_of(&stored.id)?;
             stored.turn.context = self.context_of(&stored.id)?;
         }
+        Ok(turns)
+    }
+
+    /// What was said after turn `after`, oldest first: the last `limit` of those turns.
+    pub fn earlier_turns(&self, conversation: &ConversationId, after: usize, limit: usize) -> Result<Vec<EarlierTurn>, MemoryError> {
+        let sql = "SELECT id, sequence, request, answer,
+                (SELECT json FROM messages WHERE messages.turn = turns.id ORDER BY position DESC LIMIT 1)
+            FROM turns WHERE conversation = ? AND sequence > ? ORDER BY sequence DESC LIMIT ?";
+        let mut turns = self.rows(sql, params![conversation.as_str(), after as i64, bounded(limit)], |row| {
+            let last = row.get::<_, Option<String>>(4)?.map(json);
+            Ok(EarlierTurn {
+                id: TurnId::from(row.get::<_, String>(0)?),
+                number: row.get::<_, i64>(1)? as usize,
+                request: row.get(2)?,
+                answer: row.get(3)?,
+                ended: last.and_then(|json| json["ended"].as_str().map(str::to_owned)),
+            })
+        })?;
+        turns.reverse();
         Ok(turns)
     }
 
@@ -188,7 +223,7 @@ impl Store {
     }
 
     fn context_of(&self, turn: &TurnId) -> Result<Vec<ContextItem>, MemoryError> {
-        let sql = "SELECT kind, origin, title, text, score, tokens, dropped FROM context_items WHERE turn = ? ORDER BY position";
+        let sql = "SELECT kind, origin, title, text, score, tokens, dropped, details FROM context_items WHERE turn = ? ORDER BY position";
         self.rows(sql, params![turn.as_str()], |row| {
             Ok(ContextItem {
                 kind: row.get(0)?,
@@ -198,8 +233,42 @@ impl Store {
                 score: row.get(4)?,
                 tokens: row.get::<_, i64>(5)? as usize,
                 dropped: row.get(6)?,
+                details: row
+                    .get::<_, Option<String>>(7)?
+                    .and_then(|json| serde_json::from_str(&json).ok())
+                    .unwrap_or_default(),
             })
         })
+    }
+
+    /// The newest note of that name.
+    pub fn note(&self, conversation: &ConversationId, name: &str) -> Result<Option<String>, MemoryError> {
+        let sql = "SELECT value FROM notes WHERE conversation = ? AND name = ? ORDER BY created_at DESC, rowid DESC LIMIT 1";
+        Ok(self.rows(sql, params![conversation.as_str(), name], |row| row.get(0))?.pop())
+    }
+
+    /// The last `limit` entries of the ledger, oldest first.
+    pub fn sent(&self, limit: usize) -> Result<Vec<StoredSent>, MemoryError> {
+        let sql = "SELECT conversation, destination, model, purpose, bytes, prompt_tokens, completion_tokens, rows, columns,
+                epoch_us(sent_at) FROM sent ORDER BY sent_at DESC, rowid DESC LIMIT ?";
+        let mut sent = self.rows(sql, params![bounded(limit)], |row| {
+            let count = |index| row.get::<_, i64>(index).map(|count| count as usize);
+            let columns: String = row.get(8)?;
+            let sent = Sent {
+                conversation: row.get::<_, Option<String>>(0)?.map(ConversationId::from),
+                destination: row.get(1)?,
+                model: row.get(2)?,
+                purpose: row.get(3)?,
+                bytes: count(4)?,
+                prompt_tokens: count(5)?,
+                completion_tokens: count(6)?,
+                rows: count(7)?,
+                columns: columns.lines().map(str::to_owned).collect(),
+            };
+            Ok(StoredSent { sent, at: time(row.get(9)?) })
+        })?;
+        sent.reverse();
+        Ok(sent)
     }
 
     /// Planned anew each time: DuckDB plans with the statistics of the moment (how long the

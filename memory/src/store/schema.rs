@@ -46,6 +46,18 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
         created_at TIMESTAMP NOT NULL);
     CREATE TABLE embeddings (content VARCHAR NOT NULL, model VARCHAR NOT NULL, vector BLOB NOT NULL);
     CREATE TABLE journals (name VARCHAR NOT NULL, merged_bytes BIGINT NOT NULL);",
+}, Migration {
+    version: 2,
+    description: "how an item came before a model, notes of a conversation, what left the machine",
+    sql: "
+    ALTER TABLE context_items ADD COLUMN details VARCHAR;
+    CREATE TABLE notes (
+        id VARCHAR NOT NULL, conversation VARCHAR NOT NULL, name VARCHAR NOT NULL, value VARCHAR NOT NULL,
+        created_at TIMESTAMP NOT NULL);
+    CREATE TABLE sent (
+        id VARCHAR NOT NULL, conversation VARCHAR, destination VARCHAR NOT NULL, model VARCHAR NOT NULL,
+        purpose VARCHAR NOT NULL, bytes BIGINT NOT NULL, prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,
+        rows BIGINT NOT NULL, columns VARCHAR NOT NULL, sent_at TIMESTAMP NOT NULL);",
 }];
 
 /// Brings the database to the newest of `migrations`, each step in its own transaction.

@@ -1,4 +1,6 @@
-use codriver_memory::{ContextItem, ConversationId, Memory, MemoryError, Mode, NewToolRun, ToolRunId};
+use codriver_memory::{
+    ContextItem, ConversationId, ItemDetails, Memory, MemoryError, Mode, NewToolRun, Sent, ToolRunId,
+};
 use serde_json::json;
 
 use crate::support::{folder, turn};
@@ -19,6 +21,7 @@ fn a_turn_comes_back_as_it_was_after_a_restart() {
             score: Some(0.75),
             tokens: 6,
             dropped: None,
+            details: ItemDetails { key: "fact:1".into(), rank: 1, cosine: Some(0.5), ..ItemDetails::default() },
         },
         ContextItem {
             kind: "chunk".into(),
@@ -28,6 +31,7 @@ fn a_turn_comes_back_as_it_was_after_a_restart() {
             score: None,
             tokens: 900,
             dropped: Some("over the budget of 512 tokens".into()),
+            details: ItemDetails::default(),
         },
     ];
     let id = memory.append_turn(&new).unwrap();
@@ -42,6 +46,35 @@ fn a_turn_comes_back_as_it_was_after_a_restart() {
     assert_eq!(messages[0].json, new.messages[0].json);
     let conversations = memory.conversations(10).unwrap();
     assert_eq!((conversations[0].agent.as_str(), conversations[0].notebook.as_str(), conversations[0].turns), ("analyst", "sales.ipynb", 1));
+}
+
+#[test]
+fn notes_and_the_ledger_survive_a_restart() {
+    let (_folder, path) = folder();
+    let memory = Memory::open(&path, None).unwrap();
+    let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
+    let other = memory.start_conversation("codriver", "b.ipynb").unwrap();
+    memory.write_note(&conversation, "choices", &json!({ "pins": [1] })).unwrap();
+    memory.write_note(&conversation, "choices", &json!({ "pins": [2] })).unwrap();
+    let sent = Sent {
+        conversation: Some(conversation.clone()),
+        destination: "api.example.com".into(),
+        model: "large".into(),
+        purpose: "turn".into(),
+        bytes: 1200,
+        prompt_tokens: 300,
+        completion_tokens: 20,
+        rows: 7,
+        columns: vec!["sales.month".into(), "sales.revenue".into()],
+    };
+    memory.record_sent(&sent).unwrap();
+    drop(memory);
+
+    let memory = Memory::open(&path, None).unwrap();
+    assert_eq!(memory.note(&conversation, "choices").unwrap(), Some(json!({ "pins": [2] })));
+    assert_eq!(memory.note(&other, "choices").unwrap(), None);
+    assert_eq!(memory.note(&conversation, "compactions").unwrap(), None);
+    assert_eq!(memory.sent(10).unwrap().into_iter().map(|stored| stored.sent).collect::<Vec<_>>(), [sent]);
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn appends(memory: &Memory) -> Vec<Duration> {
             let mut turn = turn(&conversation, &format!("request {number}"), "an answer of some length ".repeat(20).as_str());
             turn.prompt = "a prompt of usual size ".repeat(300);
             turn.context = vec![
-                ContextItem { kind: "fact".into(), origin: "user".into(), title: String::new(), text: "x".repeat(200), score: Some(0.5), tokens: 50, dropped: None };
+                ContextItem { kind: "fact".into(), origin: "user".into(), title: String::new(), text: "x".repeat(200), score: Some(0.5), tokens: 50, dropped: None, details: Default::default() };
                 6
             ];
             let begin = Instant::now();

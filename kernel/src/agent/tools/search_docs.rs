@@ -30,6 +30,7 @@ pub const PAGES: &[(&str, &str)] = pages![
     "models",
     "notebooks",
     "overview",
+    "prompts",
     "providers",
     "rust",
     "safety",

@@ -158,6 +158,9 @@ impl Turn<'_> {
             Err(_) => Stage::Failed(&text),
         };
         live.update(self.card(call, stage, Some(milliseconds)));
+        if let Ok(output) = &outcome {
+            self.data.add(&call.name, &output.display);
+        }
         self.end(id, call, status, &text, milliseconds);
         if status == "interrupted" || self.context.interrupt.is_set() {
             return Outcome::End(Ending::Interrupted);

@@ -6,13 +6,17 @@ use codriver_inference::{ChatModel, ChatRequest, Message, SamplingParameters, To
 use codriver_memory::ConversationId;
 use codriver_tools::{Policy, nearest};
 
+use super::told::Told;
 use super::{Ending, TurnOptions};
-use crate::agent::context::{Retrieved, Sources};
+use crate::agent::compaction::Asked;
+use crate::agent::context::{Retrieved, Section, Shares, Sources};
 use crate::agent::definitions::AgentDefinition;
 use crate::agent::environment::environment;
 use crate::agent::tools::Toolbox;
+use crate::agent::{examples, memory_error, prompts};
 use crate::languages::{CellContext, CellError};
-use crate::session::Session;
+use crate::render::cards::one_line;
+use crate::session::{Session, StaleCell};
 
 /// Agent, model, tools, context and the request as it will be sent.
 pub(super) struct Plan {
@@ -25,11 +29,9 @@ pub(super) struct Plan {
     pub retrieved: Retrieved,
     pub chat: ChatRequest,
     pub max_turns: usize,
-    system: SystemPrompt,
+    /// What the model that condensed earlier turns was asked, if it was.
+    pub compacted: Option<Asked>,
 }
-
-/// Renders the system prompt again when something has to be left out.
-type SystemPrompt = Box<dyn Fn(&Retrieved) -> Result<String, CellError>>;
 
 impl Plan {
     pub(super) fn make(
@@ -66,18 +68,6 @@ impl Plan {
         if use_memory {
             session.agents.embedder.wait(&session.memory, &context.interrupt);
         }
-        let sources = Sources {
-            environment: &environment,
-            memory: &session.memory,
-            conversation: conversation.as_ref(),
-            use_memory,
-        };
-        let retrieved = Retrieved::gather(&sources, request, model.as_ref());
-        let prompts = Arc::clone(&session.agents.prompts);
-        let system: SystemPrompt = {
-            let (agent, definitions) = (agent.clone(), definitions.clone());
-            Box::new(move |retrieved| prompts.system(&agent, &definitions, &retrieved.groups()))
-        };
         let sampling = SamplingParameters {
             temperature: options.temperature.unwrap_or(agent.temperature).max(0.0),
             seed: options.seed.unwrap_or(0),
@@ -85,13 +75,7 @@ impl Plan {
             max_tokens: options.max_tokens.unwrap_or(agent.max_tokens).min(model.context_window() / 2).max(1),
             ..SamplingParameters::default()
         };
-        let chat = ChatRequest {
-            messages: messages(&system(&retrieved)?, &retrieved, request),
-            tools: definitions,
-            sampling,
-            environment,
-            ..ChatRequest::default()
-        };
+        let chat = ChatRequest { tools: definitions, sampling, environment, ..ChatRequest::default() };
         let mut plan = Self {
             max_turns: options.max_turns.unwrap_or(agent.max_turns).max(1),
             policy: Policy { can_ask: context.output.can_ask() },
@@ -99,12 +83,91 @@ impl Plan {
             model,
             toolbox,
             conversation,
-            retrieved,
+            retrieved: Retrieved::default(),
             chat,
-            system,
+            compacted: None,
         };
-        plan.fit(request)?;
+        plan.fill(session, request, use_memory, context)?;
         Ok(plan)
+    }
+
+    /// Packs the window.
+    fn fill(
+        &mut self,
+        session: &Session,
+        request: &str,
+        use_memory: bool,
+        context: &CellContext,
+    ) -> Result<(), CellError> {
+        let memory = session.memory.as_ref();
+        let [system, tools, asked] = self.fixed(request)?;
+        let window = self.model.context_window();
+        let shares = Shares::new(window, self.chat.sampling.max_tokens, system + tools + asked);
+        let mut told = match &self.conversation {
+            Some(conversation) if use_memory => Told::load(memory, conversation).map_err(|error| memory_error(&error))?,
+            _ => Told::default(),
+        };
+        let stale: Vec<String> = session.runs.stale().iter().map(StaleCell::line).collect();
+        let examples = if use_memory { examples::like(request, memory) } else { Vec::new() };
+        let gather = |told: &Told, plan: &Self| {
+            let sources = Sources {
+                environment: &plan.chat.environment,
+                stale_cells: &stale,
+                memory,
+                turns: &told.turns,
+                compaction: told.compactions.current(),
+                choices: &told.choices,
+                examples: &examples,
+                use_memory,
+            };
+            Retrieved::gather(&sources, request, plan.model.as_ref())
+        };
+        self.retrieved = gather(&told, self);
+        if self.retrieved.turns_overflow(&shares) && !told.compactions.held {
+            let secrets = session.agents.models.secrets();
+            self.compacted = told.condense(memory, self, shares.of(Section::Turns), &secrets, context);
+            if self.compacted.is_some() {
+                self.retrieved = gather(&told, self);
+            }
+        }
+        // A model that reads only what exists in the session is given all of it.
+        if self.model.reads_system_prompt() {
+            self.retrieved.pack(&shares);
+        }
+        let template = format!("{}, version {}", self.agent.template, prompts::used_version(&self.agent.template));
+        let offered = format!("{} tools", self.chat.tools.len());
+        self.retrieved.put_fixed([
+            (Section::System, template, system),
+            (Section::Tools, offered, tools),
+            (Section::Request, one_line(request, 80), asked),
+        ]);
+        self.chat.messages = messages(&self.system()?, &self.retrieved, request);
+        self.fit(request)
+    }
+
+    /// Tokens of what is always there: the system prompt, the tools, the request with what stands
+    /// around it.
+    fn fixed(&mut self, request: &str) -> Result<[usize; 3], CellError> {
+        let system = prompts::system(&self.agent, &self.chat.tools, &[])?;
+        let count = |chat: &ChatRequest| {
+            let prompt = self.model.render_prompt(chat).ok()?;
+            Some(self.model.count_tokens(&prompt))
+        };
+        let system_tokens = self.model.count_tokens(&system);
+        let bare = ChatRequest {
+            messages: vec![Message::system(&system), Message::user(request)],
+            tools: Vec::new(),
+            ..self.chat.clone()
+        };
+        let with_tools = ChatRequest { tools: self.chat.tools.clone(), ..bare.clone() };
+        // A prompt that cannot be rendered is reported when the model is asked.
+        let without = count(&bare).unwrap_or(system_tokens);
+        let with = count(&with_tools).unwrap_or(without);
+        Ok([system_tokens, with.saturating_sub(without), without.saturating_sub(system_tokens)])
+    }
+
+    fn system(&self) -> Result<String, CellError> {
+        prompts::system(&self.agent, &self.chat.tools, &self.retrieved.groups())
     }
 
     /// Leaves out one retrieved item and renders the prompt again; false when none is left.
@@ -112,7 +175,7 @@ impl Plan {
         if !self.retrieved.drop_one("no room in the model's window") {
             return Ok(false);
         }
-        let system = (self.system)(&self.retrieved)
+        let system = self.system()
             .map_err(|error| Ending::Failed { name: "PromptError", reason: error.value })?;
         let request = self.chat.messages.iter().rposition(|message| message.role == codriver_inference::Role::User);
         let kept = self.chat.messages.split_off(request.unwrap_or(self.chat.messages.len()));
@@ -134,7 +197,7 @@ impl Plan {
             if needed <= window || !self.retrieved.drop_one("no room in the model's window") {
                 return Ok(());
             }
-            let system = (self.system)(&self.retrieved)?;
+            let system = self.system()?;
             self.chat.messages = messages(&system, &self.retrieved, request);
         }
     }

@@ -36,7 +36,11 @@ impl Worker {
                 if store_history {
                     session.history.append(count, code);
                 }
-                self.run_cell(request, session, silent, count)
+                let result = self.run_cell(request, session, silent, count);
+                if store_history && result.is_ok() {
+                    session.runs.note(count, request.cell.as_deref(), code);
+                }
+                result
             }
             Err(error) => Err(error.clone()),
         };

@@ -108,6 +108,9 @@ fn serve(session: &mut Session, codes: &Receiver<String>, events: &Sender<Event>
         let output = Output::new(sink.clone());
         let context = CellContext { output, interrupt: interrupt.clone(), execution_count };
         let result = session.execute(&code, &context);
+        if result.is_ok() {
+            session.runs.note(execution_count, None, &code);
+        }
         if let Some(notice) = sink.bound().notice() {
             sink.send(OutputEvent::Stderr(notice));
         }

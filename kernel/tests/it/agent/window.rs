@@ -1,0 +1,193 @@
+//! How a window is packed, condensed and shown.
+
+use codriver_memory::Scope;
+use serde_json::json;
+
+use super::helpers::{Desk, calls, says};
+use super::server::Server;
+
+/// The system prompt of the `number`th request (from 0).
+fn system(server: &Server, number: usize) -> String {
+    server.seen()[number].body["messages"][0]["content"].as_str().unwrap().to_owned()
+}
+
+fn text(desk: &mut Desk, code: &str) -> String {
+    let before = desk.displays().len();
+    let result = desk.cell(code).unwrap().result.unwrap_or_default();
+    let shown: Vec<String> = desk.displays().iter().skip(before).map(|bundle| bundle.text().to_owned()).collect();
+    format!("{}\n{}", shown.join("\n"), result.text())
+}
+
+/// Turns that take `tokens` each, and then one more.
+fn long_talk(desk: &mut Desk, server: &Server, turns: usize) {
+    for number in 0..turns {
+        let request = match number {
+            0 => "Find out why revenue fell in March. All amounts must be in EUR.".to_owned(),
+            1 => "Use gross revenue from now on.".to_owned(),
+            _ => format!("And what about region {number}?"),
+        };
+        desk.ask(server, &request).unwrap();
+    }
+}
+
+fn long_answers(count: usize) -> Vec<super::server::Answer> {
+    (0..count).map(|number| says(&format!("Region {number} fell. {}", "It is so and not otherwise. ".repeat(320)))).collect()
+}
+
+#[test]
+fn the_window_is_shown_part_by_part_with_reasons() {
+    let server = Server::start([says("Because."), says("Again.")]);
+    let mut desk = Desk::new();
+    desk.sql("CREATE TABLE sales(month VARCHAR, revenue INT); INSERT INTO sales VALUES ('March', 1)");
+    desk.session.memory.remember("Revenue is booked in EUR.", Scope::Global, "user").unwrap();
+    desk.ask(&server, "Why did revenue drop in sales?").unwrap();
+    let card = desk.displays_of("context").remove(0);
+    assert!(card.text().contains("of 32,768 tokens"), "{}", card.text());
+    let shown = text(&mut desk, "%context");
+    for part in ["the system prompt", "the tools", "the request", "the session's state", "what was retrieved"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(shown.contains("a table the request names") && shown.contains("matches the request by"), "{shown}");
+    let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
+    let fact = items.iter().find(|item| item.kind == "fact").unwrap();
+    assert!((fact.details.bm25.is_some() || fact.details.cosine.is_some()) && fact.details.rank == 1 && fact.details.key.starts_with("fact:"), "{fact:?}");
+    // What the parts come to is the prompt.
+    let parts: usize = items.iter().filter(|item| item.dropped.is_none()).map(|item| item.tokens).sum();
+    let whole = desk.session.agents.last_turn.as_ref().unwrap().prompts[0].0.len() / 4;
+    assert!(parts.abs_diff(whole) < whole / 50, "{parts} and {whole}");
+    let kept = desk.session.memory.last_turn(&desk.session.agents.last_turn.as_ref().unwrap().conversation.clone().unwrap());
+    assert_eq!(&kept.unwrap().unwrap().turn.context, items);
+}
+
+#[test]
+fn what_is_pinned_stays_and_what_is_dropped_goes() {
+    let server = Server::start([says("One."), says("Two."), says("Three."), says("Four.")]);
+    let mut desk = Desk::new();
+    desk.sql("CREATE TABLE sales(month VARCHAR); CREATE TABLE costs(month VARCHAR)");
+    desk.session.memory.remember("The fiscal year starts in April.", Scope::Global, "user").unwrap();
+    desk.ask(&server, "When does the fiscal year start?").unwrap();
+    let number = |desk: &Desk, wanted: &str| {
+        let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
+        items.iter().position(|item| item.text.contains(wanted)).unwrap() + 1
+    };
+    let (fact, table) = (number(&desk, "fiscal year starts"), number(&desk, "costs("));
+    desk.cell(&format!("%context pin {fact}")).unwrap();
+    desk.cell(&format!("%context drop #{table}")).unwrap();
+    desk.ask(&server, "Something else entirely, please: zebras?").unwrap();
+    assert!(system(&server, 1).contains("fiscal year starts") && !system(&server, 1).contains("costs("));
+    let listed = text(&mut desk, "%context choices");
+    assert!(listed.contains("pinned") && listed.contains("dropped") && listed.contains("costs"), "{listed}");
+    let fact = number(&desk, "fiscal year starts");
+    desk.cell(&format!("%context unpin {fact}")).unwrap();
+    desk.ask(&server, "More about zebras?").unwrap();
+    assert!(!system(&server, 2).contains("fiscal year starts"));
+    assert!(desk.cell("%context pin 99").unwrap_err().value.contains("1 to"));
+    assert!(desk.cell("%context pin 1").unwrap_err().value.contains("always there"));
+    assert!(desk.cell("%context pinn 1").unwrap_err().value.contains("did you mean pin"));
+    // A fact that was forgotten is not told, pinned or not.
+    desk.ask(&server, "When does the fiscal year start?").unwrap();
+    let fact = number(&desk, "fiscal year starts");
+    desk.cell(&format!("%context pin {fact}")).unwrap();
+    let id = desk.session.memory.facts(None).unwrap().remove(0).id;
+    desk.session.memory.forget(&id).unwrap();
+    let server = Server::start([says("Five.")]);
+    desk.ask(&server, "And now?").unwrap();
+    assert!(!system(&server, 0).contains("fiscal year starts"));
+}
+
+#[test]
+fn a_long_conversation_is_condensed_by_the_model_and_nothing_settled_is_lost() {
+    let condensed = json!({
+        "task": "Find out why revenue fell in March.", "constraints": ["North only"],
+        "decisions": ["gross revenue"], "open_steps": ["look at returns"], "summary": "All regions fell."
+    });
+    let answers = long_answers(6).into_iter().chain([says(&format!("Here you are: {condensed}")), says("Seven.")]);
+    let server = Server::start(answers.collect::<Vec<_>>());
+    let mut desk = Desk::new();
+    long_talk(&mut desk, &server, 7);
+    let asked = server.seen().len();
+    assert_eq!(asked, 8, "one more call, to condense");
+    let told = system(&server, 7);
+    for part in ["Task: Find out why revenue fell", "All amounts must be in EUR.", "- North only", "- look at returns", "All regions fell."] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let card = desk.displays_of("compaction").remove(0);
+    assert!(card.text().contains("turns 1 to") && card.text().contains("instead of"), "{}", card.text());
+    // Its prompt is on record, and what went over the network too.
+    let prompts = &desk.session.agents.last_turn.as_ref().unwrap().prompts;
+    assert!(prompts.len() == 2 && prompts[0].0.contains("You condense"), "{}", prompts.len());
+    assert!(text(&mut desk, "%context ledger").contains("compaction"));
+    let conversation = desk.session.agents.last_turn.as_ref().unwrap().conversation.clone().unwrap();
+    assert_eq!(desk.session.memory.turns(&conversation, 100).unwrap().len(), 7, "the turns themselves stay");
+}
+
+#[test]
+fn nonsense_from_the_model_is_condensed_by_rules_and_can_be_edited_and_undone() {
+    let answers = long_answers(6).into_iter().chain([says("I would rather not."), says("Seven."), says("Eight."), says("Nine.")]);
+    let server = Server::start(answers.collect::<Vec<_>>());
+    let mut desk = Desk::new();
+    long_talk(&mut desk, &server, 7);
+    let told = system(&server, 7);
+    assert!(told.contains("Task: Find out why revenue fell in March.") && told.contains("- Use gross revenue from now on."), "{told}");
+    let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
+    let compaction = items.iter().find(|item| item.kind == "compaction").unwrap();
+    assert!(compaction.dropped.is_none() && compaction.tokens < 4000, "{compaction:?}");
+
+    let edit = desk.cell("%context edit").unwrap();
+    let cell = edit.payload[0]["text"].as_str().unwrap().to_owned();
+    assert!(cell.starts_with("%%context edit\nTask: "), "{cell}");
+    desk.cell(&cell.replace("All amounts must be in EUR.", "All amounts must be in CHF.")).unwrap();
+    desk.ask(&server, "And?").unwrap();
+    assert!(system(&server, 8).contains("in CHF.") && !system(&server, 8).contains("in EUR."));
+
+    assert!(text(&mut desk, "%context undo").contains("as they were again"));
+    desk.ask(&server, "And then?").unwrap();
+    assert_eq!(server.seen().len(), 10, "nothing is condensed after an undo");
+    let told = &server.seen()[9].body["messages"];
+    assert!(!system(&server, 9).contains("condensed") && told.to_string().contains("And?"));
+}
+
+#[test]
+fn any_turn_can_be_looked_at_and_compared() {
+    let server = Server::start([says("One."), says("Two.")]);
+    let mut desk = Desk::new();
+    desk.ask(&server, "First question?").unwrap();
+    desk.sql("CREATE TABLE late(x INT)");
+    desk.ask(&server, "Second question?").unwrap();
+    let first = text(&mut desk, "%context 1");
+    assert!(first.contains("First question?") && !first.contains("late("), "{first}");
+    assert!(text(&mut desk, "%context list").contains("Second question?"));
+    let difference = text(&mut desk, "%context diff 1");
+    assert!(difference.contains("late(x INTEGER)") && difference.contains("turn 1"), "{difference}");
+    assert!(desk.cell("%context 7").unwrap_err().value.contains("no turn 7"));
+    assert!(text(&mut desk, "%context --prompt 1").contains("First question?"));
+}
+
+#[test]
+fn the_ledger_knows_what_left_the_machine() {
+    let server = Server::start([calls("sql", json!({ "query": "SELECT * FROM sales" })), says("Two rows.")]);
+    let mut desk = Desk::new();
+    assert!(text(&mut desk, "%context ledger").contains("nothing has left"));
+    desk.sql("CREATE TABLE sales(month VARCHAR, revenue INT); INSERT INTO sales VALUES ('March', 1), ('April', 2)");
+    desk.ask(&server, "What is in sales?").unwrap();
+    let sent: Vec<_> = desk.session.memory.sent(10).unwrap().into_iter().map(|stored| stored.sent).collect();
+    assert_eq!(sent.len(), 2);
+    assert_eq!((sent[0].rows, sent[0].columns.as_slice()), (2, &["sales.month".to_owned()][..]));
+    assert_eq!((sent[1].rows, sent[1].columns.len()), (4, 3));
+    assert!(sent[0].destination.starts_with("127.0.0.1:") && sent[0].prompt_tokens == 50, "{:?}", sent[0]);
+    // The starter stays at home.
+    let before = sent.len();
+    desk.cell("%%agent --model starter\nhow many rows has sales?").unwrap();
+    assert_eq!(desk.session.memory.sent(10).unwrap().len(), before);
+}
+
+#[test]
+fn cells_that_are_out_of_date_are_named() {
+    let server = Server::start([says("Run it again.")]);
+    let mut desk = Desk::new();
+    desk.session.runs.note(1, Some("a"), "%%sql\ncreate table sales as from 'a.csv'");
+    desk.session.runs.note(2, Some("b"), "%%sql\nselect sum(amount) from sales");
+    desk.session.runs.note(3, Some("a"), "%%sql\ncreate or replace table sales as from 'b.csv'");
+    desk.ask(&server, "What is the total?").unwrap();
+    assert!(system(&server, 0).contains("read sales, made anew by [3]"), "{}", system(&server, 0));
+}
