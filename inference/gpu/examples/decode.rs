@@ -97,7 +97,7 @@ fn decoder(gpu: &Gpu, shape: &Shape, format: Format) -> Result<(Decoder, u64), B
         // The same numbers again and again: the time is not theirs.
         let needed = format.tensor_type().bytes_of(rows * columns).unwrap_or_default() as usize;
         let numbers: Vec<u8> = sample.iter().copied().cycle().take(needed).collect();
-        bytes += Matrix::size(format, rows, columns);
+        bytes += Matrix::size(format, rows, columns).unwrap_or_default();
         Ok(Linear { weight: Matrix::upload(gpu, format, rows, columns, &numbers)?, bias: None })
     };
     let mut layers = Vec::new();

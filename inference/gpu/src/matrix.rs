@@ -43,16 +43,18 @@ pub struct Matrix {
     pub(crate) details: Buffer,
 }
 
-impl From<Format> for Encoding {
-    fn from(format: Format) -> Self {
+impl Encoding {
+    /// The encoding of a format's bits, where there are kernels for it.
+    fn of(format: Format) -> Option<Self> {
         match format {
-            Format::F32 => Self::F32,
-            Format::F16 => Self::F16,
-            Format::BF16 => Self::BF16,
-            Format::Q8_0 => Self::Q8_0,
-            Format::Q4_0 => Self::Q4_0,
-            Format::Q4K => Self::Q4K,
-            Format::Q6K => Self::Q6K,
+            Format::F32 => Some(Self::F32),
+            Format::F16 => Some(Self::F16),
+            Format::BF16 => Some(Self::BF16),
+            Format::Q8_0 => Some(Self::Q8_0),
+            Format::Q4_0 => Some(Self::Q4_0),
+            Format::Q4K => Some(Self::Q4K),
+            Format::Q6K => Some(Self::Q6K),
+            _ => None,
         }
     }
 }
@@ -106,10 +108,8 @@ impl Encoding {
 impl Matrix {
     /// Puts `bytes`, which hold `[rows, columns]` as a GGUF file does, on a device.
     pub fn upload(gpu: &Gpu, format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Result<Self, GpuError> {
-        let encoding = Encoding::from(format);
-        if !format.fits(columns) {
-            return Err(GpuError::Columns { format, columns });
-        }
+        let unfit = || GpuError::Columns { format, columns };
+        let encoding = Encoding::of(format).filter(|_| format.fits(columns)).ok_or_else(unfit)?;
         let row = encoding.row(columns);
         let expected = rows.saturating_mul(row.file);
         if bytes.len() != expected || rows == 0 {
@@ -125,10 +125,15 @@ impl Matrix {
         Ok(Self { encoding, rows, columns, quants: gpu.words(&quants)?, details: gpu.words(&details)? })
     }
 
-    /// The bytes of device memory that a matrix takes.
-    pub fn size(format: Format, rows: usize, columns: usize) -> u64 {
-        let row = Encoding::from(format).row(columns);
-        4 * (rows as u64).saturating_mul((row.quants + row.details) as u64)
+    /// Whether there are kernels for a format's bits.
+    pub fn holds(format: Format) -> bool {
+        Encoding::of(format).is_some()
+    }
+
+    /// The bytes of device memory that a matrix takes; `None` where it can't be held so.
+    pub fn size(format: Format, rows: usize, columns: usize) -> Option<u64> {
+        let row = Encoding::of(format).filter(|_| format.fits(columns))?.row(columns);
+        Some(4 * (rows as u64).saturating_mul((row.quants + row.details) as u64))
     }
 
     /// The product with rows of `columns` values, `[tokens, rows]`.

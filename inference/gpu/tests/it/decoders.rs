@@ -122,6 +122,54 @@ fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
 }
 
 #[test]
+fn a_tokens_scores_do_not_depend_on_its_company_or_on_pieces() {
+    let mut random = random();
+    let variants = variants();
+    for gpu in &variants {
+        let plain = PlainDecoder::random(&mut random);
+        let vocabulary = plain.architecture.vocabulary;
+        // Long enough that a single token's positions are split among cubes.
+        let tokens: Vec<u32> = (0..600).map(|_| random.random_range(0..vocabulary as u32)).collect();
+        let other: Vec<u32> = (0..20).map(|_| random.random_range(0..vocabulary as u32)).collect();
+        let mut decoder = Decoder::new(gpu, plain.architecture.clone(), plain.weights(gpu)).unwrap();
+        let pages: Vec<u32> = (0..12).collect();
+        let mut read = |pieces: &[usize], beside: bool| -> Vec<Vec<f32>> {
+            let pool = Pool::new(gpu, plain.architecture.page_shape(64), decoder.layers(), 12).unwrap();
+            let mut past = 0;
+            let mut rows = Vec::new();
+            for length in pieces {
+                let rotations = plain.rotations(past, *length);
+                let first = plain.rotations(0, other.len());
+                let mut segments = vec![Segment {
+                    tokens: &tokens[past..past + length],
+                    past,
+                    pages: &pages[..10],
+                    rotations: &rotations,
+                    wanted: Wanted::Last,
+                }];
+                if beside {
+                    segments.push(Segment {
+                        tokens: &other,
+                        past: 0,
+                        pages: &pages[10..],
+                        rotations: &first,
+                        wanted: Wanted::Nothing,
+                    });
+                }
+                rows.push(decoder.step(&segments, &pool).unwrap().read(gpu).unwrap());
+                past += length;
+            }
+            rows
+        };
+        let alone = read(&[599, 1], false);
+        for (pieces, beside) in [(&[599, 1][..], true), (&[64, 128, 405, 2, 1], false)] {
+            let found = read(pieces, beside);
+            assert_eq!(found.last(), alone.last(), "{pieces:?}, {beside}, {gpu:?}, {}", plain.describe());
+        }
+    }
+}
+
+#[test]
 fn a_segment_that_does_not_fit_is_an_error() {
     let mut random = random();
     let Some(gpu) = crate::device::open() else { return };
