@@ -1,5 +1,7 @@
 //! What can go wrong, in words a person can act on.
 
+use crate::records::Scope;
+
 /// Why memory could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
@@ -22,6 +24,23 @@ pub enum MemoryError {
     NewerSchema { path: String, found: u32, known: u32 },
     #[error("{path} could not be brought from memory schema {from} to {to}: {reason}. It was left as it was")]
     Migration { path: String, from: u32, to: u32, reason: String },
+    #[error(
+        "{path} is encrypted, and there is no key for it. Nothing was changed. Set CODRIVER_MEMORY_KEY to its key, or put the key into \
+         the system keyring: codriver memory key --keep"
+    )]
+    KeyMissing { path: String },
+    #[error("{path} is encrypted, and the key given (CODRIVER_MEMORY_KEY, or the system keyring's) is not its key. Nothing was changed")]
+    WrongKey { path: String },
+    #[error("this is no key for a memory: {0}. A key is 64 hexadecimal digits, or a passphrase of at least 8 characters")]
+    InvalidKey(String),
+    #[error("the system keyring does not keep the key: {0}. Set CODRIVER_MEMORY_KEY instead")]
+    Keyring(String),
+    #[error("{path}, which holds memory's sealed key, cannot be read: {reason}. Nothing was changed. Take it from a backup, or move it aside")]
+    Vault { path: String, reason: String },
+    #[error("{path} is in use ({holder}). End the other notebooks that use it and try again")]
+    Busy { path: String, holder: String },
+    #[error("{path} is not a backup of a memory: {reason}. Nothing was changed")]
+    NoBackup { path: String, reason: String },
     #[error("memory ({path}): {reason}")]
     Database { path: String, reason: String },
     #[error("the memory journal {path} could not be written: {reason}. Free some space or make the folder writable; what was acknowledged before is safe")]
@@ -30,8 +49,14 @@ pub enum MemoryError {
     Unknown { what: &'static str, id: String },
     #[error("{prefix:?} is the beginning of {} facts ({}); type more of it", matches.len(), matches.join(", "))]
     Ambiguous { prefix: String, matches: Vec<String> },
+    #[error("the figures could not be worked out: {0}")]
+    Figures(String),
     #[error("an empty text cannot be remembered")]
     EmptyFact,
+    #[error("a {from} fact holds as far as {to} already: it can be promoted from session to project, and from project to global")]
+    NoPromotion { from: Scope, to: Scope },
+    #[error("nothing was learned from this turn: {0}")]
+    Extractor(String),
     #[error("the embedding model failed: {0}. Search goes on by words alone")]
     Embedder(String),
 }
@@ -46,7 +71,7 @@ impl MemoryError {
             Self::Unwritable { path, reason }
         } else if says(&["WAL file"]) && says(&["orrupt", "checksum", "Serialization Error"]) {
             Self::UnreadableLog { path, reason }
-        } else if says(&["not a valid DuckDB", "orrupt", "checksum", "version number", "Serialization Error"]) {
+        } else if says(&["not a valid DuckDB", "orrupt", "checksum", "version number", "Serialization Error", "sealed data"]) {
             Self::Unreadable { path, reason }
         } else {
             Self::Database { path, reason }

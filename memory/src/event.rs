@@ -4,24 +4,122 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::records::{ConversationId, FactId, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
+use crate::project::{Project, ProjectKey};
+use crate::records::{ConversationId, Fact, FactId, FactKind, FactPlace, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
 
 /// One change. Applying it twice is the same as applying it once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Event {
-    ConversationStarted { id: ConversationId, agent: String, notebook: String },
+    ConversationStarted {
+        id: ConversationId,
+        agent: String,
+        notebook: String,
+        #[serde(default)]
+        project: ProjectKey,
+    },
     ConversationReset { conversation: ConversationId },
+    /// So that people can be told which folder a project is.
+    ProjectSeen { key: ProjectKey, root: String },
     TurnAppended { id: TurnId, turn: NewTurn },
     ToolRunStarted { id: ToolRunId, run: NewToolRun },
     ToolRunFinished { id: ToolRunId, status: String, result: String, milliseconds: u64 },
-    FactRemembered { id: FactId, text: String, source: String },
-    /// By content, since another process may know the same fact by another identifier.
-    FactForgotten { fingerprint: String },
-    ChunksReplaced { document: String, chunks: Vec<NewChunk> },
+    FactRemembered {
+        id: FactId,
+        text: String,
+        source: String,
+        #[serde(default)]
+        details: FactDetails,
+    },
+    /// With all that it replaced.
+    FactForgotten {
+        #[serde(flatten)]
+        fact: FactKey,
+    },
+    FactConfirmed {
+        #[serde(flatten)]
+        fact: FactKey,
+    },
+    FactPinned {
+        #[serde(flatten)]
+        fact: FactKey,
+        pinned: bool,
+    },
+    ChunksReplaced {
+        document: String,
+        chunks: Vec<NewChunk>,
+        #[serde(default)]
+        place: FactPlace,
+    },
     /// Replaces the note of that name; those before stay on record.
     NoteWritten { id: String, conversation: ConversationId, name: String, value: String },
     Sent { id: String, sent: Sent },
+}
+
+/// A fact that holds now. By content, since another process may know it by another identifier.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct FactKey {
+    pub fingerprint: String,
+    #[serde(default)]
+    pub place: FactPlace,
+}
+
+impl FactKey {
+    pub fn new(text: &str, place: FactPlace) -> Self {
+        Self { fingerprint: fingerprint(text), place }
+    }
+}
+
+/// What is known of a fact beside its text. The defaults are those of facts from before all this.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct FactDetails {
+    pub place: FactPlace,
+    pub kind: FactKind,
+    pub importance: f32,
+    pub pinned: bool,
+    pub turn: Option<TurnId>,
+    pub reason: String,
+    /// What it takes the place of.
+    pub supersedes: Vec<FactKey>,
+    /// When it was last said, in microseconds since 1970, if that was later than when it was first.
+    pub confirmed_at: Option<i64>,
+}
+
+impl Default for FactDetails {
+    fn default() -> Self {
+        Self {
+            place: FactPlace::default(),
+            kind: FactKind::Fact,
+            importance: Fact::DEFAULT_IMPORTANCE,
+            pinned: false,
+            turn: None,
+            reason: String::new(),
+            supersedes: Vec::new(),
+            confirmed_at: None,
+        }
+    }
+}
+
+impl FactDetails {
+    pub fn of(fact: &Fact) -> Self {
+        Self {
+            place: FactPlace::new(fact.scope, &fact.project),
+            kind: fact.kind,
+            importance: fact.importance,
+            pinned: fact.pinned,
+            turn: fact.turn.clone(),
+            reason: fact.reason.clone(),
+            supersedes: Vec::new(),
+            confirmed_at: Some(fact.confirmed_at.timestamp_micros()),
+        }
+    }
+}
+
+impl Event {
+    pub fn project_seen(project: &Project) -> Self {
+        Self::ProjectSeen { key: project.key.clone(), root: project.root.display().to_string() }
+    }
 }
 
 /// An event and when it happened, in microseconds since 1970.

@@ -5,6 +5,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use fs_err::{File, OpenOptions};
 use serde::{Deserialize, Serialize};
@@ -13,21 +15,32 @@ use uuid::Uuid;
 use crate::error::MemoryError;
 use crate::event::{Entry, Event};
 use crate::store::Store;
+use crate::vault::Vault;
 
 /// Of the lines. A journal with a newer one is left for a newer Codriver.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// This process' journal. Its lock tells a merger that more may come.
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,
+    vault: Vault,
 }
 
 #[derive(Serialize)]
 struct WrittenLine<'a> {
     format: u32,
     at: i64,
-    change: &'a Event,
+    #[serde(flatten)]
+    content: WrittenContent<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum WrittenContent<'a> {
+    Change(&'a Event),
+    /// The change, encrypted, in Base64.
+    Sealed(String),
 }
 
 #[derive(Deserialize)]
@@ -38,11 +51,19 @@ struct LineFormat {
 #[derive(Deserialize)]
 struct ReadLine {
     at: i64,
-    change: Event,
+    change: Option<Event>,
+    sealed: Option<String>,
+}
+
+/// Why a line is not an entry.
+enum BadLine {
+    Damaged,
+    /// By another key than this process has, or this process has none.
+    Locked,
 }
 
 impl Journal {
-    pub fn create(database: &Path) -> Result<Self, MemoryError> {
+    pub fn create(database: &Path, vault: Vault) -> Result<Self, MemoryError> {
         loop {
             let path = beside(database, &format!("journal-{}.jsonl", Uuid::new_v4()));
             let attempt = || {
@@ -59,7 +80,7 @@ impl Journal {
             };
             let created: std::io::Result<Option<File>> = attempt();
             if let Some(file) = created.map_err(|error| failure(&path, &error))? {
-                return Ok(Self { file, path });
+                return Ok(Self { file, path, vault });
             }
         }
     }
@@ -67,12 +88,42 @@ impl Journal {
     /// Durable when it returns. After a failure this journal has ended, whatever is in its last
     /// line: a merger may have read it already, so nothing may be taken back or written over.
     pub fn append(&mut self, entry: &Entry) -> Result<(), MemoryError> {
-        let line = WrittenLine { format: FORMAT, at: entry.at, change: &entry.event };
-        let mut bytes = serde_json::to_vec(&line).map_err(|error| failure(&self.path, &error.into()))?;
+        let mut bytes = line(entry, &self.vault).map_err(|error| failure(&self.path, &error))?;
         bytes.push(b'\n');
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
         written.map_err(|error| failure(&self.path, &error))
     }
+}
+
+fn line(entry: &Entry, vault: &Vault) -> std::io::Result<Vec<u8>> {
+    let content = if vault.is_on() {
+        let change = serde_json::to_vec(&entry.event)?;
+        let sealed = vault.seal(&change, &associated(entry.at)).map_err(std::io::Error::other)?;
+        WrittenContent::Sealed(STANDARD.encode(sealed))
+    } else {
+        WrittenContent::Change(&entry.event)
+    };
+    Ok(serde_json::to_vec(&WrittenLine { format: FORMAT, at: entry.at, content })?)
+}
+
+fn entry(line: &[u8], vault: &Vault) -> Result<Entry, BadLine> {
+    let line: ReadLine = serde_json::from_slice(line).map_err(|_| BadLine::Damaged)?;
+    let event = match (line.change, line.sealed) {
+        (Some(event), _) => event,
+        (None, Some(_)) if !vault.is_on() => return Err(BadLine::Locked),
+        (None, Some(sealed)) => {
+            let sealed = STANDARD.decode(sealed).map_err(|_| BadLine::Damaged)?;
+            let change = vault.open(&sealed, &associated(line.at)).map_err(|_| BadLine::Locked)?;
+            serde_json::from_slice(&change).map_err(|_| BadLine::Damaged)?
+        }
+        (None, None) => return Err(BadLine::Damaged),
+    };
+    Ok(Entry { at: line.at, event })
+}
+
+/// What a sealed change is bound to.
+fn associated(at: i64) -> Vec<u8> {
+    format!("journal\n{at}").into_bytes()
 }
 
 /// Merges every journal beside `database` and deletes those whose writers are gone.
@@ -126,9 +177,13 @@ fn merge(path: &Path, store: &mut Store) -> Result<Remains, MemoryError> {
             tracing::warn!(journal = %path.display(), "written by a newer Codriver; left for it");
             return Ok(Remains::Journal);
         }
-        match serde_json::from_slice::<ReadLine>(line) {
-            Ok(line) => entries.push(Entry { at: line.at, event: line.change }),
-            Err(_) => damaged += 1,
+        match entry(line, store.vault()) {
+            Ok(entry) => entries.push(entry),
+            Err(BadLine::Damaged) => damaged += 1,
+            Err(BadLine::Locked) => {
+                tracing::warn!(journal = %path.display(), "sealed with another key; left as it is");
+                return Ok(Remains::Journal);
+            }
         }
     }
     if !entries.is_empty() {

@@ -1,14 +1,17 @@
-//! Facts and documents, and finding them again.
+//! Documents, and finding again what is remembered.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
-use crate::event::{Entry, Event, digest, fingerprint};
+use crate::event::{Entry, Event, digest};
 use crate::index::{Document, Index};
-use crate::memory::{Memory, State, message_document};
-use crate::records::{Fact, FactId, Hit, NewChunk, Scope, SearchOptions};
+use crate::memory::{Memory, message_document};
+use crate::records::{Fact, FactId, FactPlace, Hit, NewChunk, Scope, SearchOptions};
+use crate::state::State;
 
 /// Texts that the embedder gets at once.
 const BATCH: usize = 32;
@@ -25,75 +28,29 @@ impl Memory {
         self.embed_missing(usize::MAX)
     }
 
-    /// Keeps a fact and gives its identifier. A fact that is known already, but for case,
-    /// spacing and a final full stop, keeps the identifier it has.
-    pub fn remember(&self, text: &str, scope: Scope, source: &str) -> Result<FactId, MemoryError> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(MemoryError::EmptyFact);
-        }
-        let id = {
-            let mut state = self.state();
-            state.refresh();
-            if let Some(known) = state.store_of(scope)?.fact_by_fingerprint(&fingerprint(text))? {
-                return Ok(known);
-            }
-            let id = FactId::random();
-            let event = Event::FactRemembered { id: id.clone(), text: text.to_owned(), source: source.to_owned() };
-            state.record_in(scope, Entry::now(event))?;
-            state.seen.fact_remembered(text);
-            if let Some(index) = &mut state.index {
-                index.insert(fact_document(scope, id.as_str(), source, text));
-            }
-            id
-        };
-        self.embed_after_writing();
-        Ok(id)
-    }
-
-    /// Forgets a fact, named by its identifier or the beginning of it. False if there is none.
-    /// What was said about it in conversations stays on record.
-    pub fn forget(&self, fact: &FactId) -> Result<bool, MemoryError> {
-        let mut state = self.state();
-        state.refresh();
-        let Some(fact) = find_fact(state.facts(None)?, fact.as_str())? else { return Ok(false) };
-        let mut entry = Entry::now(Event::FactForgotten { fingerprint: fingerprint(&fact.text) });
-        // Even if the clock was set back since.
-        entry.at = entry.at.max(fact.created_at.timestamp_micros());
-        state.record_in(fact.scope, entry)?;
-        if fact.scope == Scope::Global {
-            state.seen.fact_forgotten(&fact.text);
-        }
-        let index = state.index_for(self.embedder().as_deref())?;
-        index.remove(|document| document.kind == "fact" && document.scope == fact.scope && document.id == fact.id.as_str());
-        state.drop_unused_vectors(vec![digest(&fact.text)])?;
-        Ok(true)
-    }
-
-    /// Oldest first, the session's last.
-    pub fn facts(&self, scope: Option<Scope>) -> Result<Vec<Fact>, MemoryError> {
-        let mut state = self.state();
-        state.refresh();
-        state.facts(scope)
-    }
-
     /// Keeps a document in pieces, in place of what was kept of the same `origin`. Gives how
     /// many pieces are new or moved: 0 when nothing changed. No piece is embedded twice.
     pub fn add_chunks(&self, origin: &str, chunks: &[NewChunk], scope: Scope) -> Result<usize, MemoryError> {
+        let redactor = self.redactor();
+        let clean = |text: &str| redactor.redact(text).into_owned();
+        let clean = |chunk: &NewChunk| NewChunk { title: clean(&chunk.title), text: clean(&chunk.text), place: chunk.place.clone() };
+        let chunks: Vec<NewChunk> = chunks.iter().map(clean).collect();
         let changed = {
             let mut state = self.state();
-            let before = state.store_of(scope)?.chunks_of(origin)?;
+            let place = FactPlace::new(scope, &state.project);
+            let before = state.store_of(scope)?.chunks_of(origin, &place)?;
             if before == chunks {
                 return Ok(0);
             }
-            let event = Event::ChunksReplaced { document: origin.to_owned(), chunks: chunks.to_vec() };
+            let event = Event::ChunksReplaced { document: origin.to_owned(), chunks: chunks.clone(), place: place.clone() };
+            let now = Utc::now();
             state.record_in(scope, Entry::now(event))?;
             let index = state.index_for(self.embedder().as_deref())?;
             index.remove(|document| document.kind == "chunk" && document.scope == scope && document.origin == origin);
             for (position, chunk) in chunks.iter().enumerate() {
-                index.insert(chunk_document(scope, origin, position, chunk));
+                index.insert(chunk_document(&place, origin, position, chunk, now));
             }
-            let old = before.iter().enumerate().map(|(position, chunk)| chunk_document(scope, origin, position, chunk));
+            let old = before.iter().enumerate().map(|(position, chunk)| chunk_document(&place, origin, position, chunk, now));
             state.drop_unused_vectors(old.map(|document| digest(&document.content())).collect())?;
             chunks.iter().enumerate().filter(|(position, chunk)| before.get(*position) != Some(*chunk)).count()
         };
@@ -118,11 +75,16 @@ impl Memory {
             vectors.inspect_err(|error| tracing::warn!(%error)).ok()?.pop()
         });
         let mut state = self.state();
-        Ok(state.index_for(embedder.as_deref())?.search(query, vector.as_deref(), k, options))
+        let hidden = state.hidden_facts()?;
+        let index = state.index_for(embedder.as_deref())?;
+        let mut hits = index.search(query, vector.as_deref(), k + hidden.len(), options);
+        hits.retain(|hit| hit.kind != "fact" || !hidden.contains(&hit.id));
+        hits.truncate(k);
+        Ok(hits)
     }
 
     /// What was written is kept either way; the next search tries again.
-    fn embed_after_writing(&self) {
+    pub(crate) fn embed_after_writing(&self) {
         if let Err(error) = self.embed_missing(usize::MAX) {
             tracing::warn!(%error);
         }
@@ -147,32 +109,24 @@ impl Memory {
 }
 
 impl State {
-    fn facts(&self, scope: Option<Scope>) -> Result<Vec<Fact>, MemoryError> {
-        let mut facts = Vec::new();
-        if scope != Some(Scope::Session) {
-            facts.extend(self.store.facts(Scope::Global)?);
+    /// A fact came, and others went.
+    pub fn fact_changed(&mut self, id: &FactId, replaced: &[Fact]) -> Result<(), MemoryError> {
+        for fact in replaced {
+            self.fact_gone(fact)?;
         }
-        if let (Some(session), None | Some(Scope::Session)) = (&self.session, scope) {
-            facts.extend(session.facts(Scope::Session)?);
+        let fact = self.facts(None)?.into_iter().find(|fact| fact.id == *id);
+        if let (Some(index), Some(fact)) = (&mut self.index, fact) {
+            index.insert(fact_document(&fact));
         }
-        Ok(facts)
+        Ok(())
     }
 
-    fn store_of(&mut self, scope: Scope) -> Result<&mut crate::store::Store, MemoryError> {
-        match scope {
-            Scope::Session => self.session(),
-            Scope::Global => Ok(&mut self.store),
+    /// A fact holds no more.
+    pub fn fact_gone(&mut self, fact: &Fact) -> Result<(), MemoryError> {
+        if let Some(index) = &mut self.index {
+            index.remove(|document| document.kind == "fact" && document.scope == fact.scope && document.id == fact.id.as_str());
         }
-    }
-
-    fn record_in(&mut self, scope: Scope, entry: Entry) -> Result<(), MemoryError> {
-        match scope {
-            Scope::Session => self.session()?.commit(&[entry]),
-            Scope::Global => {
-                self.record_entry(entry)?;
-                self.publish_facts()
-            }
-        }
+        self.drop_unused_vectors(vec![digest(&fact.text)])
     }
 
     /// The index with this model's vectors.
@@ -187,17 +141,16 @@ impl State {
 
     fn build_index(&self, model: Option<String>) -> Result<Index, MemoryError> {
         let mut index = Index::default();
-        for (turn, position, conversation, role, content) in self.store.spoken()? {
-            message_document(&turn, position, &conversation, &role, &content).into_iter().for_each(|document| index.insert(document));
+        for spoken in self.store.spoken()?.into_iter().filter(|spoken| spoken.project == self.project) {
+            message_document(&spoken).into_iter().for_each(|document| index.insert(document));
         }
-        for (scope, store) in [(Scope::Global, Some(&self.store)), (Scope::Session, self.session.as_ref())] {
-            let Some(store) = store else { continue };
-            for (document, position, chunk) in store.chunks()? {
-                index.insert(chunk_document(scope, &document, position, &chunk));
+        for store in std::iter::once(&self.store).chain(&self.session) {
+            for stored in store.chunks()?.into_iter().filter(|stored| self.sees(stored.place.scope, &stored.place.project)) {
+                index.insert(chunk_document(&stored.place, &stored.document, stored.position, &stored.chunk, stored.kept_at));
             }
-            for fact in store.facts(scope)? {
-                index.insert(fact_document(scope, fact.id.as_str(), &fact.source, &fact.text));
-            }
+        }
+        for fact in self.facts(None)? {
+            index.insert(fact_document(&fact));
         }
         if let Some(model) = &model {
             for (content, vector) in self.store.vectors(model)? {
@@ -220,7 +173,7 @@ impl State {
             }
             // Another thread may have been faster.
             let new = self.index_for(Some(embedder))?.set_vector(content.clone(), &vector);
-            if new && scope == Scope::Global {
+            if new && scope != Scope::Session {
                 durable.push((content, vector));
             }
         }
@@ -246,27 +199,32 @@ pub(crate) fn embed(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f
     }
 }
 
-/// The fact whose identifier is, or alone begins with, `prefix`.
-fn find_fact(facts: Vec<Fact>, prefix: &str) -> Result<Option<Fact>, MemoryError> {
-    if prefix.is_empty() {
-        return Ok(None);
+fn fact_document(fact: &Fact) -> Document {
+    Document {
+        kind: "fact",
+        scope: fact.scope,
+        id: fact.id.to_string(),
+        origin: fact.source.clone(),
+        title: String::new(),
+        text: fact.text.clone(),
+        created_at: Some(fact.confirmed_at),
+        importance: fact.weight(Utc::now()),
+        pinned: fact.pinned,
+        project: (fact.scope == Scope::Project).then(|| fact.project.to_string()),
     }
-    let mut matches: Vec<Fact> = facts.into_iter().filter(|fact| fact.id.as_str().starts_with(prefix)).collect();
-    if matches.len() > 1 {
-        let matches = matches.iter().map(|fact| fact.id.short().to_owned()).collect();
-        return Err(MemoryError::Ambiguous { prefix: prefix.to_owned(), matches });
-    }
-    Ok(matches.pop())
 }
 
-fn fact_document(scope: Scope, id: &str, source: &str, text: &str) -> Document {
-    let (id, origin, text) = (id.to_owned(), source.to_owned(), text.to_owned());
-    let (title, project) = (String::new(), None);
-    Document { kind: "fact", scope, id, origin, title, text, created_at: None, importance: Document::USUAL, pinned: false, project }
-}
-
-fn chunk_document(scope: Scope, origin: &str, position: usize, chunk: &NewChunk) -> Document {
-    let (title, text) = (chunk.title.clone(), chunk.text.clone());
-    let (id, origin) = (format!("{origin}#{position}"), origin.to_owned());
-    Document { kind: "chunk", scope, id, origin, title, text, created_at: None, importance: Document::USUAL, pinned: false, project: None }
+fn chunk_document(place: &FactPlace, origin: &str, position: usize, chunk: &NewChunk, kept_at: DateTime<Utc>) -> Document {
+    Document {
+        kind: "chunk",
+        scope: place.scope,
+        id: format!("{origin}#{position}"),
+        origin: origin.to_owned(),
+        title: chunk.title.clone(),
+        text: chunk.text.clone(),
+        created_at: Some(kept_at),
+        importance: Document::USUAL,
+        pinned: false,
+        project: (place.scope == Scope::Project).then(|| place.project.to_string()),
+    }
 }

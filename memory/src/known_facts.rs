@@ -9,9 +9,13 @@ use fs_err::OpenOptions;
 use fs_err::os::unix::fs::OpenOptionsExt;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Entry, Event};
+use crate::event::{Entry, Event, FactDetails};
 use crate::journal::beside;
 use crate::records::{Fact, FactId};
+use crate::vault::Vault;
+
+/// What the file is bound to where it is encrypted.
+const ASSOCIATED: &[u8] = b"known facts";
 
 #[derive(Serialize, Deserialize)]
 struct KnownFact {
@@ -19,19 +23,20 @@ struct KnownFact {
     text: String,
     source: String,
     at: i64,
+    #[serde(default)]
+    details: FactDetails,
 }
 
 /// Replaces the file as a whole, so that a reader never sees half of it.
-pub(crate) fn write(database: &Path, facts: &[Fact]) {
+pub(crate) fn write(database: &Path, vault: &Vault, facts: Vec<Fact>) {
     let new = beside(database, "facts.jsonl.new");
     let attempt = || {
         let mut bytes = Vec::new();
         for fact in facts {
-            let at = fact.created_at.timestamp_micros();
-            let known = KnownFact { id: fact.id.clone(), text: fact.text.clone(), source: fact.source.clone(), at };
-            serde_json::to_writer(&mut bytes, &known)?;
+            serde_json::to_writer(&mut bytes, &KnownFact::from(fact))?;
             bytes.push(b'\n');
         }
+        let bytes = vault.seal(&bytes, ASSOCIATED).map_err(std::io::Error::other)?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&bytes)?;
         fs_err::rename(&new, beside(database, "facts.jsonl"))
@@ -49,12 +54,20 @@ pub(crate) fn written(database: &Path) -> Option<SystemTime> {
 }
 
 /// The facts as changes to an empty database; nothing where there is no such file.
-pub(crate) fn read(database: &Path) -> Vec<Entry> {
-    let text = fs_err::read_to_string(beside(database, "facts.jsonl")).unwrap_or_default();
-    let facts = text.lines().filter_map(|line| serde_json::from_str::<KnownFact>(line).ok());
+pub(crate) fn read(database: &Path, vault: &Vault) -> Vec<Entry> {
+    let bytes = fs_err::read(beside(database, "facts.jsonl")).unwrap_or_default();
+    let plain = vault.open(&bytes, ASSOCIATED).unwrap_or_default();
+    let facts = plain.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<KnownFact>(line).ok());
     let entry = |fact: KnownFact| {
-        let event = Event::FactRemembered { id: fact.id, text: fact.text, source: fact.source };
+        let event = Event::FactRemembered { id: fact.id, text: fact.text, source: fact.source, details: fact.details };
         Entry { at: fact.at, event }
     };
     facts.map(entry).collect()
+}
+
+impl From<Fact> for KnownFact {
+    fn from(fact: Fact) -> Self {
+        let details = FactDetails::of(&fact);
+        Self { id: fact.id, text: fact.text, source: fact.source, at: fact.created_at.timestamp_micros(), details }
+    }
 }

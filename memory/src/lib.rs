@@ -5,20 +5,33 @@
 //! file writes to a journal instead, which the holder of the file merges. Search is exact cosine and
 //! BM25 over an index that is a cache of the databases and nothing more.
 
+mod analytics;
 mod embedder;
 mod error;
 mod event;
+mod facts;
 mod index;
 mod journal;
 mod knowledge;
 mod known_facts;
 mod memory;
 mod notes;
+mod project;
 pub mod records;
+mod redaction;
 mod sharing;
+mod state;
 mod store;
+mod tables;
+mod vault;
 
+pub use analytics::{Price, Usage, UsageBy};
 pub use embedder::Embedder;
 pub use error::MemoryError;
-pub use memory::Memory;
+pub use facts::{ExtractedFact, FactExtractor, RuleExtractor};
+pub use memory::{Memory, MemoryOptions};
+pub use project::{Project, ProjectKey};
 pub use records::*;
+pub use redaction::Redactor;
+pub use tables::{Cell, CellKind, MemoryColumn, MemoryTable, TABLES, TablePage, Whose};
+pub use vault::{KEY_VARIABLE, MasterKey, Vault, VaultError};

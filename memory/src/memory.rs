@@ -1,22 +1,24 @@
 //! The one door to memory, and what goes through it as it happens: conversations, turns,
-//! tool runs. What is learned from them is in [`crate::knowledge`].
+//! tool runs. What is learned from them is in [`crate::facts`] and [`crate::knowledge`].
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use chrono::Utc;
+
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
-use crate::event::{Entry, Event};
-use crate::index::{Document, Index};
-use crate::journal::Journal;
-use crate::known_facts;
+use crate::event::Event;
+use crate::index::Document;
+use crate::project::{Project, ProjectKey};
 use crate::records::{
-    ConversationId, EarlierTurn, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation, StoredMessage,
-    StoredToolRun, StoredTurn, ToolRunId, TurnId,
+    ContextItem, ConversationId, EarlierTurn, ItemDetails, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation,
+    StoredMessage, StoredToolRun, StoredTurn, ToolRunId, TurnId,
 };
-use crate::sharing::Seen;
-use crate::store::lock::{self, Attempt, FileLock};
-use crate::store::{OpenFailure, Store};
+use crate::redaction::Redactor;
+use crate::state::State;
+use crate::store::Spoken;
+use crate::vault::MasterKey;
 
 /// What is remembered, for one user; shared by everything in the process.
 ///
@@ -25,21 +27,29 @@ use crate::store::{OpenFailure, Store};
 pub struct Memory {
     state: Mutex<State>,
     embedder: RwLock<Option<Arc<dyn Embedder>>>,
+    redactor: RwLock<Arc<Redactor>>,
 }
 
-/// The order of the fields is the order of closing: the lock goes last.
-pub(crate) struct State {
-    pub store: Store,
-    /// What belongs to this run only; made when first needed.
-    pub session: Option<Store>,
-    pub index: Option<Index>,
-    pub pending_journals: usize,
-    /// Where the database is, or would be; `None` in memory.
-    pub database: Option<PathBuf>,
-    pub mode: Mode,
-    pub seen: Seen,
-    journal: Option<Journal>,
-    _lock: Option<FileLock>,
+/// How memory is opened.
+#[derive(Clone)]
+pub struct MemoryOptions {
+    /// The database file; its folder is made if it is not there.
+    pub path: PathBuf,
+    /// Without one, search is by words alone.
+    pub embedder: Option<Arc<dyn Embedder>>,
+    /// Whose work this is; what is kept of other projects is not seen.
+    pub project: Option<Project>,
+    /// Of an encrypted memory, or one that is to be. `None`: `CODRIVER_MEMORY_KEY`, then the system keyring.
+    pub key: Option<MasterKey>,
+    /// What is blanked out before anything is kept.
+    pub redactor: Redactor,
+}
+
+impl MemoryOptions {
+    /// No embedder, no project; secrets are known by their shape and from the environment.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), embedder: None, project: None, key: None, redactor: Redactor::with_environment() }
+    }
 }
 
 impl Memory {
@@ -49,22 +59,30 @@ impl Memory {
     /// cannot be read, or that a newer Codriver wrote, is an error and stays as it is; the
     /// caller can go on with [`Memory::in_memory`].
     pub fn open(path: &Path, embedder: Option<Arc<dyn Embedder>>) -> Result<Self, MemoryError> {
-        let path = lock::prepare_folder(path)?;
-        let state = match lock::acquire(&path)? {
-            Attempt::HeldBy(holder) => State::shared(path, holder)?,
-            Attempt::Acquired(lock) => match Store::open(&path) {
-                Ok(store) => State::durable(path, store, lock)?,
-                Err(OpenFailure::Busy(holder)) => State::shared(path, holder)?,
-                Err(OpenFailure::Failed(error)) => return Err(error),
-            },
-        };
-        Ok(Self { state: Mutex::new(state), embedder: RwLock::new(embedder) })
+        Self::open_with(MemoryOptions { embedder, ..MemoryOptions::new(path) })
+    }
+
+    /// [`Memory::open`] for a project, with a key, with more to be redacted.
+    pub fn open_with(options: MemoryOptions) -> Result<Self, MemoryError> {
+        State::open(&options).map(|state| Self::new(state, options))
     }
 
     /// Memory that ends with the process.
     pub fn in_memory(embedder: Option<Arc<dyn Embedder>>) -> Result<Self, MemoryError> {
-        let state = State::new(Store::in_memory()?, Mode::InMemory, None, None);
-        Ok(Self { state: Mutex::new(state), embedder: RwLock::new(embedder) })
+        Self::in_memory_with(MemoryOptions { embedder, ..MemoryOptions::new("") })
+    }
+
+    /// [`Memory::in_memory`] for a project; the path and the key are not used.
+    pub fn in_memory_with(options: MemoryOptions) -> Result<Self, MemoryError> {
+        State::in_memory(&options).map(|state| Self::new(state, options))
+    }
+
+    fn new(state: State, options: MemoryOptions) -> Self {
+        Self {
+            state: Mutex::new(state),
+            embedder: RwLock::new(options.embedder),
+            redactor: RwLock::new(Arc::new(options.redactor)),
+        }
     }
 
     pub fn mode(&self) -> Mode {
@@ -73,25 +91,48 @@ impl Memory {
 
     pub fn start_conversation(&self, agent: &str, notebook: &str) -> Result<ConversationId, MemoryError> {
         let id = ConversationId::random();
-        let event = Event::ConversationStarted { id: id.clone(), agent: agent.to_owned(), notebook: notebook.to_owned() };
-        self.state().record(event)?;
+        let mut state = self.state();
+        let (agent, notebook, project) = (agent.to_owned(), notebook.to_owned(), state.project.clone());
+        state.record(Event::ConversationStarted { id: id.clone(), agent, notebook, project })?;
         Ok(id)
     }
 
-    /// The newest conversations first.
+    /// Of this project, those with the newest turns first. While another process holds the file,
+    /// those of this process.
     pub fn conversations(&self, limit: usize) -> Result<Vec<StoredConversation>, MemoryError> {
-        self.state().store.conversations(limit)
+        let mut state = self.state();
+        state.refresh();
+        let mut conversations = state.store.conversations(usize::MAX)?;
+        conversations.retain(|conversation| conversation.project == state.project);
+        conversations.truncate(limit);
+        Ok(conversations)
+    }
+
+    /// The conversation of this project whose identifier is, or alone begins with, `prefix`.
+    pub fn find_conversation(&self, prefix: &str) -> Result<StoredConversation, MemoryError> {
+        let mut matches = self.conversations(usize::MAX)?;
+        matches.retain(|conversation| !prefix.is_empty() && conversation.id.as_str().starts_with(prefix));
+        match matches.len() {
+            1 => Ok(matches.remove(0)),
+            0 => Err(MemoryError::Unknown { what: "conversation", id: prefix.to_owned() }),
+            _ => Err(MemoryError::Ambiguous {
+                prefix: prefix.to_owned(),
+                matches: matches.iter().map(|conversation| conversation.id.short().to_owned()).collect(),
+            }),
+        }
     }
 
     /// Keeps a finished turn: the request, the answer, every message, the prompt to the letter
-    /// and what was retrieved for it. Durable when it returns.
+    /// and what was retrieved for it, without secrets. Durable when it returns.
     pub fn append_turn(&self, turn: &NewTurn) -> Result<TurnId, MemoryError> {
+        let turn = redacted(turn, &self.redactor());
         let mut state = self.state();
         state.require_conversation(&turn.conversation)?;
         let id = TurnId::random();
         state.record(Event::TurnAppended { id: id.clone(), turn: turn.clone() })?;
+        let project = state.project.clone();
         if let Some(index) = &mut state.index {
-            spoken(&id, turn).for_each(|document| index.insert(document));
+            spoken(&id, &turn, &project).for_each(|document| index.insert(document));
         }
         Ok(id)
     }
@@ -133,20 +174,21 @@ impl Memory {
 
     /// Notes that a tool is about to run, so that nothing it does is missing from the record.
     pub fn start_tool_run(&self, run: &NewToolRun) -> Result<ToolRunId, MemoryError> {
+        let run = NewToolRun { arguments: self.redactor().redact_json(&run.arguments), ..run.clone() };
         let mut state = self.state();
         state.require_conversation(&run.conversation)?;
         let id = ToolRunId::random();
-        state.record(Event::ToolRunStarted { id: id.clone(), run: run.clone() })?;
+        state.record(Event::ToolRunStarted { id: id.clone(), run })?;
         Ok(id)
     }
 
     pub fn finish_tool_run(&self, id: &ToolRunId, status: &str, result: &str, milliseconds: u64) -> Result<(), MemoryError> {
+        let result = self.redactor().redact(result).into_owned();
         let mut state = self.state();
         if !state.store.has_tool_run(id.as_str())? {
             return Err(MemoryError::Unknown { what: "tool run", id: id.to_string() });
         }
-        let (status, result) = (status.to_owned(), result.to_owned());
-        state.record(Event::ToolRunFinished { id: id.clone(), status, result, milliseconds })
+        state.record(Event::ToolRunFinished { id: id.clone(), status: status.to_owned(), result, milliseconds })
     }
 
     /// The last `limit` tool runs, oldest first.
@@ -157,24 +199,38 @@ impl Memory {
     pub fn statistics(&self) -> Result<Statistics, MemoryError> {
         let embedder = self.embedder().map(|embedder| embedder.name().to_owned());
         let state = self.state();
-        let in_session = |table| state.session.as_ref().map_or(Ok(0), |session| session.count(table));
+        let session = state.session.as_ref();
+        let facts = state.facts(None)?;
+        let of_scope = |scope: Scope| facts.iter().filter(|fact| fact.scope == scope).count();
         Ok(Statistics {
             mode: state.mode.clone(),
             path: state.database.as_ref().map(|path| path.display().to_string()),
             schema_version: state.store.version()?,
             bytes: state.store.bytes(),
+            encrypted: state.vault.is_on(),
             conversations: state.store.count("conversations")?,
             turns: state.store.count("turns")?,
             messages: state.store.count("messages")?,
             tool_runs: state.store.count("tool_runs")?,
-            facts: state.store.count("facts")?,
-            session_facts: in_session("facts")?,
+            facts: state.store.count_facts()?,
+            project_facts: of_scope(Scope::Project),
+            session_facts: of_scope(Scope::Session),
             chunks: state.store.count("chunks")?,
-            session_chunks: in_session("chunks")?,
+            session_chunks: session.map_or(Ok(0), |session| session.count("chunks"))?,
             embeddings: state.store.count("embeddings")?,
             embedder,
             pending_journals: state.pending_journals,
         })
+    }
+
+    /// Blanks out more, or less, from now on.
+    pub fn set_redactor(&self, redactor: Redactor) {
+        *self.redactor.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(redactor);
+    }
+
+    /// What blanks out secrets before anything is kept; for what is sent, too.
+    pub fn redactor(&self) -> Arc<Redactor> {
+        Arc::clone(&self.redactor.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -191,89 +247,58 @@ impl Memory {
     }
 }
 
-impl State {
-    fn new(store: Store, mode: Mode, database: Option<PathBuf>, lock: Option<FileLock>) -> Self {
-        let seen = Seen::default();
-        Self { store, session: None, index: None, pending_journals: 0, database, mode, seen, journal: None, _lock: lock }
-    }
-
-    fn durable(path: PathBuf, mut store: Store, lock: FileLock) -> Result<Self, MemoryError> {
-        store.close_lost_tool_runs()?;
-        let mut state = Self::new(store, Mode::Durable, Some(path), Some(lock));
-        state.refresh();
-        state.publish_facts()?;
-        Ok(state)
-    }
-
-    fn shared(path: PathBuf, holder: String) -> Result<Self, MemoryError> {
-        let mut state = Self::new(Store::in_memory()?, Mode::Shared { holder }, Some(path), None);
-        state.refresh();
-        Ok(state)
-    }
-
-    /// Makes a change that outlives the process, as far as the mode allows.
-    pub fn record(&mut self, event: Event) -> Result<(), MemoryError> {
-        self.record_entry(Entry::now(event))
-    }
-
-    pub fn record_entry(&mut self, entry: Entry) -> Result<(), MemoryError> {
-        if let (Mode::Shared { .. }, Some(database)) = (&self.mode, &self.database) {
-            let journal = match &mut self.journal {
-                Some(journal) => journal,
-                None => self.journal.insert(Journal::create(database)?),
-            };
-            if let Err(error) = journal.append(&entry) {
-                self.journal = None;
-                return Err(error);
-            }
-        }
-        self.store.commit(std::slice::from_ref(&entry))
-    }
-
-    /// After global facts changed.
-    pub fn publish_facts(&self) -> Result<(), MemoryError> {
-        if let (Mode::Durable, Some(database)) = (&self.mode, &self.database) {
-            known_facts::write(database, &self.store.facts(Scope::Global)?);
-        }
-        Ok(())
-    }
-
-    pub fn session(&mut self) -> Result<&mut Store, MemoryError> {
-        match &mut self.session {
-            Some(session) => Ok(session),
-            empty => Ok(empty.insert(Store::in_memory()?)),
-        }
-    }
-
-    fn require_conversation(&self, id: &ConversationId) -> Result<(), MemoryError> {
-        if self.store.has_conversation(id)? {
-            Ok(())
-        } else {
-            Err(MemoryError::Unknown { what: "conversation", id: id.to_string() })
-        }
+fn redacted(turn: &NewTurn, redactor: &Redactor) -> NewTurn {
+    let clean = |text: &str| redactor.redact(text).into_owned();
+    let message = |message: &NewMessage| NewMessage {
+        role: message.role.clone(),
+        content: clean(&message.content),
+        json: message.json.as_ref().map(|json| redactor.redact_json(json)),
+    };
+    let item = |item: &ContextItem| ContextItem {
+        origin: clean(&item.origin),
+        title: clean(&item.title),
+        text: clean(&item.text),
+        details: ItemDetails { reason: clean(&item.details.reason), ..item.details.clone() },
+        ..item.clone()
+    };
+    NewTurn {
+        request: clean(&turn.request),
+        answer: clean(&turn.answer),
+        prompt: clean(&turn.prompt),
+        messages: turn.messages.iter().map(message).collect(),
+        context: turn.context.iter().map(item).collect(),
+        ..turn.clone()
     }
 }
 
 /// What of a turn can be found again: what the person and the agent said.
-fn spoken(id: &TurnId, turn: &NewTurn) -> impl Iterator<Item = Document> {
+fn spoken(id: &TurnId, turn: &NewTurn, project: &ProjectKey) -> impl Iterator<Item = Document> {
     let said = |(_, message): &(usize, &NewMessage)| matches!(message.role.as_str(), "user" | "assistant");
     turn.messages.iter().enumerate().filter(said).filter_map(move |(position, message)| {
-        message_document(id, position, turn.conversation.as_str(), &message.role, &message.content)
+        message_document(&Spoken {
+            turn: id.clone(),
+            position,
+            conversation: turn.conversation.clone(),
+            project: project.clone(),
+            role: message.role.clone(),
+            content: message.content.clone(),
+            said_at: Utc::now(),
+        })
     })
 }
 
-pub(crate) fn message_document(turn: &TurnId, position: usize, conversation: &str, role: &str, content: &str) -> Option<Document> {
+pub(crate) fn message_document(spoken: &Spoken) -> Option<Document> {
     let document = || Document {
         kind: "message",
         scope: Scope::Global,
-        id: format!("{turn}#{position}"),
-        origin: conversation.to_owned(),
-        title: role.to_owned(),
-        text: content.to_owned(),
-        created_at: None,
+        id: format!("{}#{}", spoken.turn, spoken.position),
+        origin: spoken.conversation.to_string(),
+        title: spoken.role.clone(),
+        text: spoken.content.clone(),
+        created_at: Some(spoken.said_at),
         importance: Document::USUAL,
         pinned: false,
-        project: None,
+        project: Some(spoken.project.to_string()),
     };
-    (!content.trim().is_empty()).then(document)
+    (!spoken.content.trim().is_empty()).then(document)
 }

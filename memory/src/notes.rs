@@ -16,7 +16,8 @@ use crate::records::{ConversationId, Sent, StoredSent};
 impl Memory {
     /// Keeps a value with a conversation, in place of the one of that name. Durable when it returns.
     pub fn write_note(&self, conversation: &ConversationId, name: &str, value: &Value) -> Result<(), MemoryError> {
-        let (id, name, value) = (Uuid::new_v4().to_string(), name.to_owned(), value.to_string());
+        let value = self.redactor().redact_json(value).to_string();
+        let (id, name) = (Uuid::new_v4().to_string(), name.to_owned());
         self.state().record(Event::NoteWritten { id, conversation: conversation.clone(), name, value })
     }
 

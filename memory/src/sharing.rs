@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::time::SystemTime;
 
 use crate::error::MemoryError;
-use crate::event::{Entry, Event, fingerprint};
+use crate::event::{Entry, Event, FactKey};
 use crate::journal;
 use crate::known_facts;
-use crate::memory::State;
-use crate::records::{Mode, Scope};
+use crate::state::State;
+use crate::records::{Fact, FactPlace, Mode};
 
 /// What this process has seen of the others.
 #[derive(Default)]
@@ -17,20 +17,25 @@ pub(crate) struct Seen {
     /// Of all journals together, when they were last merged.
     journal_bytes: u64,
     facts_written: Option<SystemTime>,
-    /// Fingerprints of the facts that came from the holder.
-    from_holder: HashSet<String>,
-    /// Fingerprints of what was forgotten here, until the holder hears of it.
-    forgotten: HashSet<String>,
+    /// Facts that came from the holder.
+    from_holder: HashSet<FactKey>,
+    /// What was forgotten here, until the holder hears of it.
+    forgotten: HashSet<FactKey>,
 }
 
 impl Seen {
-    pub fn fact_forgotten(&mut self, text: &str) {
-        self.forgotten.insert(fingerprint(text));
+    pub fn fact_forgotten(&mut self, fact: FactKey) {
+        self.forgotten.insert(fact);
     }
 
-    pub fn fact_remembered(&mut self, text: &str) {
-        self.forgotten.remove(&fingerprint(text));
+    pub fn fact_remembered(&mut self, fact: &FactKey) {
+        self.forgotten.remove(fact);
     }
+}
+
+/// What a fact is known by in all processes.
+pub(crate) fn key_of(fact: &Fact) -> FactKey {
+    FactKey::new(&fact.text, FactPlace::new(fact.scope, &fact.project))
 }
 
 impl State {
@@ -39,7 +44,7 @@ impl State {
     pub fn refresh(&mut self) {
         let outcome = match self.mode {
             Mode::Durable => self.merge_journals(),
-            Mode::Shared { .. } => self.take_facts_of_holder(),
+            Mode::Shared { .. } => self.take_over().and_then(|holds| if holds { Ok(()) } else { self.take_facts_of_holder() }),
             Mode::InMemory => Ok(()),
         };
         if let Err(error) = outcome {
@@ -65,25 +70,22 @@ impl State {
         if written == self.seen.facts_written {
             return Ok(());
         }
-        let published = known_facts::read(database);
-        let text = |entry: &Entry| match &entry.event {
-            Event::FactRemembered { text, .. } => Some(fingerprint(text)),
+        let published = known_facts::read(database, &self.vault);
+        let key = |entry: &Entry| match &entry.event {
+            Event::FactRemembered { text, details, .. } => Some(FactKey::new(text, details.place.clone())),
             _ => None,
         };
-        let fingerprints: HashSet<String> = published.iter().filter_map(text).collect();
-        let own: HashSet<String> = self.store.facts(Scope::Global)?.iter().map(|fact| fingerprint(&fact.text)).collect();
-        let gone = self.seen.from_holder.difference(&fingerprints);
-        let mut entries: Vec<Entry> =
-            gone.map(|fingerprint| Entry::now(Event::FactForgotten { fingerprint: fingerprint.clone() })).collect();
-        let new = |entry: &Entry| {
-            text(entry).is_some_and(|fingerprint| !own.contains(&fingerprint) && !self.seen.forgotten.contains(&fingerprint))
-        };
+        let keys: HashSet<FactKey> = published.iter().filter_map(key).collect();
+        let own: HashSet<FactKey> = self.store.facts()?.iter().map(key_of).collect();
+        let gone = self.seen.from_holder.difference(&keys);
+        let mut entries: Vec<Entry> = gone.map(|fact| Entry::now(Event::FactForgotten { fact: fact.clone() })).collect();
+        let new = |entry: &Entry| key(entry).is_some_and(|key| !own.contains(&key) && !self.seen.forgotten.contains(&key));
         entries.extend(published.into_iter().filter(new));
         if !entries.is_empty() {
             self.store.commit(&entries)?;
             self.index = None;
         }
-        self.seen.from_holder = fingerprints;
+        self.seen.from_holder = keys;
         self.seen.facts_written = written;
         Ok(())
     }

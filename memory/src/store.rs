@@ -6,12 +6,24 @@ use duckdb::{Config, Connection, params};
 
 use crate::error::MemoryError;
 use crate::event::Entry;
+use crate::store::apply::{Sequences, Writer};
 use crate::store::schema::MIGRATIONS;
+use crate::vault::{Vault, VaultFile};
 
 mod apply;
+mod facts;
 pub(crate) mod lock;
 mod read;
 pub(crate) mod schema;
+mod vectors;
+
+pub(crate) use read::Spoken;
+
+/// The first schema that can be encrypted.
+const FIRST_WITH_VAULT: u32 = 3;
+
+/// Whether a database was just made.
+pub(crate) struct IsNew(pub bool);
 
 const LOCK_SETTINGS: &str = "SET lock_configuration = true";
 
@@ -24,6 +36,8 @@ pub(crate) struct Store {
     file: Option<PathBuf>,
     /// What errors call it.
     name: String,
+    vault: Vault,
+    sequences: Sequences,
 }
 
 /// Why a database file could not be opened.
@@ -33,9 +47,19 @@ pub(crate) enum OpenFailure {
     Failed(MemoryError),
 }
 
+impl From<MemoryError> for OpenFailure {
+    fn from(error: MemoryError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Store {
-    /// Opens or creates the file and brings its schema up to date.
-    pub fn open(file: &Path) -> Result<Self, OpenFailure> {
+    /// Opens or creates the file and brings its schema up to date. `unlock` is given what the
+    /// database says of its encryption, `None` where it says nothing, before anything is changed.
+    pub fn open(
+        file: &Path,
+        unlock: impl FnOnce(Option<VaultFile>, IsNew) -> Result<(Vault, Option<VaultFile>), MemoryError>,
+    ) -> Result<Self, OpenFailure> {
         let name = file.display().to_string();
         let connection = settings().and_then(|config| Connection::open_with_flags(file, config)).map_err(|error| {
             match lock_holder(&error.to_string()) {
@@ -43,10 +67,17 @@ impl Store {
                 None => OpenFailure::Failed(MemoryError::from_database(&name, &error)),
             }
         })?;
-        let mut store = Self { connection, given_up: None, file: Some(file.to_owned()), name };
-        store.require_whole_file(file).map_err(OpenFailure::Failed)?;
-        store.prepare().map_err(OpenFailure::Failed)?;
-        store.restrict_permissions().map_err(OpenFailure::Failed)?;
+        let mut store = Self::new(connection, Some(file.to_owned()), name);
+        store.require_whole_file(file)?;
+        let version = store.version()?;
+        let found = if version >= FIRST_WITH_VAULT { store.vault_entry()? } else { None };
+        let (vault, new_entry) = unlock(found, IsNew(version == 0))?;
+        store.prepare()?;
+        if let Some(entry) = new_entry {
+            store.set_vault_entry(Some(&entry))?;
+        }
+        store.vault = vault;
+        store.restrict_permissions()?;
         Ok(store)
     }
 
@@ -55,59 +86,64 @@ impl Store {
         let connection = settings()
             .and_then(Connection::open_in_memory_with_flags)
             .map_err(|error| MemoryError::from_database(&name, &error))?;
-        let mut store = Self { connection, given_up: None, file: None, name };
+        let mut store = Self::new(connection, None, name);
         store.prepare()?;
         Ok(store)
     }
 
-    /// All of `entries`, or none; durable when it returns.
+    fn new(connection: Connection, file: Option<PathBuf>, name: String) -> Self {
+        Self { connection, given_up: None, file, name, vault: Vault::off(), sequences: Sequences::new() }
+    }
+
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// What the database says of its encryption.
+    fn vault_entry(&self) -> Result<Option<VaultFile>, MemoryError> {
+        let entries = self.rows("SELECT entry FROM vault", &[], |row| row.get::<_, String>(0))?;
+        entries.first().map(|entry| VaultFile::parse(entry, &self.name)).transpose()
+    }
+
+    pub fn set_vault_entry(&mut self, entry: Option<&VaultFile>) -> Result<(), MemoryError> {
+        self.in_transaction(|connection, _, _| {
+            connection.execute("DELETE FROM vault", [])?;
+            entry.map_or(Ok(()), |entry| connection.execute("INSERT INTO vault VALUES (?)", params![entry.to_text()]).map(drop))
+        })
+    }
+
+    /// All of `entries`, which were made just now, or none; durable when it returns.
     pub fn commit(&mut self, entries: &[Entry]) -> Result<(), MemoryError> {
-        let outcome = self.in_transaction(|connection| {
-            entries.iter().try_for_each(|entry| apply::apply(connection, entry))
+        let outcome = self.in_transaction(|connection, vault, sequences| {
+            let mut writer = Writer { connection, vault, sequences, fresh: true };
+            entries.iter().try_for_each(|entry| writer.apply(entry))
         });
         outcome.and_then(|()| self.restrict_permissions())
     }
 
     /// Applies a journal's entries and notes how far it was read, in one transaction.
     pub fn merge_journal(&mut self, journal: &str, merged_bytes: u64, entries: &[Entry]) -> Result<(), MemoryError> {
-        self.in_transaction(|connection| {
-            entries.iter().try_for_each(|entry| apply::apply(connection, entry))?;
+        self.in_transaction(|connection, vault, sequences| {
+            let mut writer = Writer { connection, vault, sequences, fresh: false };
+            entries.iter().try_for_each(|entry| writer.apply(entry))?;
             connection.execute("DELETE FROM journals WHERE name = ?", params![journal])?;
             let merged_bytes = i64::try_from(merged_bytes).unwrap_or(i64::MAX);
             connection.execute("INSERT INTO journals VALUES (?, ?)", params![journal, merged_bytes]).map(drop)
         })
     }
 
-    /// Keeps `vectors` (by content) for `model`; an empty one says that the model gave none.
-    pub fn add_vectors(&mut self, model: &str, vectors: &[(String, Vec<f32>)]) -> Result<(), MemoryError> {
-        if vectors.is_empty() {
-            return Ok(());
-        }
-        self.in_transaction(|connection| {
-            let mut rows = connection.appender("embeddings")?;
-            for (content, vector) in vectors {
-                let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-                rows.append_row(params![content, model, bytes])?;
-            }
-            rows.flush()
-        })
-    }
-
-    pub fn remove_vectors(&mut self, contents: &[String]) -> Result<(), MemoryError> {
-        if contents.is_empty() {
-            return Ok(());
-        }
-        self.in_transaction(|connection| {
-            let mut delete = connection.prepare("DELETE FROM embeddings WHERE content = ?")?;
-            contents.iter().try_for_each(|content| delete.execute(params![content]).map(drop))
-        })
-    }
-
     /// Tools that were running when the last holder of the file ended will not report back.
     pub fn close_lost_tool_runs(&mut self) -> Result<(), MemoryError> {
-        self.in_transaction(|connection| {
-            let update = "UPDATE tool_runs SET status = 'lost', result = 'the kernel ended before the tool did' WHERE status = 'running'";
-            connection.execute(update, []).map(drop)
+        let running = self.rows("SELECT id FROM tool_runs WHERE status = 'running'", &[], |row| row.get::<_, String>(0))?;
+        if running.is_empty() {
+            return Ok(());
+        }
+        self.in_transaction(|connection, vault, _| {
+            let mut update = connection.prepare("UPDATE tool_runs SET status = 'lost', result = ? WHERE id = ?")?;
+            running.iter().try_for_each(|id| {
+                let result = vault.seal_text("tool_runs.result", id, "the kernel ended before the tool did")?;
+                update.execute(params![result, id]).map(drop)
+            })
         })
     }
 
@@ -135,13 +171,19 @@ impl Store {
         self.connection.execute_batch(LOCK_SETTINGS).map_err(|error| self.explain(&error))
     }
 
-    fn in_transaction(&mut self, work: impl FnOnce(&Connection) -> duckdb::Result<()>) -> Result<(), MemoryError> {
+    fn in_transaction(
+        &mut self,
+        work: impl FnOnce(&Connection, &Vault, &mut Sequences) -> duckdb::Result<()>,
+    ) -> Result<(), MemoryError> {
         self.recover()?;
+        let (vault, sequences) = (&self.vault, &mut self.sequences);
         let outcome = self.connection.transaction().and_then(|transaction| {
-            work(&transaction)?;
+            work(&transaction, vault, sequences)?;
             transaction.commit()
         });
         let Err(error) = outcome else { return Ok(()) };
+        // They may count what was rolled back.
+        self.sequences.clear();
         let reason = error.to_string();
         let failure = self.explain(&error);
         if reason.contains("FATAL Error") || reason.contains("database has been invalidated") {

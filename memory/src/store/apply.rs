@@ -1,78 +1,245 @@
 //! Events become rows. Each function is harmless when its event is already there.
 
+use std::collections::HashMap;
+
 use duckdb::types::{TimeUnit, Value};
 use duckdb::{Connection, ToSql, params};
 
-use crate::event::{Entry, Event, fingerprint};
-use crate::records::{ConversationId, NewTurn, TurnId};
+use crate::event::{Entry, Event, FactDetails, FactKey, fingerprint};
+use crate::records::{ConversationId, FactId, FactPlace, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
+use crate::vault::Vault;
 
-/// Writes `entry` inside the caller's transaction.
-pub(super) fn apply(connection: &Connection, entry: &Entry) -> duckdb::Result<()> {
-    let at = Value::Timestamp(TimeUnit::Microsecond, entry.at);
-    match &entry.event {
-        Event::ConversationStarted { id, agent, notebook } => insert_once(
-            connection,
-            "SELECT 1 FROM conversations WHERE id = ?",
-            id.as_str(),
-            "INSERT INTO conversations (id, agent, notebook, started_at) VALUES (?, ?, ?, ?)",
-            params![id.as_str(), agent, notebook, at],
-        ),
-        Event::ConversationReset { conversation } => run(
-            connection,
-            "UPDATE conversations SET reset_at = ?, reset_sequence =
-                (SELECT coalesce(max(sequence), 0) FROM turns WHERE conversation = ?) WHERE id = ?",
-            params![at, conversation.as_str(), conversation.as_str()],
-        ),
-        Event::TurnAppended { id, turn } => append_turn(connection, id, turn, &at),
-        Event::ToolRunStarted { id, run } => insert_once(
-            connection,
-            "SELECT 1 FROM tool_runs WHERE id = ?",
-            id.as_str(),
-            "INSERT INTO tool_runs VALUES (?, ?, ?, ?, ?, 'running', '', 0, ?)",
-            params![id.as_str(), run.conversation.as_str(), run.tool, run.arguments.to_string(), run.policy, at],
-        ),
-        Event::ToolRunFinished { id, status, result, milliseconds } => run(
-            connection,
-            "UPDATE tool_runs SET status = ?, result = ?, milliseconds = ? WHERE id = ?",
-            params![status, result, signed(*milliseconds), id.as_str()],
-        ),
-        Event::FactRemembered { id, text, source } => {
-            let fingerprint = fingerprint(text);
-            insert_once(
-                connection,
-                "SELECT 1 FROM facts WHERE fingerprint = ?",
-                &fingerprint,
-                "INSERT INTO facts VALUES (?, ?, ?, ?, ?)",
-                params![id.as_str(), text, fingerprint, source, at],
-            )
-        }
-        // A journal may be merged long after it was written: what was remembered anew since stays.
-        Event::FactForgotten { fingerprint } => {
-            run(connection, "DELETE FROM facts WHERE fingerprint = ? AND created_at <= ?", params![fingerprint, at])
-        }
-        Event::ChunksReplaced { document, chunks } => {
-            let newer = "SELECT 1 FROM chunks WHERE document = ? AND created_at > ? LIMIT 1";
-            if connection.prepare(newer)?.exists(params![document, at])? {
-                return Ok(());
+/// The last turn's number of each conversation that was written to: looking for it in a large table takes longer than writing.
+pub(super) type Sequences = HashMap<ConversationId, i64>;
+
+/// Writes inside the caller's transaction.
+pub(super) struct Writer<'a> {
+    pub connection: &'a Connection,
+    pub vault: &'a Vault,
+    pub sequences: &'a mut Sequences,
+    /// The events were made here and now, with identifiers that cannot be there yet.
+    pub fresh: bool,
+}
+
+impl Writer<'_> {
+    pub fn apply(&mut self, entry: &Entry) -> duckdb::Result<()> {
+        let at = timestamp(entry.at);
+        match &entry.event {
+            Event::ConversationStarted { id, agent, notebook, project } => {
+                if self.is_there("SELECT 1 FROM conversations WHERE id = ?", id.as_str())? {
+                    return Ok(());
+                }
+                self.sequences.insert(id.clone(), 0);
+                let notebook = self.vault.seal_text("conversations.notebook", id.as_str(), notebook)?;
+                let insert = "INSERT INTO conversations (id, agent, notebook, started_at, project) VALUES (?, ?, ?, ?, ?)";
+                self.run(insert, params![id.as_str(), agent, notebook, at, project.as_str()])
             }
-            run(connection, "DELETE FROM chunks WHERE document = ?", params![document])?;
-            let mut rows = connection.appender("chunks")?;
-            for (position, chunk) in chunks.iter().enumerate() {
-                rows.append_row(params![document, position as i64, chunk.title, chunk.text, at])?;
+            Event::ConversationReset { conversation } => self.run(
+                "UPDATE conversations SET reset_at = ?, reset_sequence =
+                    (SELECT coalesce(max(sequence), 0) FROM turns WHERE conversation = ?) WHERE id = ?",
+                params![at, conversation.as_str(), conversation.as_str()],
+            ),
+            Event::ProjectSeen { key, root } => {
+                if self.connection.prepare("SELECT 1 FROM projects WHERE key = ?")?.exists(params![key.as_str()])? {
+                    return Ok(());
+                }
+                let root = self.vault.seal_text("projects.root", key.as_str(), root)?;
+                self.run("INSERT INTO projects VALUES (?, ?, ?)", params![key.as_str(), root, at])
             }
-            rows.flush()
+            Event::TurnAppended { id, turn } => self.append_turn(id, turn, &at),
+            Event::ToolRunStarted { id, run } => self.start_tool_run(id, run, &at),
+            Event::ToolRunFinished { id, status, result, milliseconds } => {
+                let result = self.vault.seal_text("tool_runs.result", id.as_str(), result)?;
+                self.run(
+                    "UPDATE tool_runs SET status = ?, result = ?, milliseconds = ? WHERE id = ?",
+                    params![status, result, signed(*milliseconds), id.as_str()],
+                )
+            }
+            Event::FactRemembered { id, text, source, details } => self.remember(id, text, source, details, entry.at),
+            // A journal may be merged long after it was written: what was remembered anew since stays.
+            Event::FactForgotten { fact } => self.change_fact(
+                "DELETE FROM facts WHERE id IN (
+                    WITH RECURSIVE replaced(id) AS (
+                        SELECT id FROM facts WHERE fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL AND created_at <= ?
+                        UNION SELECT older.id FROM facts older JOIN replaced ON older.superseded_by = replaced.id)
+                    SELECT id FROM replaced)",
+                fact,
+                &[],
+                &at,
+            ),
+            Event::FactConfirmed { fact } => self.change_fact(
+                "UPDATE facts SET confirmed_at = greatest(confirmed_at, ?) WHERE fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL AND created_at <= ?",
+                fact,
+                &[&at],
+                &at,
+            ),
+            Event::FactPinned { fact, pinned } => self.change_fact(
+                "UPDATE facts SET pinned = ? WHERE fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL AND created_at <= ?",
+                fact,
+                &[pinned],
+                &at,
+            ),
+            Event::ChunksReplaced { document, chunks, place } => self.replace_chunks(document, chunks, place, &at),
+            Event::NoteWritten { id, conversation, name, value } => {
+                if self.is_there("SELECT 1 FROM notes WHERE id = ?", id)? {
+                    return Ok(());
+                }
+                let value = self.vault.seal_text("notes.value", id, value)?;
+                self.run("INSERT INTO notes VALUES (?, ?, ?, ?, ?)", params![id, conversation.as_str(), name, value, at])
+            }
+            Event::Sent { id, sent } => self.note_sent(id, sent, &at),
         }
-        Event::NoteWritten { id, conversation, name, value } => insert_once(
-            connection,
-            "SELECT 1 FROM notes WHERE id = ?",
-            id,
-            "INSERT INTO notes VALUES (?, ?, ?, ?, ?)",
-            params![id, conversation.as_str(), name, value, at],
-        ),
-        Event::Sent { id, sent } => insert_once(
-            connection,
-            "SELECT 1 FROM sent WHERE id = ?",
-            id,
+    }
+
+    fn append_turn(&mut self, id: &TurnId, turn: &NewTurn, at: &Value) -> duckdb::Result<()> {
+        let id = id.as_str();
+        if self.is_there("SELECT 1 FROM turns WHERE id = ?", id)? {
+            return Ok(());
+        }
+        let (vault, conversation) = (self.vault, turn.conversation.as_str());
+        let sequence = self.next_sequence(&turn.conversation)?;
+        self.run(
+            "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                id,
+                conversation,
+                sequence,
+                vault.seal_text("turns.request", id, &turn.request)?,
+                vault.seal_text("turns.answer", id, &turn.answer)?,
+                turn.model,
+                vault.seal_text("turns.prompt", id, &turn.prompt)?,
+                turn.prompt_tokens as i64,
+                turn.completion_tokens as i64,
+                signed(turn.milliseconds),
+                at
+            ],
+        )?;
+        let mut messages = self.connection.appender("messages")?;
+        for (position, new) in turn.messages.iter().enumerate() {
+            let row = numbered(id, position);
+            let json = new.json.as_ref().map(ToString::to_string);
+            let json = json.as_deref().map(|json| vault.seal_text("messages.json", &row, json)).transpose()?;
+            let content = vault.seal_text("messages.content", &row, &new.content)?;
+            messages.append_row(params![id, conversation, sequence, position as i64, new.role, content, json, at])?;
+        }
+        messages.flush()?;
+        let mut context = self.connection.appender("context_items")?;
+        for (position, item) in turn.context.iter().enumerate() {
+            let row = numbered(id, position);
+            context.append_row(params![
+                id,
+                position as i64,
+                item.kind,
+                vault.seal_text("context_items.origin", &row, &item.origin)?,
+                vault.seal_text("context_items.title", &row, &item.title)?,
+                vault.seal_text("context_items.text", &row, &item.text)?,
+                item.score,
+                item.tokens as i64,
+                item.dropped,
+                vault.seal_text("context_items.details", &row, &serde_json::to_string(&item.details).unwrap_or_default())?
+            ])?;
+        }
+        context.flush()
+    }
+
+    fn start_tool_run(&self, id: &ToolRunId, run: &NewToolRun, at: &Value) -> duckdb::Result<()> {
+        let id = id.as_str();
+        if self.is_there("SELECT 1 FROM tool_runs WHERE id = ?", id)? {
+            return Ok(());
+        }
+        let arguments = run.arguments.to_string();
+        self.run(
+            "INSERT INTO tool_runs VALUES (?, ?, ?, ?, ?, 'running', ?, 0, ?)",
+            params![
+                id,
+                run.conversation.as_str(),
+                run.tool,
+                self.vault.seal_text("tool_runs.arguments", id, &arguments)?,
+                run.policy,
+                self.vault.seal_text("tool_runs.result", id, "")?,
+                at
+            ],
+        )
+    }
+
+    fn remember(&self, id: &FactId, text: &str, source: &str, details: &FactDetails, at: i64) -> duckdb::Result<()> {
+        let vault = self.vault;
+        for old in &details.supersedes {
+            let update = "UPDATE facts SET valid_until = ?, superseded_by = ?
+                WHERE fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL AND created_at <= ?";
+            self.change_fact(update, old, &[&timestamp(at), &id.as_str()], &timestamp(at))?;
+        }
+        let fingerprint = fingerprint(text);
+        let fingerprint = vault.disguise(&fingerprint);
+        let (scope, project) = (details.place.scope.name(), details.place.project.as_str());
+        let known = "SELECT 1 FROM facts WHERE id = ? OR (fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL)";
+        if self.connection.prepare(known)?.exists(params![id.as_str(), fingerprint, scope, project])? {
+            return Ok(());
+        }
+        let confirmed_at = timestamp(details.confirmed_at.unwrap_or(at));
+        self.run(
+            "INSERT INTO facts (id, text, fingerprint, source, created_at, scope, project, kind, importance, pinned, turn, reason, confirmed_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                id.as_str(),
+                vault.seal_text("facts.text", id.as_str(), text)?,
+                fingerprint,
+                vault.seal_text("facts.source", id.as_str(), source)?,
+                timestamp(at),
+                scope,
+                project,
+                details.kind.name(),
+                details.importance,
+                details.pinned,
+                details.turn.as_ref().map(TurnId::as_str),
+                vault.seal_text("facts.reason", id.as_str(), &details.reason)?,
+                confirmed_at
+            ],
+        )
+    }
+
+    /// A change of what holds now: `values`, then which fact, then not after when.
+    fn change_fact(&self, sql: &str, fact: &FactKey, values: &[&dyn ToSql], not_after: &Value) -> duckdb::Result<()> {
+        let fingerprint = self.vault.disguise(&fact.fingerprint);
+        let (scope, project) = (fact.place.scope.name(), fact.place.project.as_str());
+        let mut all = values.to_vec();
+        all.extend_from_slice(params![fingerprint, scope, project, not_after]);
+        self.run(sql, all.as_slice())
+    }
+
+    fn replace_chunks(&self, document: &str, chunks: &[NewChunk], place: &FactPlace, at: &Value) -> duckdb::Result<()> {
+        let vault = self.vault;
+        let name = vault.disguise(document);
+        let (scope, project) = (place.scope.name(), place.project.as_str());
+        let newer = "SELECT 1 FROM chunks WHERE document = ? AND scope = ? AND project = ? AND created_at > ? LIMIT 1";
+        if !self.fresh && self.connection.prepare(newer)?.exists(params![name, scope, project, at])? {
+            return Ok(());
+        }
+        self.run("DELETE FROM chunks WHERE document = ? AND scope = ? AND project = ?", params![name, scope, project])?;
+        let mut rows = self.connection.appender("chunks")?;
+        for (position, chunk) in chunks.iter().enumerate() {
+            let row = numbered(&name, position);
+            let place = serde_json::to_string(&chunk.place).unwrap_or_default();
+            rows.append_row(params![
+                name,
+                position as i64,
+                vault.seal_text("chunks.title", &row, &chunk.title)?,
+                vault.seal_text("chunks.text", &row, &chunk.text)?,
+                at,
+                scope,
+                project,
+                vault.seal_text("chunks.name", &row, document)?,
+                vault.seal_text("chunks.place", &row, &place)?
+            ])?;
+        }
+        rows.flush()
+    }
+
+    fn note_sent(&self, id: &str, sent: &Sent, at: &Value) -> duckdb::Result<()> {
+        if self.is_there("SELECT 1 FROM sent WHERE id = ?", id)? {
+            return Ok(());
+        }
+        self.run(
             "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 id,
@@ -84,69 +251,40 @@ pub(super) fn apply(connection: &Connection, entry: &Entry) -> duckdb::Result<()
                 sent.prompt_tokens as i64,
                 sent.completion_tokens as i64,
                 sent.rows as i64,
-                sent.columns.join("\n"),
+                self.vault.seal_text("sent.columns", id, &sent.columns.join("\n"))?,
                 at
             ],
-        ),
+        )
+    }
+
+    fn next_sequence(&mut self, conversation: &ConversationId) -> duckdb::Result<i64> {
+        let last = match self.sequences.get(conversation) {
+            Some(last) => *last,
+            None => self
+                .connection
+                .prepare("SELECT coalesce(max(sequence), 0) FROM turns WHERE conversation = ?")?
+                .query_row(params![conversation.as_str()], |row| row.get(0))?,
+        };
+        self.sequences.insert(conversation.clone(), last + 1);
+        Ok(last + 1)
+    }
+
+    fn is_there(&self, exists: &str, id: &str) -> duckdb::Result<bool> {
+        if self.fresh { Ok(false) } else { self.connection.prepare(exists)?.exists(params![id]) }
+    }
+
+    fn run(&self, sql: &str, values: &[&dyn ToSql]) -> duckdb::Result<()> {
+        self.connection.prepare(sql)?.execute(values).map(drop)
     }
 }
 
-fn append_turn(connection: &Connection, id: &TurnId, turn: &NewTurn, at: &Value) -> duckdb::Result<()> {
-    let id = id.as_str();
-    if connection.prepare("SELECT 1 FROM turns WHERE id = ?")?.exists(params![id])? {
-        return Ok(());
-    }
-    let conversation = turn.conversation.as_str();
-    let sequence: i64 = connection
-        .prepare("SELECT coalesce(max(sequence), 0) + 1 FROM turns WHERE conversation = ?")?
-        .query_row(params![conversation], |row| row.get(0))?;
-    run(
-        connection,
-        "INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        params![
-            id,
-            conversation,
-            sequence,
-            turn.request,
-            turn.answer,
-            turn.model,
-            turn.prompt,
-            turn.prompt_tokens as i64,
-            turn.completion_tokens as i64,
-            signed(turn.milliseconds),
-            at
-        ],
-    )?;
-    let mut messages = connection.appender("messages")?;
-    for (position, new) in turn.messages.iter().enumerate() {
-        let json = new.json.as_ref().map(ToString::to_string);
-        messages.append_row(params![id, conversation, sequence, position as i64, new.role, new.content, json, at])?;
-    }
-    messages.flush()?;
-    let mut context = connection.appender("context_items")?;
-    for (position, item) in turn.context.iter().enumerate() {
-        context.append_row(params![
-            id,
-            position as i64,
-            item.kind,
-            item.origin,
-            item.title,
-            item.text,
-            item.score,
-            item.tokens as i64,
-            item.dropped,
-            serde_json::to_string(&item.details).ok()
-        ])?;
-    }
-    context.flush()
+/// Names a row that has no identifier of its own.
+pub(super) fn numbered(owner: &str, position: usize) -> String {
+    format!("{owner}#{position}")
 }
 
-fn insert_once(connection: &Connection, exists: &str, key: &str, insert: &str, values: &[&dyn ToSql]) -> duckdb::Result<()> {
-    if connection.prepare(exists)?.exists(params![key])? { Ok(()) } else { run(connection, insert, values) }
-}
-
-fn run(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> duckdb::Result<()> {
-    connection.prepare(sql)?.execute(values).map(drop)
+fn timestamp(microseconds: i64) -> Value {
+    Value::Timestamp(TimeUnit::Microsecond, microseconds)
 }
 
 fn signed(number: u64) -> i64 {

@@ -55,7 +55,7 @@ fn ten_thousand_pieces_are_searched_at_once() {
     let (_folder, path) = folder();
     let memory = Memory::open(&path, Some(Arc::new(Letters))).unwrap();
     let text = |number: usize| format!("Region {} sold {} pieces of item {}, {}", number % 17, number * 7, number % 301, "and so on, ".repeat(30));
-    let chunks: Vec<NewChunk> = (0..10_000).map(|number| NewChunk { title: format!("Part {number}"), text: text(number) }).collect();
+    let chunks: Vec<NewChunk> = (0..10_000).map(|number| NewChunk::new(format!("Part {number}"), text(number))).collect();
     let begin = Instant::now();
     memory.add_chunks("book", &chunks, Scope::Global).unwrap();
     let added = begin.elapsed();

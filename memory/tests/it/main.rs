@@ -3,8 +3,12 @@
 mod conversations;
 mod damage;
 mod durability;
+mod encryption;
+mod facts;
 mod knowledge;
 mod latency;
+mod redaction;
+mod scopes;
 mod search;
 mod shared;
 mod support;

@@ -103,7 +103,7 @@ fn a_search_can_leave_things_out() {
     memory.append_turn(&turn(&here, "zebra here", "ok")).unwrap();
     memory.append_turn(&turn(&there, "zebra there", "ok")).unwrap();
     memory.remember("zebra fact", Scope::Global, "user").unwrap();
-    memory.remember("Zebra fact", Scope::Session, "user").unwrap();
+    memory.remember("zebra of this session", Scope::Session, "user").unwrap();
     let options = SearchOptions { without_conversation: Some(here), ..SearchOptions::default() };
     let found: Vec<String> = memory.search_with("zebra", 9, &options).unwrap().into_iter().map(|hit| hit.text).collect();
     assert_eq!(found.len(), 3);
@@ -121,7 +121,7 @@ fn the_index_that_is_kept_up_is_the_index_that_is_rebuilt() {
     let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
     for round in 0..6 {
         let chunks: Vec<NewChunk> = (0..40)
-            .map(|number| NewChunk { title: format!("part {number}"), text: format!("round {round} of rain in sales region {number}") })
+            .map(|number| NewChunk::new(format!("part {number}"), format!("round {round} of rain in sales region {number}")))
             .collect();
         memory.add_chunks("book", &chunks, Scope::Global).unwrap();
         let id = memory.remember(&format!("round {round} had snow"), Scope::Global, "user").unwrap();

@@ -35,7 +35,7 @@ fn a_second_opening_works_beside_and_is_merged_later() {
     let run = second.start_tool_run(&run).unwrap();
     second.finish_tool_run(&run, "ok", "7", 3).unwrap();
     let fact = second.remember("The year starts in April", Scope::Global, "agent").unwrap();
-    second.add_chunks("notes.md", &[NewChunk { title: "A".into(), text: "walrus".into() }], Scope::Global).unwrap();
+    second.add_chunks("notes.md", &[NewChunk::new("A", "walrus")], Scope::Global).unwrap();
     second.remember("only here", Scope::Session, "agent").unwrap();
     assert_eq!(second.recent_messages(&conversation, 9).unwrap().len(), 3);
     assert_eq!(second.search("april", 5).unwrap().len(), 1);
@@ -106,7 +106,7 @@ fn a_journal_that_comes_back_is_not_merged_twice() {
     let conversation = second.start_conversation("codriver", "b.ipynb").unwrap();
     second.append_turn(&turn(&conversation, "How much?", "A lot")).unwrap();
     second.remember("The year starts in April", Scope::Global, "agent").unwrap();
-    second.add_chunks("notes.md", &[NewChunk { title: "A".into(), text: "walrus".into() }], Scope::Global).unwrap();
+    second.add_chunks("notes.md", &[NewChunk::new("A", "walrus")], Scope::Global).unwrap();
     drop(second);
     let journal = journals(&path).remove(0);
     let content = fs::read(&journal).unwrap();
@@ -153,7 +153,7 @@ fn damaged_lines_are_set_aside_and_a_newer_journal_is_left_alone() {
     let (one, two) = content.split_once('\n').unwrap();
     fs::write(&journal, format!("{one}\n\u{1}garbage{{\n{two}")).unwrap();
     let newer = journal.with_file_name("memory.duckdb.journal-newer.jsonl");
-    fs::write(&newer, "{\"format\":2,\"what\":\"unknown\"}\n").unwrap();
+    fs::write(&newer, "{\"format\":99,\"what\":\"unknown\"}\n").unwrap();
     drop(first);
     let memory = Memory::open(&path, None).unwrap();
     assert_eq!(memory.facts(None).unwrap().len(), 2);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
-use codriver_memory::{ConversationId, Embedder, NewMessage, NewTurn};
+use codriver_memory::{ConversationId, Embedder, MasterKey, Memory, MemoryOptions, NewMessage, NewTurn, Project};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -33,6 +33,35 @@ pub fn turn(conversation: &ConversationId, request: &str, answer: &str) -> NewTu
         milliseconds: 34,
         prompt: format!("<|user|>{request}"),
     }
+}
+
+/// Memory of the project that lies in a folder of this name beside the database's folder.
+pub fn of_project(path: &std::path::Path, project: &str) -> Memory {
+    let folder = path.parent().and_then(std::path::Path::parent).unwrap().join(project);
+    std::fs::create_dir_all(&folder).unwrap();
+    Memory::open_with(MemoryOptions { project: Some(Project::of(&folder)), ..MemoryOptions::new(path) }).unwrap()
+}
+
+/// Memory with a key.
+pub fn with_key(path: &std::path::Path, key: &MasterKey) -> MemoryOptions {
+    MemoryOptions { key: Some(key.clone()), ..MemoryOptions::new(path) }
+}
+
+/// Every file in the folder of a database, whose bytes contain `text`.
+pub fn files_with(path: &std::path::Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![path.parent().unwrap().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let file = entry.unwrap().path();
+            if file.is_dir() {
+                folders.push(file);
+            } else if std::fs::read(&file).unwrap().windows(text.len()).any(|window| window == text.as_bytes()) {
+                found.push(file.display().to_string());
+            }
+        }
+    }
+    found
 }
 
 /// Runs `test` of this binary in a process of its own, which `CODRIVER_TEST_PATH` tells that

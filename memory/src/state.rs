@@ -1,0 +1,218 @@
+//! What is open behind [`crate::Memory`]: the databases, the journal, the index, and who sees what.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::error::MemoryError;
+use crate::event::{Entry, Event};
+use crate::index::Index;
+use crate::journal::Journal;
+use crate::known_facts;
+use crate::memory::MemoryOptions;
+use crate::project::{Project, ProjectKey};
+use crate::records::{ConversationId, Mode, Scope};
+use crate::sharing::Seen;
+use crate::store::lock::{self, Attempt, FileLock};
+use crate::store::{IsNew, OpenFailure, Store};
+use crate::vault::{MasterKey, Vault, VaultFile, unlock};
+
+/// How often a process beside the holder looks whether the holder is gone.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The order of the fields is the order of closing: the lock goes last.
+pub(crate) struct State {
+    pub store: Store,
+    /// What belongs to this run only; made when first needed.
+    pub session: Option<Store>,
+    pub index: Option<Index>,
+    pub pending_journals: usize,
+    /// Where the database is, or would be; `None` in memory.
+    pub database: Option<PathBuf>,
+    pub mode: Mode,
+    pub seen: Seen,
+    /// Of the files, also while another process holds the database.
+    pub vault: Vault,
+    pub project: ProjectKey,
+    key: Option<MasterKey>,
+    journal: Option<Journal>,
+    looked_for_holder: Instant,
+    lock: Option<FileLock>,
+}
+
+impl State {
+    /// Opens the database, or works beside the process that holds it.
+    pub fn open(options: &MemoryOptions) -> Result<Self, MemoryError> {
+        let path = lock::prepare_folder(&options.path)?;
+        let mut state = Self::new(Store::in_memory()?, options);
+        state.database = Some(path.clone());
+        match lock::acquire(&path)? {
+            Attempt::HeldBy(holder) => state.share(&path, holder)?,
+            Attempt::Acquired(lock) => match open_store(&path, options.key.as_ref()) {
+                Ok(store) => state.hold(store, lock)?,
+                Err(OpenFailure::Busy(holder)) => state.share(&path, holder)?,
+                Err(OpenFailure::Failed(error)) => return Err(error),
+            },
+        }
+        if let Some(project) = &options.project {
+            state.record(Event::project_seen(project))?;
+        }
+        Ok(state)
+    }
+
+    pub fn in_memory(options: &MemoryOptions) -> Result<Self, MemoryError> {
+        Ok(Self::new(Store::in_memory()?, options))
+    }
+
+    fn new(store: Store, options: &MemoryOptions) -> Self {
+        Self {
+            store,
+            session: None,
+            index: None,
+            pending_journals: 0,
+            database: None,
+            mode: Mode::InMemory,
+            seen: Seen::default(),
+            vault: Vault::off(),
+            project: options.project.as_ref().map_or_else(ProjectKey::none, |project: &Project| project.key.clone()),
+            key: options.key.clone(),
+            journal: None,
+            looked_for_holder: Instant::now(),
+            lock: None,
+        }
+    }
+
+    fn hold(&mut self, mut store: Store, lock: FileLock) -> Result<(), MemoryError> {
+        store.close_lost_tool_runs()?;
+        // A journal that is locked by its writer is not taken away, and this is its writer.
+        self.journal = None;
+        self.vault = store.vault().clone();
+        self.store = store;
+        self.index = None;
+        self.mode = Mode::Durable;
+        self.lock = Some(lock);
+        self.seen = Seen::default();
+        self.refresh();
+        self.publish_facts()
+    }
+
+    fn share(&mut self, path: &std::path::Path, holder: String) -> Result<(), MemoryError> {
+        self.vault = match VaultFile::read(path)? {
+            Some(file) => unlock(path, &file, self.key.as_ref())?,
+            None => Vault::off(),
+        };
+        self.mode = Mode::Shared { holder };
+        self.refresh();
+        Ok(())
+    }
+
+    /// Where the holder of the database has ended, this process becomes it. True if it did.
+    pub fn take_over(&mut self) -> Result<bool, MemoryError> {
+        let (Mode::Shared { .. }, Some(database)) = (&self.mode, self.database.clone()) else { return Ok(false) };
+        if self.looked_for_holder.elapsed() < PATIENCE {
+            return Ok(false);
+        }
+        self.looked_for_holder = Instant::now();
+        let Attempt::Acquired(lock) = lock::acquire(&database)? else { return Ok(false) };
+        match open_store(&database, self.key.as_ref()) {
+            Ok(store) => self.hold(store, lock).map(|()| true),
+            Err(OpenFailure::Busy(_)) => Ok(false),
+            Err(OpenFailure::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Makes a change that outlives the process, as far as the mode allows.
+    pub fn record(&mut self, event: Event) -> Result<(), MemoryError> {
+        self.record_entry(Entry::now(event))
+    }
+
+    pub fn record_entry(&mut self, entry: Entry) -> Result<(), MemoryError> {
+        if let (Mode::Shared { .. }, Some(database)) = (&self.mode, &self.database) {
+            let journal = match &mut self.journal {
+                Some(journal) => journal,
+                None => self.journal.insert(Journal::create(database, self.vault.clone())?),
+            };
+            if let Err(error) = journal.append(&entry) {
+                self.journal = None;
+                return Err(error);
+            }
+        }
+        self.store.commit(std::slice::from_ref(&entry))
+    }
+
+    /// A change of facts or documents.
+    pub fn record_in(&mut self, scope: Scope, entry: Entry) -> Result<(), MemoryError> {
+        match scope {
+            Scope::Session => self.session()?.commit(&[entry]),
+            Scope::Project | Scope::Global => {
+                self.record_entry(entry)?;
+                self.publish_facts()
+            }
+        }
+    }
+
+    /// After facts changed that other processes should hear of.
+    pub fn publish_facts(&self) -> Result<(), MemoryError> {
+        if let (Mode::Durable, Some(database)) = (&self.mode, &self.database) {
+            known_facts::write(database, &self.vault, self.store.facts()?);
+        }
+        Ok(())
+    }
+
+    pub fn session(&mut self) -> Result<&mut Store, MemoryError> {
+        match &mut self.session {
+            Some(session) => Ok(session),
+            empty => Ok(empty.insert(Store::in_memory()?)),
+        }
+    }
+
+    pub fn store_of(&mut self, scope: Scope) -> Result<&mut Store, MemoryError> {
+        match scope {
+            Scope::Session => self.session(),
+            Scope::Project | Scope::Global => Ok(&mut self.store),
+        }
+    }
+
+    pub fn require_conversation(&self, id: &ConversationId) -> Result<(), MemoryError> {
+        if self.store.has_conversation(id)? {
+            Ok(())
+        } else {
+            Err(MemoryError::Unknown { what: "conversation", id: id.to_string() })
+        }
+    }
+}
+
+/// Opens the file with the key it needs. Where there is none, nothing is touched. A new file is
+/// encrypted if a key is given.
+fn open_store(path: &std::path::Path, given: Option<&MasterKey>) -> Result<Store, OpenFailure> {
+    let beside = VaultFile::read(path)?;
+    // Before the database is opened: DuckDB would tidy it up.
+    let known = beside.as_ref().map(|file| unlock(path, file, given)).transpose()?;
+    let mut written = None;
+    let store = Store::open(path, |found, IsNew(is_new)| {
+        let (file, vault, entry) = match found {
+            Some(file) => match &known {
+                Some(vault) if vault.key_id() == Some(file.key_id.as_str()) => (file, vault.clone(), None),
+                _ => {
+                    let vault = unlock(path, &file, given)?;
+                    (file, vault, None)
+                }
+            },
+            // The database was not encrypted to the end, whatever the file beside it says.
+            None if !is_new => return Ok((Vault::off(), None)),
+            None => match (beside.clone().zip(known), given.cloned().map_or_else(MasterKey::from_environment, |key| Ok(Some(key)))?) {
+                (Some((file, vault)), _) => (file.clone(), vault, Some(file)),
+                (None, Some(key)) => {
+                    let (file, vault) = VaultFile::create(&key)?;
+                    (file.clone(), vault, Some(file))
+                }
+                (None, None) => return Ok((Vault::off(), None)),
+            },
+        };
+        written = Some(file);
+        Ok((vault, entry))
+    })?;
+    if let Some(file) = written.filter(|file| beside.as_ref() != Some(file)) {
+        file.write(path)?;
+    }
+    Ok(store)
+}

@@ -1,0 +1,107 @@
+//! What is seen from where.
+
+use codriver_memory::{Fact, FactId, Memory, MemoryError, NewChunk, Outcome, Scope};
+
+use crate::support::{folder, of_project, turn};
+
+fn texts(memory: &Memory) -> Vec<(String, Scope)> {
+    memory.facts(None).unwrap().into_iter().map(|fact| (fact.text, fact.scope)).collect()
+}
+
+fn found(memory: &Memory, query: &str) -> usize {
+    memory.search(query, 20).unwrap().len()
+}
+
+#[test]
+fn nothing_crosses_a_project_unasked() {
+    let (_folder, path) = folder();
+    let one = of_project(&path, "one");
+    one.remember("The zebra lives in one", Scope::Project, "user").unwrap();
+    one.remember("The walrus is everywhere", Scope::Global, "user").unwrap();
+    one.add_chunks("notes.md", &[NewChunk::new("", "a zebra document")], Scope::Project).unwrap();
+    let conversation = one.start_conversation("codriver", "a.ipynb").unwrap();
+    one.append_turn(&turn(&conversation, "where is the zebra", "in one")).unwrap();
+    assert_eq!((found(&one, "zebra"), found(&one, "walrus"), one.conversations(9).unwrap().len()), (3, 1, 1));
+    drop(one);
+
+    let other = of_project(&path, "other");
+    assert_eq!((found(&other, "zebra"), found(&other, "walrus"), other.conversations(9).unwrap().len()), (0, 1, 0));
+    assert_eq!(texts(&other), [("The walrus is everywhere".to_owned(), Scope::Global)]);
+    // The same name of a document is another document.
+    other.add_chunks("notes.md", &[NewChunk::new("", "a yak document")], Scope::Project).unwrap();
+    assert!(matches!(other.find_conversation(conversation.short()), Err(MemoryError::Unknown { .. })));
+    drop(other);
+
+    let one = of_project(&path, "one");
+    assert_eq!((found(&one, "zebra"), found(&one, "yak")), (3, 0));
+    let statistics = one.statistics().unwrap();
+    assert_eq!((statistics.facts, statistics.project_facts, statistics.chunks), (2, 1, 2));
+}
+
+#[test]
+fn nothing_crosses_a_project_while_both_are_open() {
+    let (_folder, path) = folder();
+    let holder = of_project(&path, "one");
+    let other = of_project(&path, "other");
+    holder.remember("The zebra lives in one", Scope::Project, "user").unwrap();
+    other.remember("The yak lives in the other", Scope::Project, "user").unwrap();
+    other.remember("The walrus is everywhere", Scope::Global, "user").unwrap();
+    assert_eq!((found(&other, "zebra"), found(&other, "yak"), found(&other, "walrus")), (0, 1, 1));
+    assert_eq!((found(&holder, "zebra"), found(&holder, "yak"), found(&holder, "walrus")), (1, 0, 1));
+    drop(holder);
+    drop(other);
+    let other = of_project(&path, "other");
+    assert_eq!((found(&other, "zebra"), found(&other, "yak"), found(&other, "walrus")), (0, 1, 1));
+}
+
+#[test]
+fn a_fact_is_promoted_step_by_step_and_is_one_fact_after_it() {
+    let (_folder, path) = folder();
+    let one = of_project(&path, "one");
+    let id = one.remember("Amounts are in thousands", Scope::Session, "user").unwrap();
+    let (fact, scope) = one.promote_fact(&FactId::from(id.short()), None).unwrap();
+    assert_eq!((fact.scope, scope), (Scope::Project, Scope::Project));
+    assert_eq!(texts(&one), [("Amounts are in thousands".to_owned(), Scope::Project)]);
+    drop(one);
+    let one = of_project(&path, "one");
+    assert_eq!(one.statistics().unwrap().session_facts, 0);
+    let (fact, _) = one.promote_fact(&fact.id, None).unwrap();
+    assert_eq!(texts(&one), [("Amounts are in thousands".to_owned(), Scope::Global)]);
+    assert!(matches!(one.promote_fact(&fact.id, None), Err(MemoryError::NoPromotion { .. })));
+    assert!(matches!(one.promote_fact(&FactId::from("nothing"), None), Err(MemoryError::Unknown { .. })));
+    // What is known everywhere is not kept here once more.
+    assert_eq!(one.remember("amounts are in  thousands.", Scope::Project, "agent").unwrap(), fact.id);
+    assert_eq!(one.remember("amounts are in thousands", Scope::Session, "agent").unwrap(), fact.id);
+    let history = one.why(&fact.id).unwrap().unwrap();
+    assert_eq!(history.replaced.iter().map(|fact| fact.scope).collect::<Vec<_>>(), [Scope::Project]);
+    assert!(history.fact.reason.contains("promoted from project"), "{}", history.fact.reason);
+    drop(one);
+    assert_eq!(texts(&of_project(&path, "other")), [("Amounts are in thousands".to_owned(), Scope::Global)]);
+}
+
+#[test]
+fn a_project_may_differ_from_what_holds_everywhere() {
+    let (_folder, path) = folder();
+    let one = of_project(&path, "one");
+    one.remember("Amounts are in euro", Scope::Global, "user").unwrap();
+    let here = one.remember("Amounts are in dollars", Scope::Project, "user").unwrap();
+    let hits: Vec<String> = one.search("amounts", 5).unwrap().into_iter().map(|hit| hit.text).collect();
+    assert_eq!(hits, ["Amounts are in dollars"]);
+    let history = one.why(&here).unwrap().unwrap();
+    let texts = |facts: &[Fact]| facts.iter().map(|fact| fact.text.clone()).collect::<Vec<_>>();
+    assert_eq!((texts(&history.stands_before), texts(&history.replaced)), (vec!["Amounts are in euro".to_owned()], vec![]));
+    drop(one);
+    let other = of_project(&path, "other");
+    assert_eq!(other.search("amounts", 5).unwrap()[0].text, "Amounts are in euro");
+}
+
+#[test]
+fn a_session_ends_with_what_it_knew() {
+    let (_folder, path) = folder();
+    let one = of_project(&path, "one");
+    let outcome = one.remember_fact(&codriver_memory::NewFact::new("The frame is called jan", Scope::Session, "agent")).unwrap().outcome;
+    assert_eq!(outcome, Outcome::New);
+    assert_eq!(found(&one, "frame"), 1);
+    drop(one);
+    assert_eq!(found(&of_project(&path, "one"), "frame"), 0);
+}
