@@ -15,11 +15,14 @@ const FORMATS: [&str; 2] = ["bf16", "q4_0"];
 const OF_BANDWIDTH: f64 = 0.6;
 const TIMES_TRANSFORMERS: f64 = 3.0;
 
-/// Measures `tokens` of an answer, and prints fractions, ratios and the goals.
+/// Tokens of the answer.
+const TOKENS: usize = 64;
+
+/// Measures an answer, and prints fractions, ratios and the goals.
 ///
 /// # Errors
 /// Says what is missing where this machine has no NVIDIA GPU.
-pub fn run(tokens: usize) -> Result<()> {
+pub fn run() -> Result<()> {
     let mut query = Command::new("nvidia-smi");
     query.args(["--query-gpu=name,memory.total", "--format=csv,noheader"]);
     let gpu = process::capture(&mut query).context(
@@ -30,10 +33,10 @@ pub fn run(tokens: usize) -> Result<()> {
     println!("{}", gpu.trim());
     let mut missed = false;
     println!("{:8} {:>10} {:>10} {:>10} {:>8}  goals", "answer", "tokens/s", "GB/s", "of memory", "ratio");
-    let theirs = transformers(tokens)?;
+    let theirs = transformers()?;
     for format in FORMATS {
         say(&format!("Llama 3 8B's shape in {format}"));
-        let ours = decode(format, tokens)?;
+        let ours = decode(format)?;
         let figure = |key: &str| ours.get(key).and_then(Value::as_f64).with_context(|| format!("no {key} in {ours}"));
         let answer = figure("answer")?;
         let bandwidth = answer * figure("bytes_per_token")?;
@@ -54,24 +57,24 @@ pub fn run(tokens: usize) -> Result<()> {
 }
 
 /// A run of `codriver-gpu`'s example, built for CUDA in a folder of its own.
-fn decode(format: &str, tokens: usize) -> Result<Value> {
+fn decode(format: &str) -> Result<Value> {
     let mut command = process::cargo();
     command
         .args(["run", "--release", "-p", "codriver-gpu", "--no-default-features", "--features", "cuda"])
         .args(["--example", "decode", "--target-dir"])
         .arg(paths::cache()?.join("target-gpu-cuda"))
-        .args(["--", "8b", format, &tokens.to_string()]);
+        .args(["--", "8b", format, &TOKENS.to_string()]);
     let report = process::capture(&mut command)?;
     let line = report.lines().last().unwrap_or_default();
     serde_json::from_str(line).with_context(|| format!("the report of the decoder: {line}"))
 }
 
 /// Tokens a second of transformers on the same GPU, in bf16.
-fn transformers(tokens: usize) -> Result<f64> {
+fn transformers() -> Result<f64> {
     let python = std::env::var_os("CODRIVER_CUDA_PYTHON").unwrap_or_else(|| "python3".into());
     say("transformers, Llama 3 8B's shape in bf16");
     let mut command = Command::new(python);
-    command.arg(paths::root().join("tests/python/bench_cuda.py")).arg(tokens.to_string());
+    command.arg(paths::root().join("tests/python/bench_cuda.py")).arg(TOKENS.to_string());
     let report = process::capture(&mut command).context("transformers on the GPU")?;
     report.trim().parse().with_context(|| format!("the report of transformers: {report}"))
 }

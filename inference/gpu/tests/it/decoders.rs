@@ -18,16 +18,14 @@ fn steps_over_several_sequences_compute_what_plain_code_computes() {
     for _ in 0..cases() {
         let plain = PlainDecoder::random(&mut random);
         for gpu in &variants {
-            let started = std::time::Instant::now();
             check(&mut random, &plain, gpu);
-            println!("{:.1?}", started.elapsed());
         }
     }
 }
 
 /// How many decoders: kernels are compiled for each, which takes a software device seconds.
 fn cases() -> usize {
-    std::env::var("CODRIVER_TEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(3)
+    std::env::var("CODRIVER_TEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2)
 }
 
 /// A sequence as it is read.

@@ -20,8 +20,8 @@ fn products_are_those_of_the_numbers_that_the_bits_stand_for() {
     let mut random = random();
     for gpu in variants() {
         for format in FORMATS {
-            // From one token, as in decoding, to more than a tile.
-            for tokens in [1, 2, 5, 8, 9, 70] {
+            // From one token, as in decoding, to several tiles.
+            for tokens in [1, 2, 3, 8, 21] {
                 let rows = random.random_range(1..150);
                 let wanted = random.random_range(1..700);
                 let columns = columns(format, wanted);
@@ -32,10 +32,8 @@ fn products_are_those_of_the_numbers_that_the_bits_stand_for() {
                 let mut held = vec![0.0; weights.len()];
                 quant::dequantize(format.tensor_type(), &bytes, &mut held).unwrap();
                 let input = values(&mut random, tokens * columns, 1.0);
-                let started = std::time::Instant::now();
                 let matrix = Matrix::upload(&gpu, format, rows, columns, &bytes).unwrap();
                 let found = matrix.multiply(&gpu, &input).unwrap();
-                println!("{format:?} {tokens}: {:.1?}", started.elapsed());
                 let product = |token: usize, row: usize| -> f64 {
                     let input = &input[token * columns..(token + 1) * columns];
                     let held = &held[row * columns..(row + 1) * columns];
