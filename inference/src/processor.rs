@@ -13,7 +13,7 @@ mod feed_forward;
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 use codriver_kernels::{
-    Activations, Attention, add_scaled, multiply, pool, rms_norm, rms_norm_in_place, rotate, soft_cap,
+    Activations, Attention, add_scaled, attend_all, multiply, rms_norm, rms_norm_in_place, rotate, soft_cap,
 };
 
 use self::cache::Blocks;
@@ -33,10 +33,6 @@ pub(crate) struct Processor {
 
 /// Sequences in a step: with more, attention costs more than weights that are read once save.
 const SEQUENCES: usize = 16;
-
-/// Tokens of a segment whose attention is computed by itself: more than one of these, from however
-/// many segments, are shared out among the cores.
-const PIECE: usize = 32;
 
 /// The weights of a layer's norms.
 struct Norms {
@@ -242,29 +238,23 @@ impl Attending<'_> {
                 turn.apply(keys, key_value_heads, head_dim);
             }
             blocks.write(part.segment, self.index, keys, values);
-            let pieces = queries.chunks((PIECE * heads * head_dim).max(1));
-            let pasts = (part.segment.past..).step_by(PIECE);
-            parts.extend(pasts.zip(pieces).map(|(past, queries)| (part.segment, past, queries)));
+            parts.push((part.segment, &*queries));
         }
         let blocks = &*blocks;
         let scale = config.attention_scale.unwrap_or_else(|| (head_dim as f64).powf(-0.5));
-        let attend = |(segment, past, queries): &(&Segment<'_>, usize, &[f32])| {
-            Attention {
-                shape: blocks.shape(),
-                heads,
-                key_value_heads,
-                scale: scale as f32,
-                soft_cap: config.attention_soft_cap.map(|cap| cap as f32),
-                window: of_layer.sliding_window,
-                past: *past,
-                queries,
-                page: |head, page| blocks.head_page(segment, self.index, head, page),
-            }
-            .attend()
-        };
-        let mut attended = vec![Vec::new(); parts.len()];
-        pool::for_each(parts.iter().zip(&mut attended), |(part, attended)| *attended = attend(part));
-        let attended = Activations::new(attended.concat(), heads * head_dim);
+        let attentions = parts.into_iter().map(|(segment, queries)| Attention {
+            shape: blocks.shape(),
+            heads,
+            key_value_heads,
+            scale: scale as f32,
+            soft_cap: config.attention_soft_cap.map(|cap| cap as f32),
+            window: of_layer.sliding_window,
+            past: segment.past,
+            queries,
+            page: move |head, page| blocks.head_page(segment, self.index, head, page),
+        });
+        let attended = attend_all(&attentions.collect::<Vec<_>>()).concat();
+        let attended = Activations::new(attended, heads * head_dim);
         Ok(packed(attention.o_proj.as_packed())?.multiply(&attended))
     }
 }

@@ -3,7 +3,7 @@
 
 use codriver_formats::quant::quantize;
 use codriver_kernels::{
-    Activations, Attention, Format, Gate, HeadPage, Level, PAGE, PackedMatrix, PageShape, gate, multiply, multiply_at,
+    Activations, Attention, Format, Gate, HeadPage, Level, PAGE, PackedMatrix, PageFormat, PageShape, gate, multiply, multiply_at,
     rms_norm, softmax,
 };
 use rand::{Rng, SeedableRng};
@@ -61,7 +61,7 @@ fn products_of_a_token_are_the_same_in_any_company() {
 fn attention_of_a_position_is_the_same_however_the_sequence_is_cut() {
     let (seed, mut random) = seeded();
     for _ in 0..12 {
-        let shape = PageShape { head_dim: random.random_range(1..40) * 4 };
+        let shape = PageShape { head_dim: random.random_range(1..40) * 4, format: PageFormat::F32 };
         let key_value_heads = random.random_range(1..4);
         let heads = key_value_heads * random.random_range(1..5);
         let length = random.random_range(2..300);
@@ -72,8 +72,7 @@ fn attention_of_a_position_is_the_same_however_the_sequence_is_cut() {
         let queries = values(&mut random, length * heads * shape.head_dim);
         let attend = |cuts: &[usize]| {
             let pages = length.div_ceil(PAGE);
-            let mut key_pages: Vec<Vec<f32>> = vec![vec![0.0; shape.keys()]; pages * key_value_heads];
-            let mut value_pages: Vec<Vec<f32>> = vec![vec![0.0; shape.values()]; pages * key_value_heads];
+            let mut held: Vec<Vec<u32>> = vec![vec![0; shape.words()]; pages * key_value_heads];
             let mut output = Vec::new();
             for cut in cuts.windows(2) {
                 for position in cut[0]..cut[1] {
@@ -81,8 +80,7 @@ fn attention_of_a_position_is_the_same_however_the_sequence_is_cut() {
                         let row = (position * key_value_heads + head) * shape.head_dim;
                         let page = position / PAGE * key_value_heads + head;
                         shape.write(
-                            &mut key_pages[page],
-                            &mut value_pages[page],
+                            &mut held[page],
                             position % PAGE,
                             &keys[row..row + shape.head_dim],
                             &others[row..row + shape.head_dim],
@@ -100,7 +98,7 @@ fn attention_of_a_position_is_the_same_however_the_sequence_is_cut() {
                     queries: &queries[cut[0] * heads * shape.head_dim..cut[1] * heads * shape.head_dim],
                     page: |head: usize, page: usize| {
                         let page = page * key_value_heads + head;
-                        Some(HeadPage { keys: key_pages.get(page)?.as_slice(), values: value_pages.get(page)?.as_slice() })
+                        held.get(page).map(|words| HeadPage { words })
                     },
                 };
                 output.extend(attention.attend());

@@ -1,6 +1,6 @@
 //! Keys and values in blocks.
 
-use codriver_kernels::{HeadPage, PageShape};
+use codriver_kernels::{HeadPage, PageFormat, PageShape};
 
 use crate::ModelError;
 use crate::models::decoder::DecoderConfig;
@@ -11,19 +11,14 @@ pub(super) struct Blocks {
     shape: PageShape,
     heads: usize,
     layers: usize,
-    blocks: Vec<Option<Pages>>,
-}
-
-/// All layers' and heads' keys and values of a block's positions: a page each.
-struct Pages {
-    keys: Vec<f32>,
-    values: Vec<f32>,
+    /// All layers' and heads' keys and values of a block's positions: a page each.
+    blocks: Vec<Option<Vec<u32>>>,
 }
 
 impl Blocks {
     pub(super) fn new(config: &DecoderConfig) -> Self {
         Self {
-            shape: PageShape { head_dim: config.head_dim },
+            shape: PageShape { head_dim: config.head_dim, format: PageFormat::F32 },
             heads: config.num_key_value_heads,
             layers: config.num_hidden_layers,
             blocks: Vec::new(),
@@ -32,7 +27,7 @@ impl Blocks {
 
     /// Bytes of a block.
     pub(super) fn block_size(&self) -> usize {
-        self.pages() * (self.shape.keys() + self.shape.values()) * size_of::<f32>()
+        self.pages() * self.shape.words() * size_of::<u32>()
     }
 
     /// Makes a block of zeros: what lies past a sequence's end is multiplied by nothing, which only
@@ -42,13 +37,12 @@ impl Blocks {
         if index >= self.blocks.len() {
             self.blocks.resize_with(index + 1, || None);
         }
-        let (keys, values) = (self.pages() * self.shape.keys(), self.pages() * self.shape.values());
+        let words = self.pages() * self.shape.words();
         let Some(room) = self.blocks.get_mut(index) else { return Ok(()) };
         if let Some(pages) = room {
-            pages.keys.fill(0.0);
-            pages.values.fill(0.0);
+            pages.fill(0);
         } else {
-            *room = Some(Pages { keys: zeros(keys)?, values: zeros(values)? });
+            *room = Some(zeros(words)?);
         }
         Ok(())
     }
@@ -63,15 +57,9 @@ impl Blocks {
     pub(super) fn copy(&mut self, from: Block, to: Block, positions: usize) {
         let Ok([from, to]) = self.blocks.get_disjoint_mut([from as usize, to as usize]) else { return };
         let (Some(from), Some(to)) = (from, to) else { return };
-        let positions = positions.min(BLOCK);
-        let rows = to.keys.chunks_exact_mut(BLOCK).zip(from.keys.chunks_exact(BLOCK));
-        for (to, from) in rows {
-            to.iter_mut().zip(from).take(positions).for_each(|(to, from)| *to = *from);
-        }
-        let (page, filled) = (self.shape.values(), self.shape.values() / BLOCK * positions);
-        let pages = to.values.chunks_exact_mut(page).zip(from.values.chunks_exact(page));
-        for (to, from) in pages {
-            to.iter_mut().zip(from).take(filled).for_each(|(to, from)| *to = *from);
+        let words = self.shape.words();
+        for (from, to) in from.chunks_exact(words).zip(to.chunks_exact_mut(words)) {
+            self.shape.copy(from, to, positions);
         }
     }
 
@@ -86,12 +74,10 @@ impl Blocks {
         for (position, (keys, values)) in (segment.past..).zip(keys.chunks_exact(row).zip(values.chunks_exact(row))) {
             let Some(block) = segment.blocks.get(position / BLOCK) else { return };
             let Some(Some(pages)) = self.blocks.get_mut(*block as usize) else { return };
-            let of_layer = layer * heads;
-            let key_pages = pages.keys.chunks_exact_mut(shape.keys()).skip(of_layer);
-            let value_pages = pages.values.chunks_exact_mut(shape.values()).skip(of_layer);
+            let pages = pages.chunks_exact_mut(shape.words()).skip(layer * heads);
             let heads = keys.chunks_exact(shape.head_dim).zip(values.chunks_exact(shape.head_dim));
-            for ((key_page, value_page), (key, value)) in key_pages.zip(value_pages).zip(heads) {
-                shape.write(key_page, value_page, position % BLOCK, key, value);
+            for (page, (key, value)) in pages.zip(heads) {
+                shape.write(page, position % BLOCK, key, value);
             }
         }
     }
@@ -100,10 +86,7 @@ impl Blocks {
     pub(super) fn head_page(&self, segment: &Segment<'_>, layer: usize, head: usize, page: usize) -> Option<HeadPage<'_>> {
         let pages = self.blocks.get(*segment.blocks.get(page)? as usize)?.as_ref()?;
         let index = layer * self.heads + head;
-        Some(HeadPage {
-            keys: pages.keys.chunks_exact(self.shape.keys()).nth(index)?,
-            values: pages.values.chunks_exact(self.shape.values()).nth(index)?,
-        })
+        Some(HeadPage { words: pages.chunks_exact(self.shape.words()).nth(index)? })
     }
 
     /// Pages of a block.
@@ -112,11 +95,11 @@ impl Blocks {
     }
 }
 
-fn zeros(count: usize) -> Result<Vec<f32>, ModelError> {
+fn zeros(count: usize) -> Result<Vec<u32>, ModelError> {
     let mut zeros = Vec::new();
     zeros.try_reserve_exact(count).map_err(|_| ModelError::NoRoom {
-        reason: format!("the system has no {} MB for its keys and values", (count * size_of::<f32>()).div_ceil(1 << 20)),
+        reason: format!("the system has no {} MB for its keys and values", (count * size_of::<u32>()).div_ceil(1 << 20)),
     })?;
-    zeros.resize(count, 0.0);
+    zeros.resize(count, 0);
     Ok(zeros)
 }
