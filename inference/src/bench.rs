@@ -9,7 +9,7 @@ use serde::Serialize;
 use sysinfo::{Pid, ProcessesToUpdate, System};
 
 pub use self::embedding::{EmbeddingReport, measure_embedder};
-use crate::{Cancellation, DeviceChoice, LocalModel, ModelError, OpenOptions, device};
+use crate::{CacheFormat, Cancellation, DeviceChoice, LocalModel, ModelError, OpenOptions, device};
 
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct BenchOptions {
     pub generated: usize,
     /// Runs of each test.
     pub repeats: usize,
+    /// How keys and values are held.
+    pub cache_format: CacheFormat,
     /// Requests to answer at once, beside one alone; 0 and 1 leave that out.
     pub concurrency: usize,
     /// Whether to measure how soon a conversation's second turn is answered.
@@ -85,7 +87,7 @@ pub struct TurnTest {
 impl BenchOptions {
     /// Prompts of 128 and 512 tokens, 128 tokens written, three runs of each, and a second turn.
     pub fn new(device: DeviceChoice) -> Self {
-        Self { device, prompts: vec![128, 512], generated: 128, repeats: 3, concurrency: 0, turns: true }
+        Self { device, prompts: vec![128, 512], generated: 128, repeats: 3, concurrency: 0, turns: true, cache_format: CacheFormat::F32 }
     }
 }
 
@@ -119,7 +121,12 @@ pub fn measure(
     let before = resident_memory();
     on_test("loading");
     let started = Instant::now();
-    let opened = OpenOptions { device: options.device, cache_tokens: Some(tokens), ..OpenOptions::default() };
+    let opened = OpenOptions {
+        device: options.device,
+        cache_tokens: Some(tokens),
+        cache_format: options.cache_format,
+        ..OpenOptions::default()
+    };
     let model = LocalModel::open_with(path, &opened)?;
     let load_seconds = started.elapsed().as_secs_f64();
     let window = crate::ChatModel::context_window(&model);

@@ -21,7 +21,7 @@ mod streaming;
 
 pub use codriver_chat as chat;
 pub use codriver_formats as formats;
-pub use codriver_kernels::Format as WeightFormat;
+pub use codriver_kernels::{Format as WeightFormat, PageFormat as CacheFormat};
 pub use codriver_chat::{
     Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Constraint, Environment, FinishReason,
     Message, ModelError, Priority, Role, SamplingParameters, TableSchema, ColumnSchema, ToolCall, ToolChoice,

@@ -76,12 +76,13 @@ impl LocalModel {
         let packing = options.packing();
         let available = memory::available_on(options.device, options.ignore_memory);
         let source = DecoderSource::open(&files, &device)?;
-        let demand = Demand::of_decoder(&source, packing);
+        let demand = Demand::of_decoder(&source, packing).with_cache(options.cache_format);
         let window = demand.choose_window(folder, options.window, available)?;
         let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available));
         let decoder = source.load(&options.adapters, packing)?;
         let vocabulary_size = decoder.config.vocab_size;
-        let scheduler = Scheduler::start(network::network(decoder, device), Room { tokens, kept: KEPT_BYTES })?;
+        let network = network::network(decoder, device, options.cache_format)?;
+        let scheduler = Scheduler::start(network, Room { tokens, kept: KEPT_BYTES })?;
         Ok(Self {
             name: loader::model_name(folder),
             window,

@@ -3,7 +3,7 @@
 mod tensors;
 
 use burn::tensor::Device;
-use codriver_kernels::PAGE;
+use codriver_kernels::{PAGE, PageFormat};
 
 use self::tensors::Tensors;
 use crate::ModelError;
@@ -104,11 +104,16 @@ pub(crate) trait Network: Send {
     ) -> Result<Vec<f32>, ModelError>;
 }
 
-/// A packed decoder on this machine's processor, any other one as tensors on its device.
-pub(crate) fn network(decoder: Decoder, device: Device) -> Box<dyn Network> {
+/// A packed decoder on this machine's processor, any other one as tensors on its device, whose keys
+/// and values are 32-bit floats.
+pub(crate) fn network(decoder: Decoder, device: Device, format: PageFormat) -> Result<Box<dyn Network>, ModelError> {
     if decoder.embed_tokens.as_packed().is_some() {
-        Box::new(Processor::new(decoder))
-    } else {
-        Box::new(Tensors::new(decoder, device))
+        return Ok(Box::new(Processor::new(decoder, format)));
     }
+    if format != PageFormat::F32 {
+        return Err(ModelError::Unsupported(format!(
+            "keys and values are held as {format} on the processor only; leave that out, or take --device cpu"
+        )));
+    }
+    Ok(Box::new(Tensors::new(decoder, device)))
 }

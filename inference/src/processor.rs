@@ -13,7 +13,7 @@ mod feed_forward;
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 use codriver_kernels::{
-    Activations, Attention, add_scaled, attend_all, multiply, rms_norm, rms_norm_in_place, rotate, soft_cap,
+    Activations, Attention, PageFormat, add_scaled, attend_all, multiply, rms_norm, rms_norm_in_place, rotate, soft_cap,
 };
 
 use self::cache::Blocks;
@@ -45,10 +45,11 @@ struct Norms {
 }
 
 impl Processor {
-    pub(crate) fn new(decoder: Decoder) -> Self {
+    /// A packed decoder whose keys and values are held as `format`.
+    pub(crate) fn new(decoder: Decoder, format: PageFormat) -> Self {
         let layers = decoder.layers.iter().map(Norms::of).collect();
         let norm = weight(&decoder.norm);
-        let blocks = Blocks::new(&decoder.config);
+        let blocks = Blocks::new(&decoder.config, format);
         Self { decoder, layers, norm, blocks }
     }
 

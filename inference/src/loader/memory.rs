@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use burn::tensor::Device;
+use codriver_kernels::PageFormat;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::checkpoint::Checkpoint;
@@ -109,6 +110,17 @@ impl Demand {
             window,
             available,
         }
+    }
+
+    /// The same with keys and values in `format`.
+    pub(crate) fn with_cache(self, format: PageFormat) -> Self {
+        let cache_per_token = match format {
+            PageFormat::F32 => self.cache_per_token,
+            PageFormat::F16 => self.cache_per_token / 2,
+            // A byte a number, and a scale for 32 of them or more.
+            PageFormat::Q8 => self.cache_per_token.saturating_mul(9) / 32,
+        };
+        Self { cache_per_token, ..self }
     }
 
     /// Tokens to have room for keys and values of: a window's, and where memory allows, several

@@ -1,6 +1,6 @@
 //! How models are opened and asked.
 
-use codriver_kernels::Format;
+use codriver_kernels::{Format, PageFormat};
 
 use crate::device::DeviceChoice;
 use crate::loader::lora::Adapter;
@@ -19,6 +19,9 @@ pub struct OpenOptions {
     /// Tokens of all requests together whose keys and values there is room for; `None` is a window's,
     /// and more where memory allows. A request that needs more is refused.
     pub cache_tokens: Option<usize>,
+    /// How keys and values are held. In fewer bits, long prompts take less memory and are attended to
+    /// faster, and scores differ a little.
+    pub cache_format: PageFormat,
     /// What the weights are rounded to, on the processor; `None` keeps the bits they have.
     pub quantization: Option<Format>,
     /// Computes with tensors of 32-bit floats on the processor too: what the packed weights and the

@@ -16,9 +16,9 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    pub(super) fn new(config: &DecoderConfig) -> Self {
+    pub(super) fn new(config: &DecoderConfig, format: PageFormat) -> Self {
         Self {
-            shape: PageShape { head_dim: config.head_dim, format: PageFormat::F32 },
+            shape: PageShape { head_dim: config.head_dim, format },
             heads: config.num_key_value_heads,
             layers: config.num_hidden_layers,
             blocks: Vec::new(),

@@ -22,10 +22,12 @@ fn answers_do_not_depend_on_who_shares_the_steps() {
     let seed = fresh_seed();
     let folder = tempfile::tempdir().unwrap();
     write_random_model(folder.path(), seed);
-    for (quantization, as_tensors) in [(None, false), (Some("q8_0"), false), (None, true)] {
+    let cases = [(None, "f32", false), (Some("q8_0"), "f16", false), (None, "q8_0", false), (None, "f32", true)];
+    for (quantization, cache_format, as_tensors) in cases {
         let quantization = quantization.map(|name| name.parse().unwrap());
+        let cache_format = cache_format.parse().unwrap();
         let open = |cache_tokens| {
-            let options = OpenOptions { quantization, as_tensors, cache_tokens, ..OpenOptions::default() };
+            let options = OpenOptions { quantization, as_tensors, cache_tokens, cache_format, ..OpenOptions::default() };
             LocalModel::open_with(folder.path(), &options).unwrap()
         };
         let mut random = ChaCha8Rng::seed_from_u64(seed);

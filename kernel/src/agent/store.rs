@@ -160,7 +160,7 @@ pub fn info_table(details: &ModelDetails) -> MimeBundle {
 
 /// How fast a model was: a line a test, and what it took beside time.
 pub fn bench_table(report: &BenchReport) -> MimeBundle {
-    let rows: Vec<Vec<String>> = report
+    let mut rows: Vec<Vec<String>> = report
         .tests
         .iter()
         .map(|test| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::{Args, value_parser};
 use codriver_inference::bench::{BenchOptions, measure};
-use codriver_inference::{DeviceChoice, ModelError, device};
+use codriver_inference::{CacheFormat, DeviceChoice, ModelError, device};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -42,6 +42,9 @@ pub struct BenchArguments {
     /// Where the texts' vectors go, a line of JSON each
     #[arg(long, value_name = "FILE", requires = "texts")]
     vectors: Option<PathBuf>,
+    /// How keys and values are held: f32, f16 or q8_0
+    #[arg(long, value_name = "FORMAT", default_value = "f32")]
+    kv: CacheFormat,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -64,6 +67,7 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         repeats: usize::from(arguments.repeats),
         concurrency: arguments.concurrency,
         turns: true,
+        cache_format: arguments.kv,
     };
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(120));
