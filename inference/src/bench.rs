@@ -50,7 +50,8 @@ impl BenchOptions {
     }
 }
 
-/// Loads the model in a folder or GGUF file and measures it. `on_test` is told what is next.
+/// Loads the model in a folder or GGUF file and measures it. `on_test` is told what is next. What is
+/// longer than the model's window is cut to it.
 pub fn measure(
     name: &str,
     path: &Path,
@@ -63,11 +64,10 @@ pub fn measure(
     let started = Instant::now();
     let model = LocalModel::open_with(path, &OpenOptions { device: options.device, ..OpenOptions::default() })?;
     let load_seconds = started.elapsed().as_secs_f64();
-    let longest = options.prompts.iter().copied().max().unwrap_or(0).max(options.generated + 1);
     let window = crate::ChatModel::context_window(&model);
-    if longest > window {
-        return Err(ModelError::ContextOverflow { prompt: longest, window });
-    }
+    let generated = options.generated.min(window.saturating_sub(1));
+    let mut prompts: Vec<usize> = options.prompts.iter().map(|length| (*length).min(window)).collect();
+    prompts.dedup();
     on_test("warming up");
     model.time_prompt(16.min(window), 0, cancellation)?;
     model.time_generation(4.min(window - 1), 0, cancellation)?;
@@ -82,11 +82,10 @@ pub fn measure(
         tests.push(BenchTest { test, tokens_per_second: median(&runs), runs });
         Ok(())
     };
-    for length in options.prompts.iter().copied().filter(|length| *length > 0) {
+    for length in prompts.into_iter().filter(|length| *length > 0) {
         run(format!("pp{length}"), length, &|seed| model.time_prompt(length, seed, cancellation))?;
     }
-    if options.generated > 0 {
-        let generated = options.generated;
+    if generated > 0 {
         run(format!("tg{generated}"), generated, &|seed| model.time_generation(generated, seed, cancellation))?;
     }
     let memory_bytes = before.zip(resident_memory()).map(|(before, after)| after.saturating_sub(before));

@@ -64,6 +64,9 @@ pub fn resolve(choice: DeviceChoice) -> Result<Device, ModelError> {
         Ok(Err(error)) => error.to_string(),
         Err(panic) => panic,
     };
+    if is_lost(&failure) {
+        return Err(self::failure(&failure));
+    }
     Err(ModelError::Unsupported(format!(
         "device {choice} does not work here ({failure}); `codriver doctor` lists the devices, and --device cpu always works"
     )))
@@ -126,6 +129,25 @@ fn gpus() -> Vec<String> {
         None => format!("{name}: {device:?}"),
     });
     described.collect()
+}
+
+/// A failure of a device, and what to do about it.
+pub(crate) fn failure(reason: &str) -> ModelError {
+    let lines = reason.lines().map(str::trim).take_while(|line| !line.starts_with("Backtrace"));
+    let brief = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    if !is_lost(reason) {
+        return ModelError::Device(brief);
+    }
+    ModelError::Device(format!(
+        "the GPU is lost, for its driver was reset or it was taken away ({brief}). Nothing else is lost, but this process \
+         cannot have it back: choose the model on the processor with --device cpu, or restart to open the GPU anew"
+    ))
+}
+
+/// Whether a failure says that a GPU will not compute again: cubecl calls its device poisoned then.
+fn is_lost(reason: &str) -> bool {
+    let reason = reason.to_lowercase();
+    ["device is lost", "device was lost", "device lost", "device is poisoned"].iter().any(|words| reason.contains(words))
 }
 
 /// Runs `work`; a panic in it (how GPU drivers report trouble through Burn) becomes its message.

@@ -175,7 +175,7 @@ impl TextEmbedder {
             finished.try_into_vec_as::<f32>()
         });
         drop(network);
-        let failed = |reason: String| ModelError::Numeric(format!("the device failed: {reason}"));
+        let failed = |reason: String| device::failure(&reason);
         let values = computed.map_err(failed)?.map_err(|error| failed(error.to_string()))?;
         if values.iter().any(|value| !value.is_finite()) {
             let reason = format!("{} computed a vector that is not finite; its weights may be corrupt", self.name);

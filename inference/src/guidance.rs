@@ -1,10 +1,13 @@
 //! What a request asks of the answer's form, as a plan that a grammar enforces.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use codriver_chat::formats::ToolFormat;
 use codriver_formats::tokenizer::ModelTokenizer;
-use codriver_grammar::{AnswerGuide, Beside, Grammar, GrammarError, Guide, Plan, ReasoningMarkers, TokenTable, Vocabulary};
+use codriver_grammar::{
+    AnswerGuide, Beside, Grammar, GrammarError, Guide, Plan, ReasoningMarkers, TokenTable, Vocabulary, keywords_left_out,
+};
 use serde_json::json;
 
 use crate::{ModelError, SamplingParameters, ToolChoice, ToolDefinition};
@@ -57,6 +60,23 @@ impl Request<'_> {
         })))
     }
 
+    /// Of a tool's schema, what its calls are not held to while they are written; `None` where they are
+    /// held to all of it.
+    fn left_out(&self, tool: &ToolDefinition) -> Option<String> {
+        let calls = self.format.call_grammar(&tools(std::slice::from_ref(tool)), &ToolChoice::Required)?;
+        let checked = "a call is checked before the tool runs";
+        let mut keywords = self.format.keywords_left_out(tool);
+        match keywords_left_out(&calls) {
+            Ok(others) => keywords.extend(others),
+            Err(error) => return Some(format!("calls of {} are written freely: {error}; {checked}", tool.name)),
+        }
+        keywords.sort();
+        keywords.dedup();
+        let list = keywords.join(", ");
+        (!keywords.is_empty())
+            .then(|| format!("of the schema of {}, {list} cannot be enforced while a call is written; {checked}", tool.name))
+    }
+
     /// What encloses the model's reasoning: what the prompt opened, or what is the family's own.
     fn reasoning(&self) -> Option<ReasoningMarkers> {
         let spans = self.format.reasoning();
@@ -91,6 +111,21 @@ impl Request<'_> {
     }
 }
 
+/// What calls are not held to, said once a tool.
+#[derive(Default)]
+pub(crate) struct Notices {
+    said: Mutex<HashSet<(String, String)>>,
+}
+
+impl Notices {
+    /// What was not said before.
+    pub(crate) fn of(&self, request: &Request<'_>) -> Vec<String> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = request.tools.iter().filter(|tool| said.insert((tool.name.clone(), tool.parameters.to_string())));
+        new.filter_map(|tool| request.left_out(tool)).collect()
+    }
+}
+
 /// The tools with schemas that say that arguments are an object, which not every tool's does.
 fn tools(tools: &[ToolDefinition]) -> Vec<ToolDefinition> {
     let with_type = |tool: &ToolDefinition| {
@@ -107,7 +142,11 @@ fn tools(tools: &[ToolDefinition]) -> Vec<ToolDefinition> {
 }
 
 /// A model's vocabulary as grammars see it. `size` is the number of scores its network computes.
-pub(crate) fn vocabulary(tokenizer: &ModelTokenizer, ends: &[u32], size: usize) -> Result<Vocabulary, GrammarError> {
+pub(crate) fn vocabulary(
+    tokenizer: &Arc<ModelTokenizer>,
+    ends: &[u32],
+    size: usize,
+) -> Result<Vocabulary, GrammarError> {
     if let Some(tokenizer) = tokenizer.as_json() {
         return Vocabulary::from_tokenizer(tokenizer, ends, size);
     }
@@ -120,8 +159,9 @@ pub(crate) fn vocabulary(tokenizer: &ModelTokenizer, ends: &[u32], size: usize) 
     let first = spaced.and_then(|(token, _)| tokenizer.decode(&[token], false).ok());
     let strips_leading_space = first.is_some_and(|text| !text.starts_with(' '));
     let table = TokenTable { bytes, special, strips_leading_space, not_first: Vec::new() };
-    // Without an encoder, text that is certain is not written ahead, and the rest is the same.
-    Vocabulary::new(table, ends, size, None)
+    let encoder = Arc::clone(tokenizer);
+    let encode = move |text: &str| encoder.encode(text, false).ok();
+    Vocabulary::new(table, ends, size, Some(Box::new(encode)))
 }
 
 /// The plan for text that is no chat: its constraint.

@@ -14,11 +14,51 @@ pub(crate) mod packing;
 pub(crate) mod tokenizer;
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
+use codriver_formats::gguf::GgufFile;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::ModelError;
+
+/// A model's files. A GGUF file holds configuration, tokenizer and weights: it is opened and its
+/// header read once, for all who ask.
+#[derive(Debug, Clone)]
+pub(crate) enum ModelFiles {
+    Folder(PathBuf),
+    Gguf(Arc<GgufFile>),
+}
+
+impl ModelFiles {
+    /// The folder or GGUF file at a path. That a folder holds a model is for its readers to find out.
+    pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
+        if gguf::is_gguf(path) && !path.is_dir() {
+            let file = GgufFile::open(path).map_err(gguf::format_error)?;
+            return Ok(Self::Gguf(Arc::new(file)));
+        }
+        Ok(Self::Folder(path.to_path_buf()))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path) => path,
+            Self::Gguf(file) => file.path(),
+        }
+    }
+
+    /// The `config.json` of a folder, or what a GGUF file says in its place; with the path for errors.
+    pub(crate) fn config(&self) -> Result<(PathBuf, Value), ModelError> {
+        match self {
+            Self::Folder(folder) => {
+                let path = folder.join("config.json");
+                let config = read_json(&path)?;
+                Ok((path, config))
+            }
+            Self::Gguf(file) => Ok((file.path().to_path_buf(), gguf::config(file)?)),
+        }
+    }
+}
 
 /// A [`ModelError::File`]. What a file says of itself may be in the reason, and be of any length: it
 /// is cut.
@@ -42,17 +82,6 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelErro
     let text = fs_err::read(path).map_err(|error| file_error(path, error.kind()))?;
     serde_json::from_slice(&text)
         .map_err(|error| file_error(path, format!("not the JSON expected: {error}")))
-}
-
-/// Reads the `config.json` of a model's folder, or what a GGUF file says in its place; with the path
-/// for errors.
-pub(crate) fn read_config(model: &Path) -> Result<(PathBuf, Value), ModelError> {
-    if gguf::is_gguf(model) {
-        return Ok((model.to_path_buf(), gguf::read_config(model)?));
-    }
-    let path = model.join("config.json");
-    let config = read_json(&path)?;
-    Ok((path, config))
 }
 
 /// Reads a JSON file that a model need not have.

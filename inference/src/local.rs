@@ -15,12 +15,13 @@ use codriver_kernels::Format;
 
 use crate::device::{self, DeviceChoice};
 use crate::engine::Engine;
-use crate::guidance::{self, refused};
+use crate::guidance::{self, Notices, refused};
+use crate::loader::decoder::DecoderSource;
 use crate::loader::lora::Adapter;
 use crate::loader::memory::{self, Demand};
 use crate::loader::packing::Packing;
 use crate::loader::tokenizer::TokenizerFiles;
-use crate::loader::{self, file_error};
+use crate::loader::{self, ModelFiles, file_error};
 use crate::sampling::Sampler;
 use crate::streaming::{Detokenizer, StopStrings};
 use crate::{
@@ -39,6 +40,7 @@ pub struct LocalModel {
     /// How many scores the network computes.
     vocabulary_size: usize,
     vocabulary: OnceLock<Result<Arc<Vocabulary>, GrammarError>>,
+    notices: Notices,
 }
 
 impl LocalModel {
@@ -61,13 +63,15 @@ impl LocalModel {
             ));
         }
         let device = device::resolve(options.device)?;
-        let tokenizer = TokenizerFiles::open(folder)?;
+        let files = ModelFiles::open(folder)?;
+        let tokenizer = TokenizerFiles::open(&files)?;
         let template = ChatTemplate::open(folder, &tokenizer.settings)?;
         let packing = options.packing();
         let available = memory::available_on(options.device, options.ignore_memory);
-        let demand = Demand::of_decoder(folder, packing, &device)?;
+        let source = DecoderSource::open(&files, &device)?;
+        let demand = Demand::of_decoder(&source, packing);
         let window = demand.choose_window(folder, options.window, available)?;
-        let decoder = loader::decoder::load(folder, &options.adapters, packing, &device)?;
+        let decoder = source.load(&options.adapters, packing)?;
         Ok(Self {
             name: loader::model_name(folder),
             window,
@@ -75,6 +79,7 @@ impl LocalModel {
             template,
             vocabulary_size: decoder.config.vocab_size,
             vocabulary: OnceLock::new(),
+            notices: Notices::default(),
             engine: Mutex::new(Engine::new(decoder, device)),
         })
     }
@@ -398,7 +403,9 @@ impl ChatModel for LocalModel {
         let plan = if guidance.is_free() {
             None
         } else {
-            guidance.plan(self.vocabulary()?)?
+            let plan = guidance.plan(self.vocabulary()?)?;
+            self.notices.of(&guidance).into_iter().for_each(|notice| on_event(ChatEvent::Notice(notice)));
+            plan
         };
         let mut parser = AnswerParser::new(
             rendered.format,

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::ModelError;
-use crate::device::caught;
+use crate::device::{self, caught};
 use crate::models::decoder::{Decoder, DecoderConfig, KvCache};
 use crate::models::rotary::Regime;
 use crate::processor::{PagedCache, Processor};
@@ -112,5 +112,5 @@ fn flatten<T, E: ToString>(result: Result<Result<T, E>, String>) -> Result<T, Mo
 }
 
 fn failed(reason: String) -> ModelError {
-    ModelError::Numeric(format!("the device failed: {reason}"))
+    device::failure(&reason)
 }

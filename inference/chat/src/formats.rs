@@ -75,6 +75,56 @@ pub(crate) enum Opened {
 }
 
 impl ToolFormat {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::Hermes,
+        Self::QwenXml,
+        Self::Llama,
+        Self::Pythonic { marked: false },
+        Self::Pythonic { marked: true },
+        Self::MistralList,
+        Self::Mistral { ids: false },
+        Self::Mistral { ids: true },
+        Self::Functionary,
+        Self::FunctionaryRecipients,
+        Self::DeepSeek,
+        Self::DeepSeekV31,
+        Self::Kimi,
+        Self::Harmony,
+        Self::FunctionGemma,
+        Self::Gemma4,
+        Self::Granite,
+        Self::Phi,
+        Self::CommandA,
+        Self::CommandR,
+    ];
+
+    /// What people call it: the family it is known from.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hermes => "Hermes",
+            Self::QwenXml => "Qwen3-Coder",
+            Self::Llama => "Llama 3",
+            Self::Pythonic { marked: false } => "pythonic",
+            Self::Pythonic { marked: true } => "pythonic, between markers (LFM2)",
+            Self::MistralList => "Mistral, as a list",
+            Self::Mistral { ids: false } => "Mistral",
+            Self::Mistral { ids: true } => "Mistral, with ids",
+            Self::Functionary => "Functionary v3.1",
+            Self::FunctionaryRecipients => "Functionary v3.2",
+            Self::DeepSeek => "DeepSeek V3",
+            Self::DeepSeekV31 => "DeepSeek V3.1",
+            Self::Kimi => "Kimi K2",
+            Self::Harmony => "Harmony (gpt-oss)",
+            Self::FunctionGemma => "FunctionGemma",
+            Self::Gemma4 => "Gemma 4",
+            Self::Granite => "Granite 3",
+            Self::Phi => "Phi-4-mini",
+            Self::CommandA => "Command A",
+            Self::CommandR => "Command R",
+        }
+    }
+
     /// The format that a chat template shows, from the markers in its text; `None` where it shows no calls.
     pub fn of_template(template: &str) -> Option<Self> {
         let has = |marker: &str| template.contains(marker);
@@ -175,6 +225,17 @@ impl ToolFormat {
                 lists::grammar(&tools, parallel, ["tool_name", "parameters"], around)
             }
         })
+    }
+
+    /// Keywords of a tool's schema to which [`Self::call_grammar`] does not hold arguments, for this
+    /// format writes them in a notation of its own. What it writes as JSON is a JSON schema's in the grammar.
+    pub fn keywords_left_out(self, tool: &ToolDefinition) -> Vec<String> {
+        match self {
+            Self::QwenXml | Self::Pythonic { .. } | Self::FunctionGemma | Self::Gemma4 => {
+                schema::keywords_left_out(&tool.parameters)
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Markers at which calls, or a message's header, begin in text.

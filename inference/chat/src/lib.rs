@@ -220,6 +220,8 @@ pub enum ChatEvent {
     Reasoning(String),
     /// A call is complete.
     ToolCall(ToolCall),
+    /// What a person should know of how the answer was made; said once a model.
+    Notice(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -291,4 +293,7 @@ pub enum ModelError {
     Constraint(String),
     #[error("numerical failure: {0}")]
     Numeric(String),
+    /// What the model runs on failed, or is gone.
+    #[error("the device failed: {0}")]
+    Device(String),
 }

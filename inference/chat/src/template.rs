@@ -62,9 +62,10 @@ impl ChatTemplate {
         self.knows_tools
     }
 
-    /// How the model writes its tool calls; as Hermes models do where the templates do not say.
+    /// How the model writes its tool calls; as Hermes models do where the templates do not say, or know
+    /// no tools.
     pub fn tool_format(&self) -> ToolFormat {
-        self.format.unwrap_or(ToolFormat::Hermes)
+        self.format.filter(|_| self.knows_tools).unwrap_or(ToolFormat::Hermes)
     }
 
     /// The conversation as the model reads it, up to where its answer begins.

@@ -156,7 +156,12 @@ impl GgufFile {
 impl Part {
     fn map(path: &Path) -> Result<Self, FormatError> {
         // fs_err's messages repeat the path that the error already names.
-        let file = fs_err::File::open(path).map_err(|error| FormatError::new(path, error.kind()))?;
+        let explain = |error: std::io::Error| FormatError::new(path, error.kind());
+        // A pipe would be waited for until somebody writes to it.
+        if !fs_err::metadata(path).map_err(explain)?.is_file() {
+            return Err(FormatError::new(path, "is no file that a model could be in"));
+        }
+        let file = fs_err::File::open(path).map_err(explain)?;
         // SAFETY: the map is read-only and everything in it is checked as untrusted bytes. Were the
         // file truncated by another process meanwhile, the process would get SIGBUS, as with every
         // reader of mapped weights; the bytes are copied out during loading, so that window is short.

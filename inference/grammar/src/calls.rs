@@ -24,6 +24,28 @@ impl Grammar {
         writer.rules.insert(0, format!("start: {start}"));
         Ok(Self::from_rules(writer.rules.join("\n"), writer.schemas, Kind::Calls))
     }
+
+    /// The schemas in a tree, as [`Self::of_calls`] has them.
+    pub(crate) fn of_schemas(tree: &Tree) -> Result<Vec<Self>, GrammarError> {
+        let mut open = vec![tree];
+        let mut schemas = Vec::new();
+        while let Some(tree) = open.pop() {
+            match tree {
+                Tree::Text(_) | Tree::Token(_) | Tree::Pattern(_) => {}
+                Tree::Json(schema) => {
+                    let rule = json_rule(arguments_schema(schema), true)?;
+                    schemas.push(Self::from_source(format!("start: {rule}"), Kind::Schema));
+                }
+                Tree::Sequence(trees) | Tree::Choice(trees) => open.extend(trees),
+                Tree::Optional(tree) => open.push(tree),
+                Tree::OneOrMore { item, separator } => {
+                    open.push(item);
+                    open.extend(separator.as_deref());
+                }
+            }
+        }
+        Ok(schemas)
+    }
 }
 
 /// Writes a tree as Lark.

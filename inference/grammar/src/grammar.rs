@@ -107,6 +107,10 @@ impl Grammar {
         Self { node: Node::Rules { rules, named }, kind }
     }
 
+    pub(crate) fn from_source(source: String, kind: Kind) -> Self {
+        Self { node: Node::Source(source), kind }
+    }
+
     /// Either what this grammar admits or what another does.
     #[must_use]
     pub fn or(self, other: Self) -> Self {

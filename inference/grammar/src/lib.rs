@@ -12,6 +12,7 @@ mod beside;
 mod calls;
 mod grammar;
 mod guide;
+mod left_out;
 mod literal;
 mod markers;
 mod tokens;
@@ -21,6 +22,7 @@ pub use answer::{AnswerGuide, Next, Plan, ReasoningMarkers};
 pub use beside::{Ahead, Beside};
 pub use grammar::Grammar;
 pub use guide::{Guide, TokenMask};
+pub use left_out::keywords_left_out;
 pub use tokens::TokenTable;
 pub use vocabulary::Vocabulary;
 

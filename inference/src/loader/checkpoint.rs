@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
@@ -11,9 +12,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use codriver_formats::gguf::TensorType;
 use codriver_formats::safetensors::{self, SafetensorsFile};
 
-use super::gguf::{GgufWeights, format_error, is_gguf};
+use super::gguf::{GgufWeights, format_error};
 use super::lora::{self, Adaptation, Adapter};
-use super::file_error;
+use super::{ModelFiles, file_error};
 use crate::ModelError;
 
 /// The weights of a model, by name, on their way to a device.
@@ -39,14 +40,20 @@ pub(crate) trait WeightFile: Send + Sync {
 }
 
 impl Checkpoint {
-    /// Opens a GGUF file; of a folder `model.safetensors`, or the shards that
-    /// `model.safetensors.index.json` names.
-    pub(crate) fn open(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        if is_gguf(folder) {
-            let mut checkpoint = Self::empty(device);
-            checkpoint.add(GgufWeights::open(folder)?);
-            return Ok(checkpoint);
+    /// The weights of a model: a GGUF file's, or those of a folder.
+    pub(crate) fn of(files: &ModelFiles, device: &Device) -> Result<Self, ModelError> {
+        match files {
+            ModelFiles::Folder(folder) => Self::open(folder, device),
+            ModelFiles::Gguf(file) => {
+                let mut checkpoint = Self::empty(device);
+                checkpoint.add(GgufWeights::new(Arc::clone(file))?);
+                Ok(checkpoint)
+            }
         }
+    }
+
+    /// Opens `model.safetensors` of a folder, or the shards that `model.safetensors.index.json` names.
+    pub(crate) fn open(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let mut checkpoint = Self::empty(device);
         for path in safetensors::paths(folder).map_err(format_error)? {
             checkpoint.add(SafetensorsFile::open(&path).map_err(format_error)?);

@@ -18,28 +18,37 @@ use self::config::{Architecture, parse_config};
 use super::checkpoint::Checkpoint;
 use super::lora::Adapter;
 use super::packing::Packing;
-use super::{file_error, read_config};
+use super::{ModelFiles, file_error};
 use crate::ModelError;
 use crate::models::decoder::{Attention, Decoder, DecoderConfig, DecoderLayer, FeedForward, GatedLinear, OutputNorms};
 use crate::models::projection::Projection;
 
-/// Loads the decoder in a folder, adapters merged into it.
-pub(crate) fn load(
-    folder: &Path,
-    adapters: &[Adapter],
-    packing: Packing,
-    device: &Device,
-) -> Result<Decoder, ModelError> {
-    let (path, config) = read_config(folder)?;
-    let architecture = parse_config(&path, &config)?;
-    let checkpoint = Checkpoint::open(folder, device)?.adapted(adapters)?;
-    build(&architecture, &checkpoint, packing)
+/// A decoder that is not loaded yet: what it is, and where its weights are.
+pub(crate) struct DecoderSource {
+    architecture: Architecture,
+    checkpoint: Checkpoint,
 }
 
-/// The shape of the decoder in a folder.
-pub(crate) fn config(folder: &Path) -> Result<DecoderConfig, ModelError> {
-    let (path, config) = read_config(folder)?;
-    parse_config(&path, &config).map(|architecture| architecture.config)
+impl DecoderSource {
+    /// The decoder in a model's files, for a device.
+    pub(crate) fn open(files: &ModelFiles, device: &Device) -> Result<Self, ModelError> {
+        let (path, config) = files.config()?;
+        let architecture = parse_config(&path, &config)?;
+        Ok(Self { architecture, checkpoint: Checkpoint::of(files, device)? })
+    }
+
+    pub(crate) fn config(&self) -> &DecoderConfig {
+        &self.architecture.config
+    }
+
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Reads the weights, adapters merged into them.
+    pub(crate) fn load(self, adapters: &[Adapter], packing: Packing) -> Result<Decoder, ModelError> {
+        build(&self.architecture, &self.checkpoint.adapted(adapters)?, packing)
+    }
 }
 
 /// Loads a decoder that is part of the program; `name` is for its errors.
@@ -52,6 +61,16 @@ pub(crate) fn load_embedded(
     let path = Path::new(name);
     let config: Value = serde_json::from_str(config).map_err(|error| file_error(path, error))?;
     build(&parse_config(path, &config)?, &Checkpoint::embedded(name, weights, device)?, Packing::Tensors)
+}
+
+/// Loads the decoder in a folder, adapters merged into it.
+pub(crate) fn load(
+    folder: &Path,
+    adapters: &[Adapter],
+    packing: Packing,
+    device: &Device,
+) -> Result<Decoder, ModelError> {
+    DecoderSource::open(&ModelFiles::open(folder)?, device)?.load(adapters, packing)
 }
 
 fn build(architecture: &Architecture, checkpoint: &Checkpoint, packing: Packing) -> Result<Decoder, ModelError> {

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use codriver_formats::gguf::architecture::{ARCHITECTURES, Architecture};
 use codriver_formats::gguf::{GgufFile, TensorType, TensorView};
@@ -24,7 +25,7 @@ use crate::ModelError;
 
 /// The weights of a GGUF file.
 pub(crate) struct GgufWeights {
-    file: GgufFile,
+    file: Arc<GgufFile>,
     /// What each of Hugging Face's tensors is in the file.
     pieces: HashMap<String, Piece>,
 }
@@ -35,14 +36,12 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
 }
 
 /// What the model's `config.json` would say.
-pub(crate) fn read_config(path: &Path) -> Result<Value, ModelError> {
-    let file = GgufFile::open(path).map_err(format_error)?;
-    config::config(&file, architecture(&file)?)
+pub(crate) fn config(file: &GgufFile) -> Result<Value, ModelError> {
+    config::config(file, architecture(file)?)
 }
 
 impl GgufWeights {
-    pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
-        let file = GgufFile::open(path).map_err(format_error)?;
+    pub(crate) fn new(file: Arc<GgufFile>) -> Result<Self, ModelError> {
         let pieces = names::pieces(&file, architecture(&file)?)?;
         Ok(Self { file, pieces })
     }

@@ -8,8 +8,9 @@ use burn::tensor::Device;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::checkpoint::Checkpoint;
+use super::decoder::DecoderSource;
 use super::packing::Packing;
-use super::{decoder, encoder, file_error};
+use super::{ModelFiles, encoder, file_error};
 use crate::device::DeviceChoice;
 use crate::engine::PREFILL_TOKENS;
 use crate::models::decoder::DecoderConfig;
@@ -45,7 +46,10 @@ pub fn memory_estimate(path: &Path) -> Result<MemoryEstimate, ModelError> {
     let device = Device::flex();
     let demand = match encoder::demand(&embedder::encoder_folder(path)?, &device)? {
         Some(demand) => demand,
-        None => Demand::of_decoder(path, Packing::Packed { quantization: None }, &device)?,
+        None => {
+            let source = DecoderSource::open(&ModelFiles::open(path)?, &device)?;
+            Demand::of_decoder(&source, Packing::Packed { quantization: None })
+        }
     };
     Ok(demand.with_window(demand.window, available()))
 }
@@ -71,12 +75,10 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// What the decoder at a path takes.
-    pub(crate) fn of_decoder(path: &Path, packing: Packing, device: &Device) -> Result<Self, ModelError> {
-        let config = decoder::config(path)?;
-        let checkpoint = Checkpoint::open(path, device)?;
-        let (weights, largest) = sizes(&checkpoint, packing);
-        Ok(Self { weights, ..Self::of_config(&config, &checkpoint, largest) })
+    /// What a decoder takes.
+    pub(crate) fn of_decoder(source: &DecoderSource, packing: Packing) -> Self {
+        let (weights, largest) = sizes(source.checkpoint(), packing);
+        Self { weights, ..Self::of_config(source.config(), source.checkpoint(), largest) }
     }
 
     fn of_config(config: &DecoderConfig, checkpoint: &Checkpoint, largest: u64) -> Self {

@@ -3,14 +3,14 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use codriver_formats::gguf::GgufFile;
 use codriver_formats::tokenizer::{ModelTokenizer, chat_templates, open_tokenizer};
 use serde_json::{Map, Value, json};
 use tokenizers::{Tokenizer, TruncationParams};
 
-use super::gguf::{format_error, is_gguf};
-use super::{file_error, read_optional_json};
+use super::gguf::format_error;
+use super::{ModelFiles, file_error, read_optional_json};
 use crate::ModelError;
 
 /// Special tokens that are part of what a model says, not of how it is framed.
@@ -18,7 +18,7 @@ const SPOKEN: [&str; 6] = ["<tool_call>", "</tool_call>", "<think>", "</think>",
 
 /// A model's tokenizer with its special tokens.
 pub(crate) struct TokenizerFiles {
-    pub(crate) tokenizer: ModelTokenizer,
+    pub(crate) tokenizer: Arc<ModelTokenizer>,
     /// Tokens that end an answer.
     pub(crate) end_tokens: HashSet<u32>,
     /// Special tokens that are not shown.
@@ -30,19 +30,21 @@ pub(crate) struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// The tokenizer of a model's folder or GGUF file.
-    pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
-        let (tokenizer, settings) = if is_gguf(path) {
-            let file = GgufFile::open(path).map_err(format_error)?;
-            let templates = chat_templates(&file).map_err(format_error)?;
-            (ModelTokenizer::from_gguf(&file), json!({ "chat_template": templates }))
-        } else {
-            let settings = read_optional_json(&path.join("tokenizer_config.json"))?;
-            (open_tokenizer(path), settings.unwrap_or(Value::Null))
+    /// The tokenizer of a model.
+    pub(crate) fn open(files: &ModelFiles) -> Result<Self, ModelError> {
+        let (tokenizer, settings) = match files {
+            ModelFiles::Gguf(file) => {
+                let templates = chat_templates(file).map_err(format_error)?;
+                (ModelTokenizer::from_gguf(file), json!({ "chat_template": templates }))
+            }
+            ModelFiles::Folder(folder) => {
+                let settings = read_optional_json(&folder.join("tokenizer_config.json"))?;
+                (open_tokenizer(folder), settings.unwrap_or(Value::Null))
+            }
         };
         let tokenizer = tokenizer.map_err(format_error)?;
         for warning in tokenizer.warnings() {
-            tracing::warn!("{}: {warning}", path.display());
+            tracing::warn!("{}: {warning}", files.path().display());
         }
         let is_silent = |token: &u32| {
             let text = || tokenizer.token_text(*token);
@@ -54,7 +56,7 @@ impl TokenizerFiles {
             end_tokens: tokenizer.special().ends.iter().copied().collect(),
             special_names: tokenizer.special_names().clone(),
             settings,
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
         })
     }
 }

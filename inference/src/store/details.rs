@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use codriver_chat::ModelError;
 use codriver_chat::template::ChatTemplate;
 use codriver_formats::gguf::{Array, GgufFile, Metadata, Value as GgufValue};
+use codriver_formats::tokenizer::chat_templates;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::list::weight_files;
 use super::record::Record;
@@ -40,8 +42,13 @@ pub struct ModelDetails {
     pub window: Option<u64>,
     pub vocabulary: Option<u64>,
     pub chat_template: bool,
-    /// Whether the template can be told of tools.
+    /// Why the chat template cannot be used, if it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template_error: Option<String>,
+    /// Whether the template can be told of tools. Where it cannot, they are described in text.
     pub tools: bool,
+    /// How the model's calls of tools are read, by its family's name; `None` for what cannot converse.
+    pub tool_format: Option<&'static str>,
     pub licence: Option<String>,
     /// Where it was pulled from.
     pub repository: Option<String>,
@@ -103,7 +110,7 @@ fn of_folder(model: &StoredModel) -> Result<ModelDetails, StoreError> {
     let number = |names: &[&str]| names.iter().find_map(|name| text[*name].as_u64());
     let architecture = if adapter { &config["peft_type"] } else { &config["architectures"][0] };
     let architecture = architecture.as_str().or_else(|| config["model_type"].as_str()).map(str::to_owned);
-    let template = ChatTemplate::open(folder, &settings).map_err(|error| StoreError::file(folder, error))?;
+    let template = ChatTemplate::open(folder, &settings);
     let licence = read_licence(folder);
     Ok(ModelDetails {
         architecture,
@@ -111,10 +118,8 @@ fn of_folder(model: &StoredModel) -> Result<ModelDetails, StoreError> {
         hidden_size: number(&["hidden_size", "n_embd"]),
         window: sentence_window(folder)?.or_else(|| number(&["max_position_embeddings", "n_positions"])),
         vocabulary: number(&["vocab_size"]),
-        chat_template: template.is_some(),
-        tools: template.is_some_and(|template| template.knows_tools()),
         licence,
-        ..types.details(model)
+        ..types.details(model, template)
     })
 }
 
@@ -128,7 +133,8 @@ fn of_gguf(model: &StoredModel) -> Result<ModelDetails, StoreError> {
     }
     let architecture = text(metadata, "general.architecture");
     let key = |name: &str| format!("{}.{name}", architecture.as_deref().unwrap_or_default());
-    let template = text(metadata, "tokenizer.chat_template");
+    let templates = json!({ "chat_template": chat_templates(&file).map_err(error)? });
+    let template = ChatTemplate::open(&model.path, &templates);
     let vocabulary = match metadata.value("tokenizer.ggml.tokens") {
         Some(GgufValue::Array(Array::String(tokens))) => Some(tokens.len() as u64),
         _ => None,
@@ -138,12 +144,9 @@ fn of_gguf(model: &StoredModel) -> Result<ModelDetails, StoreError> {
         hidden_size: number(metadata, &key("embedding_length")),
         window: number(metadata, &key("context_length")),
         vocabulary,
-        chat_template: template.is_some(),
-        // A template that does not compile is the loader's to complain about.
-        tools: template.is_some_and(|source| ChatTemplate::new(&source, None).is_ok_and(|found| found.knows_tools())),
         licence: text(metadata, "general.license"),
         architecture,
-        ..types.details(model)
+        ..types.details(model, template)
     })
 }
 
@@ -169,6 +172,7 @@ impl Types {
         struct Tensor {
             dtype: String,
             shape: Vec<u64>,
+            data_offsets: (u64, u64),
         }
         let damaged = |reason: &str| StoreError::file(path, format!("{reason}; get the file again"));
         let mut file = fs_err::File::open(path)?;
@@ -188,13 +192,21 @@ impl Types {
         for (_, tensor) in tensors.into_iter().filter(|(name, _)| trained(name)) {
             let tensor: Tensor =
                 serde_json::from_value(tensor).map_err(|error| damaged(&format!("its header is wrong: {error}")))?;
+            if tensor.data_offsets.1 > length - 8 - size {
+                return Err(damaged("it is shorter than its header says"));
+            }
             self.add(&tensor.dtype, tensor.shape.into_iter());
         }
         self.weight_bytes += length - 8 - size;
         Ok(())
     }
 
-    fn details(self, model: &StoredModel) -> ModelDetails {
+    fn details(self, model: &StoredModel, template: Result<Option<ChatTemplate>, ModelError>) -> ModelDetails {
+        let (chat_template, template_error) = match &template {
+            Ok(template) => (template.is_some(), None),
+            Err(error) => (true, Some(error.to_string())),
+        };
+        let template = template.ok().flatten();
         let parameters = self.parameters.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
         let mut weights: Vec<WeightType> =
             self.parameters.into_iter().map(|(name, parameters)| WeightType { name, parameters }).collect();
@@ -214,8 +226,10 @@ impl Types {
             hidden_size: None,
             window: None,
             vocabulary: None,
-            chat_template: false,
-            tools: false,
+            chat_template,
+            template_error,
+            tools: template.as_ref().is_some_and(ChatTemplate::knows_tools),
+            tool_format: template.map(|template| template.tool_format().name()),
             licence: None,
             repository: None,
             commit: None,

@@ -106,6 +106,10 @@ fn at_path(path: &Path, name: &str) -> Result<StoredModel, StoreError> {
 fn complete(model: StoredModel) -> Result<StoredModel, StoreError> {
     match model.missing.as_slice() {
         [] => Ok(model),
+        missing if model.place == Place::Path => {
+            let reason = format!("is not complete, it lacks {}; get the rest, or the whole again", missing.join(", "));
+            Err(StoreError::file(&model.path, reason))
+        }
         _ => Err(StoreError::Incomplete { name: model.name, missing: model.missing }),
     }
 }

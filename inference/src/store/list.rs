@@ -20,7 +20,8 @@ impl ModelStore {
         let mut models = Vec::new();
         for entry in entries(&self.folder) {
             let here = models_in(&entry, &name_of(&entry), Place::Store);
-            if here.is_empty() && entry.is_dir() {
+            // A folder that is no model is an owner's, also where GGUF files lie in it.
+            if entry.is_dir() && here.iter().all(|model| model.path != entry) {
                 let owner = name_of(&entry);
                 for entry in entries(&entry) {
                     models.extend(models_in(&entry, &format!("{owner}/{}", name_of(&entry)), Place::Store));
@@ -32,6 +33,7 @@ impl ModelStore {
             models.extend(models_in(&snapshot, &name, Place::Cache));
         }
         models.sort_by(|one, other| (one.place as u8, &one.name).cmp(&(other.place as u8, &other.name)));
+        models.dedup_by(|one, other| one.path == other.path);
         models
     }
 

@@ -1,7 +1,9 @@
 //! LoRA adapters against the same changes made by hand in torch, and adapters that do not fit.
 
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
+use codriver_formats::convert::{FileType, convert_to_gguf};
 use codriver_inference::{Adapter, LocalModel, OpenOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -12,25 +14,43 @@ use crate::reference::{floats, fresh_seed, run};
 #[test]
 fn adapters_compute_what_torch_computes() {
     let folder = tempfile::tempdir().unwrap();
-    let reference = run("adapters.py", &[folder.path().to_str().unwrap(), &fresh_seed().to_string()]);
-    let tokens: Vec<u32> = floats(&reference["tokens"]).into_iter().map(|token| token as u32).collect();
-    let cases = reference["cases"].as_array().unwrap();
-    let plain: Vec<f32> = scores(&cases.iter().find(|case| case["adapters"] == json!([])).unwrap()["logits"]);
-    for case in cases {
+    let models = run("adapters.py", &[folder.path().to_str().unwrap(), &fresh_seed().to_string()]);
+    for model in models.as_array().unwrap() {
+        let path = Path::new(model["model"].as_str().unwrap());
+        check(path, &model["tokens"], &model["cases"], false);
+        check(&converted(path, FileType::F32), &model["tokens"], &model["cases"], false);
+        // As tensors, for products on packed weights round what the weights are multiplied with.
+        check(&converted(path, FileType::Q8_0), &model["tokens"], &model["rounded"], true);
+    }
+}
+
+fn check(path: &Path, tokens: &Value, cases: &Value, as_tensors: bool) {
+    let tokens: Vec<u32> = floats(tokens).into_iter().map(|token| token as u32).collect();
+    let plain = OpenOptions { as_tensors, ..OpenOptions::default() };
+    let plain = LocalModel::open_with(path, &plain).unwrap().logits(&tokens).unwrap().concat();
+    for case in cases.as_array().unwrap() {
         let adapters: Vec<Adapter> = case["adapters"].as_array().unwrap().iter().map(adapter).collect();
-        let options = OpenOptions { adapters, ..OpenOptions::default() };
-        let model = LocalModel::open_with(Path::new(reference["model"].as_str().unwrap()), &options).unwrap();
+        let changes = adapters.iter().any(|adapter| adapter.weight != 0.0);
+        let options = OpenOptions { adapters, as_tensors, ..OpenOptions::default() };
+        let model = LocalModel::open_with(path, &options).unwrap();
         let ours = model.logits(&tokens).unwrap().concat();
         let theirs = scores(&case["logits"]);
         let largest = theirs.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
         let apart =
             |other: &[f32]| ours.iter().zip(other).fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs())) / largest;
-        eprintln!("{}: {:.1e}, from the model itself {:.1e}", case["adapters"], apart(&theirs), apart(&plain));
+        let what = format!("{} {}", path.display(), case["adapters"]);
+        eprintln!("{what}: {:.1e}, from the model itself {:.1e}", apart(&theirs), apart(&plain));
         assert_eq!(ours.len(), theirs.len());
-        assert!(apart(&theirs) < 1e-3, "{}", case["adapters"]);
-        let changes = case["adapters"].as_array().unwrap().iter().any(|adapter| adapter["weight"] != json!(0.0));
-        assert_eq!(apart(&plain) > 1e-2, changes, "{}", case["adapters"]);
+        assert!(apart(&theirs) < 1e-3, "{what}");
+        assert_eq!(apart(&plain) > 1e-2, changes, "{what}");
     }
+}
+
+/// A model's folder as a GGUF file beside it.
+fn converted(folder: &Path, file_type: FileType) -> PathBuf {
+    let path = folder.with_file_name(format!("{file_type}.gguf"));
+    convert_to_gguf(folder, &path, file_type, &mut |_| ControlFlow::Continue(())).unwrap();
+    path
 }
 
 #[test]

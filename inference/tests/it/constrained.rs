@@ -189,6 +189,41 @@ fn an_interrupt_stops_a_constrained_answer_and_the_next_one_is_whole() {
 }
 
 #[test]
+fn what_calls_are_not_held_to_is_said_once() {
+    let tool = |name: &str, bins: Value| ToolDefinition {
+        name: name.into(),
+        description: String::new(),
+        parameters: json!({ "type": "object", "properties": { "bins": bins } }),
+    };
+    let unique = json!({ "type": "array", "items": { "type": "integer" }, "uniqueItems": true });
+    let even = json!({ "type": "integer", "multipleOf": 2, "minimum": 4 });
+    for (template, expected) in [
+        (SPANS, &["uniqueItems"][..]),
+        // Arguments in a notation of its own, which says of a number only that it is one.
+        ("{# <|tool_call_start|> tools #}{{ messages[0].content }}<|go|>", &["uniqueItems", "minimum, multipleOf"]),
+    ] {
+        let (_folder, model) = random_model(1, template, 258);
+        let mut said = Vec::new();
+        for _ in 0..2 {
+            let request = ChatRequest {
+                messages: vec![Message::user("?")],
+                tools: vec![tool("plot", unique.clone()), tool("count", even.clone())],
+                sampling: sampling(None, 1, 0.0, 5),
+                ..ChatRequest::default()
+            };
+            said.extend(chat(&model, &request).0.into_iter().filter_map(|event| match event {
+                ChatEvent::Notice(text) => Some(text),
+                _ => None,
+            }));
+        }
+        assert_eq!(said.len(), expected.len(), "{said:?}");
+        for ((notice, keywords), tool) in said.iter().zip(expected).zip(["plot", "count"]) {
+            assert!(notice.contains(&format!("schema of {tool}, {keywords} cannot")), "{notice}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_asked_is_an_error_before_anything_is_written() {
     let (_folder, model) = random_model(8, SPANS, 258);
     let never = ToolDefinition {

@@ -14,8 +14,7 @@ import sys
 
 import torch
 from decoder_specs import common, old, specs, terse
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from vocabularies import WORDS, byte_level
 
 CONTINUATION = 40
 # Two implementations round differently: a choice this close says nothing about either.
@@ -27,7 +26,7 @@ def main():
     chance = random.Random(seed)
     # Matrices this small are multiplied fastest where they are.
     torch.set_num_threads(1)
-    tokenizer = train_tokenizer()
+    tokenizer = byte_level()
     chosen = [spec for spec in specs(chance) if not names or spec.name in names]
     json.dump([case(folder, spec, tokenizer, chance) for spec in chosen], sys.stdout)
 
@@ -117,24 +116,6 @@ def greedy(model, tokens, anew):
             else:
                 output = model(torch.tensor([[token]]), past_key_values=output.past_key_values, use_cache=True)
     return continuation, closest
-
-
-WORDS = """the rows of a table and what they add up to größer naïve 数据 данные select count from where
-revenue customers orders by month why did it drop last week? {"name": 1} ünïcödé 🙂 fn main() -> x""".split()
-
-
-def train_tokenizer():
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        special_tokens=["<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([" ".join(WORDS)] * 3, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
 if __name__ == "__main__":

@@ -12,18 +12,17 @@ import random
 import sys
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModel,
     BertConfig,
     DistilBertConfig,
     ModernBertConfig,
     MPNetConfig,
-    PreTrainedTokenizerFast,
     RobertaConfig,
     XLMRobertaConfig,
 )
 from safetensors.torch import save_file
+from vocabularies import WORDS, word_piece
 
 HIDDEN = 48
 BERT = dict(hidden_size=HIDDEN, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80, max_position_embeddings=64)
@@ -75,7 +74,7 @@ def main():
     folder, seed = pathlib.Path(sys.argv[1]), int(sys.argv[2])
     chance = random.Random(seed)
     torch.manual_seed(seed)
-    tokenizer = train_tokenizer()
+    tokenizer = word_piece()
     names = sys.argv[3:] or SPECS
     json.dump([case(folder / name, name, *SPECS[name], tokenizer, chance) for name in names], sys.stdout)
 
@@ -207,31 +206,12 @@ def rewrite_as_older(path, encoder):
     path.write_text(json.dumps(config))
 
 
-WORDS = """the rows of a table and what they add up to größer naïve 数据 данные Select COUNT from where
-Revenue customers orders by month why did it drop last week? name 1 ünïcödé 🙂 <pad> search words""".split()
-
-
 def random_texts(chance):
     lengths = [0, 1, 2, 5, 9, 14, 20, 33, 60, 61, 62, 63, 64, 90, 150, 250, 600]
     texts = [" ".join(chance.choice(WORDS) for _ in range(length)) for length in lengths]
     texts += ["   ", " \t rows of words \n", "<pad> the <pad>"]
     chance.shuffle(texts)
     return texts
-
-
-def train_tokenizer():
-    tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    trainer = trainers.WordPieceTrainer(vocab_size=150, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator([" ".join(WORDS)] * 3, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
-    )
 
 
 if __name__ == "__main__":

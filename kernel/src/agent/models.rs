@@ -138,6 +138,14 @@ impl ModelManager {
         Ok(())
     }
 
+    /// Lets go of models whose files are deleted; whether the current one was among them.
+    pub fn forget(&self, path: &Path) -> bool {
+        let is_gone = |name: &str| find_model(name, &self.workspace).is_ok_and(|model| model.path == path);
+        let mut state = self.state();
+        state.loaded.retain(|(choice, _), _| !is_gone(&choice.name));
+        is_gone(&state.current.name)
+    }
+
     /// Moves the local models to another device.
     pub fn choose_device(&self, device: DeviceChoice) {
         self.state().device = device;
@@ -208,7 +216,9 @@ impl ModelManager {
 
     /// The folder of a LoRA adapter.
     fn adapter(&self, name: &str) -> Result<PathBuf, ModelError> {
-        let model = find_model(name, &self.workspace).map_err(ModelError::Unsupported)?;
+        let model = find_model(name, &self.workspace).map_err(|reason| {
+            ModelError::Unsupported(format!("{reason}. An adapter is a folder with adapter_config.json, or a name of %model list"))
+        })?;
         if model.purpose != Purpose::Adapter {
             return Err(ModelError::Unsupported(format!("{name} is no adapter: adapter_config.json is missing in it")));
         }

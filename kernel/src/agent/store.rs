@@ -57,7 +57,8 @@ pub fn explain(error: &StoreError, store: &ModelStore) -> String {
     let hint = nearest.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
     let get = match name.split('/').collect::<Vec<_>>().as_slice() {
         [owner, _] if !owner.is_empty() && !owner.starts_with(['.', '~']) => {
-            format!("; `codriver model pull {name}` gets it from the hub")
+            let separator = if hint.is_empty() { ";" } else { "" };
+            format!("{separator} `codriver model pull {name}` gets it from the hub")
         }
         _ => String::new(),
     };
@@ -109,11 +110,15 @@ pub fn info_table(details: &ModelDetails) -> MimeBundle {
     };
     let number =
         |number: Option<u64>| number.map(|number| table::grouped(usize::try_from(number).unwrap_or(usize::MAX)));
-    let template = match (details.chat_template, details.tools) {
-        (false, _) => "no",
-        (true, false) => "yes, without tools",
-        (true, true) => "yes, with tools",
+    let template = match &details.template_error {
+        Some(error) => format!("yes, but it cannot be used: {error}"),
+        None if details.chat_template => "yes".to_owned(),
+        None => "no: it continues text, and was not made for conversation".to_owned(),
     };
+    let tools = details.tool_format.map(|format| match details.tools {
+        true => format!("the template knows them; calls as {format} writes them"),
+        false => format!("described in text, for the template does not know them; calls as {format} writes them"),
+    });
     let is_text = details.purpose == Purpose::Generation;
     let origin = details.repository.as_ref().map(|repository| match &details.commit {
         Some(commit) => format!("{repository} at {}", commit.chars().take(12).collect::<String>()),
@@ -141,7 +146,8 @@ pub fn info_table(details: &ModelDetails) -> MimeBundle {
         ("hidden size", number(details.hidden_size)),
         ("window", number(details.window).map(|tokens| format!("{tokens} tokens"))),
         ("vocabulary", number(details.vocabulary).map(|tokens| format!("{tokens} tokens"))),
-        ("chat template", is_text.then(|| template.to_owned())),
+        ("chat template", is_text.then_some(template)),
+        ("tools", tools.filter(|_| is_text)),
         ("licence", details.licence.clone()),
         ("from", origin),
         ("format", Some(details.format.to_string())),
@@ -154,7 +160,7 @@ pub fn info_table(details: &ModelDetails) -> MimeBundle {
 
 /// How fast a model was: a line a test, and what it took beside time.
 pub fn bench_table(report: &BenchReport) -> MimeBundle {
-    let mut rows: Vec<Vec<String>> = report
+    let rows: Vec<Vec<String>> = report
         .tests
         .iter()
         .map(|test| {
@@ -162,11 +168,8 @@ pub fn bench_table(report: &BenchReport) -> MimeBundle {
             vec![test.test.clone(), speed_text(test.tokens_per_second), runs.join(", ")]
         })
         .collect();
-    rows.push(vec!["load".to_owned(), format!("{:.2} s", report.load_seconds), String::new()]);
-    if let Some(bytes) = report.memory_bytes {
-        rows.push(vec!["memory".to_owned(), size_text(bytes), String::new()]);
-    }
-    let title = format!("{} on {}", report.model, report.device);
+    let memory = report.memory_bytes.map(|bytes| format!(", {} of memory", size_text(bytes))).unwrap_or_default();
+    let title = format!("{} on {}; loaded in {:.2} s{memory}", report.model, report.device, report.load_seconds);
     let table = cards::table(&["test", "tokens/s", "runs"], &rows);
     let html = table.data.get("text/html").and_then(serde_json::Value::as_str).unwrap_or_default();
     MimeBundle::html(format!("<div>{}</div>{html}", table::escape(&title)), format!("{title}\n{}", table.text()))

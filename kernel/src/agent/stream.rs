@@ -48,6 +48,11 @@ impl<'a> Words<'a> {
         self.reasoning.push(text, self.output, self.secrets);
     }
 
+    /// What the person should know of how the answer was made.
+    pub fn note(&mut self, text: &str) {
+        self.output.display(kind(cards::note(&self.secrets.redact(text)), "notice"));
+    }
+
     /// What was said so far, keys blanked out.
     pub fn said(&self) -> String {
         self.secrets.redact(&self.answer.text)

@@ -231,6 +231,7 @@ impl Turn<'_> {
             let outcome = self.plan.model.chat(&self.plan.chat, &self.cancellation, &mut |event| match event {
                 ChatEvent::Text(text) if !quiet => words.say(&text),
                 ChatEvent::Reasoning(text) if !quiet => words.think(&text),
+                ChatEvent::Notice(text) if !quiet => words.note(&text),
                 _ => {}
             });
             self.answer = words.said();

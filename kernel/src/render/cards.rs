@@ -88,6 +88,11 @@ pub fn table(columns: &[&str], rows: &[Vec<String>]) -> MimeBundle {
     MimeBundle::html(table_html(columns, rows), table_plain(columns, rows))
 }
 
+/// A remark in small print.
+pub fn note(text: &str) -> MimeBundle {
+    MimeBundle::html(format!("<div style=\"{MUTED}font-size:90%;\">{}</div>", escape(text)), text)
+}
+
 /// A block of text as it is, collapsed under a title.
 pub fn folded_text(title: &str, text: &str) -> MimeBundle {
     let html = format!(

@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod endings;
 mod execute;
+mod full_disk;
 mod history;
 mod hostile;
 mod interrupt;

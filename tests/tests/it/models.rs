@@ -13,18 +13,25 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::full_disk::{write_model, zeros};
 use crate::interrupt::interrupt;
 use crate::kernel::{Kernel, binary};
 use hub::{HubServer, TOKEN};
 
-const NAME: &str = "owner/tiny";
+pub const NAME: &str = "owner/tiny";
 
-/// A hub with one model, whose weights are zeros.
-fn serve(numbers: usize) -> HubServer {
+/// A safetensors file of zeros.
+pub fn weights(numbers: usize) -> Vec<u8> {
     let header = json!({ "w": { "dtype": "F32", "shape": [numbers], "data_offsets": [0, numbers * 4] } }).to_string();
     let mut weights = (header.len() as u64).to_le_bytes().to_vec();
     weights.extend(header.as_bytes());
     weights.resize(weights.len() + numbers * 4, 0);
+    weights
+}
+
+/// A hub with one model, whose weights are zeros.
+pub fn serve(numbers: usize) -> HubServer {
+    let weights = weights(numbers);
     let config = json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64,
         "max_position_embeddings": 4096, "vocab_size": 32000,
@@ -46,7 +53,7 @@ fn command(folder: &Path, server: Option<&HubServer>, arguments: &[&str]) -> Com
     command
 }
 
-fn environment(command: &mut Command, folder: &Path, server: Option<&HubServer>) {
+pub fn environment(command: &mut Command, folder: &Path, server: Option<&HubServer>) {
     command
         .env("CODRIVER_DATA_DIR", folder.join("data"))
         .env("HF_HOME", folder.join("hf"))
@@ -158,6 +165,42 @@ fn in_a_notebook_a_pull_shows_its_progress_and_can_be_interrupted() {
 }
 
 #[test]
+fn in_a_notebook_models_are_measured_and_take_adapters() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    write_model(&path.join("model"));
+    let settings = json!({ "chat_template": "{{ messages[-1].content }}" });
+    std::fs::write(path.join("model/tokenizer_config.json"), settings.to_string()).unwrap();
+    for (name, output) in [("fits", 64), ("misfit", 65)] {
+        let module = "base_model.model.model.layers.0.self_attn.q_proj";
+        let tensors = [("lora_A", vec![2, 64]), ("lora_B", vec![output, 2])];
+        let tensors = tensors.map(|(part, shape)| (format!("{module}.{part}.weight"), shape));
+        let config = json!({ "peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"] });
+        std::fs::create_dir(path.join(name)).unwrap();
+        std::fs::write(path.join(name).join("adapter_config.json"), config.to_string()).unwrap();
+        std::fs::write(path.join(name).join("adapter_model.safetensors"), zeros(&tensors)).unwrap();
+    }
+    let mut kernel = Kernel::start_with(folder, |command| environment(command, &path, None));
+    let client = &mut kernel.client;
+    let measured = client.execute("%model bench ./model --repeats 1");
+    assert_eq!(measured.status(), "ok");
+    let updates = measured.of_kind("update_display_data");
+    let shown = updates.last().unwrap();
+    for kind in ["text/plain", "text/html"] {
+        let table = shown["data"][kind].as_str().unwrap();
+        assert!(["pp128", "pp512", "tg128", "tokens/s", "loaded in"].iter().all(|part| table.contains(part)), "{table}");
+    }
+    assert!(client.execute("%model ./model --adapter ./fits").result().contains("with "), "the adapter is named");
+    let answered = client.execute("%%agent --max-tokens 3\nHello");
+    assert_eq!(answered.status(), "ok", "{answered:#?}");
+    assert_eq!(client.execute("%model ./model --adapter ./misfit").status(), "ok");
+    let refused = client.execute("%%agent --max-tokens 3\nHello");
+    assert!(refused.reply["evalue"].as_str().unwrap().contains("adapter_model.safetensors"), "{refused:#?}");
+    let absent = client.execute("%model ./model --adapter ./nowhere");
+    assert!(absent.reply["evalue"].as_str().unwrap().contains("adapter_config.json"), "{absent:#?}");
+}
+
+#[test]
 fn a_template_prints_the_prompt_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -259,7 +302,8 @@ fn a_conversion_overwrites_nothing_and_names_what_is_wrong() {
         (&["convert", "./model"], 1, "mamba"),
         (&["quantize", "./model", "--type", "q8_0", "--force"], 1, "mamba"),
         (&["quantize", "./model"], 2, "--type"),
-        (&["quantize", "./model", "--type", "q4_k_m"], 2, "q4_k is"),
+        (&["quantize", "./model", "--type", "q4_k_m"], 1, "mamba"),
+        (&["quantize", "./model", "--type", "q4_k_x"], 2, "Q4_K_M"),
         (&["convert", "./model", "--type", "iq1_s"], 2, "not written"),
         (&["convert", "absent"], 1, "absent"),
     ] {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::reading::{Reading, Span, WrittenCall, json_call, json_span, may_begin, space};
-use super::schema::{Schemas, property};
+use super::schema::{Schemas, property, texts};
 use crate::ToolDefinition;
 use crate::grammar::Grammar;
 
@@ -103,11 +103,11 @@ pub(super) fn json_grammar(tool: &ToolDefinition) -> Grammar {
 
 pub(super) fn xml_grammar(tool: &ToolDefinition) -> Grammar {
     let parameter = |key: &str, schema: &Value| {
-        let value = if property(schema).is_text() {
+        let value = match texts(schema) {
+            _ if !property(schema).is_text() => Grammar::Json(schema.clone()),
+            Some(texts) => Grammar::Choice(texts.into_iter().map(Grammar::text).collect()),
             // Text without the beginning of a closing marker.
-            Grammar::Pattern(r"[^<]*(<[^/<][^<]*)*".to_string())
-        } else {
-            Grammar::Json(schema.clone())
+            None => Grammar::Pattern(r"[^<]*(<[^/<][^<]*)*".to_string()),
         };
         let end = Grammar::text(format!("\n{PARAMETER_END}\n"));
         Grammar::Sequence(vec![Grammar::text(format!("{PARAMETER}{key}>\n")), value, end])

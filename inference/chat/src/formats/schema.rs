@@ -1,5 +1,7 @@
 //! Tools' schemas, for formats that write arguments as something else than JSON.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::ToolDefinition;
@@ -69,6 +71,35 @@ pub(super) fn properties(parameters: &Value) -> Vec<(&String, &Value, bool)> {
         |name: &str| parameters["required"].as_array().is_some_and(|names| names.iter().any(|other| other == name));
     let properties: Option<&Map<String, Value>> = parameters.get("properties").and_then(Value::as_object);
     properties.into_iter().flatten().map(|(name, schema)| (name, schema, required(name))).collect()
+}
+
+/// Keywords that say nothing of what is valid.
+const SILENT: [&str; 12] = [
+    "$comment", "$defs", "$id", "$schema", "default", "definitions", "deprecated", "description", "examples", "readOnly", "title",
+    "writeOnly",
+];
+
+/// What of a schema is lost where arguments are not written as JSON: of the object all but its
+/// properties' names, of scalars all but type and `enum`.
+pub(super) fn keywords_left_out(parameters: &Value) -> Vec<String> {
+    let mut left_out = BTreeSet::new();
+    let mut note = |schema: &Value, held: &[&str]| {
+        let keywords = schema.as_object().into_iter().flatten().map(|(keyword, _)| keyword.as_str());
+        left_out.extend(keywords.filter(|word| !held.contains(word) && !SILENT.contains(word)).map(str::to_string));
+    };
+    note(parameters, &["type", "properties", "required", "additionalProperties"]);
+    for (_, schema, _) in properties(parameters) {
+        // Anything else is JSON within.
+        if property(schema) != Property::Other {
+            note(schema, &["type", "enum"]);
+        }
+    }
+    left_out.into_iter().collect()
+}
+
+/// The texts of an `enum` of texts.
+pub(super) fn texts(schema: &Value) -> Option<Vec<&str>> {
+    schema.get("enum")?.as_array()?.iter().map(Value::as_str).collect()
 }
 
 /// How a format writes named arguments.

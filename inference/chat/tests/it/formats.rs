@@ -32,6 +32,7 @@ pub fn read(format: ToolFormat, pieces: &[&str], reasoning: bool) -> Read {
         ChatEvent::Text(text) => read.text.push_str(&text),
         ChatEvent::Reasoning(text) => read.reasoning.push_str(&text),
         ChatEvent::ToolCall(call) => read.calls.push((call.name, call.arguments)),
+        ChatEvent::Notice(text) => panic!("{text}"),
     };
     for piece in pieces {
         parser.push(piece, &mut on_event);

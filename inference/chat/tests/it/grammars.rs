@@ -7,31 +7,9 @@ use serde_json::{Value, json};
 
 use crate::formats::{read, tools};
 
-const FORMATS: [ToolFormat; 19] = [
-    ToolFormat::Hermes,
-    ToolFormat::QwenXml,
-    ToolFormat::Llama,
-    ToolFormat::Pythonic { marked: false },
-    ToolFormat::Pythonic { marked: true },
-    ToolFormat::MistralList,
-    ToolFormat::Mistral { ids: false },
-    ToolFormat::Mistral { ids: true },
-    ToolFormat::Functionary,
-    ToolFormat::FunctionaryRecipients,
-    ToolFormat::DeepSeek,
-    ToolFormat::DeepSeekV31,
-    ToolFormat::Kimi,
-    ToolFormat::Harmony,
-    ToolFormat::FunctionGemma,
-    ToolFormat::Gemma4,
-    ToolFormat::Granite,
-    ToolFormat::Phi,
-    ToolFormat::CommandA,
-];
-
 #[test]
 fn sentences_of_the_grammar_are_read_as_calls() {
-    for format in FORMATS {
+    for format in ToolFormat::ALL {
         let named = format.call_grammar(&tools(), &ToolChoice::Named("sql".to_string())).unwrap();
         let sentence = sentence(&named);
         let found = read(format, &[&sentence], false);

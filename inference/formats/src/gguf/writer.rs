@@ -1,8 +1,10 @@
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 use super::{Array, DEFAULT_ALIGNMENT, MAGIC, TensorType, Value};
 use crate::FormatError;
@@ -38,6 +40,8 @@ struct Announced {
 pub struct TensorWriter {
     path: PathBuf,
     partial: PathBuf,
+    /// What the whole file takes.
+    bytes: usize,
     file: std::io::BufWriter<fs::File>,
     tensors: std::vec::IntoIter<Announced>,
 }
@@ -59,6 +63,11 @@ impl GgufWriter {
             Some((_, old)) => *old = value.into(),
             None => self.entries.push((key.to_string(), value.into())),
         }
+    }
+
+    /// The value that a metadata key has by now.
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.entries.iter().find(|(known, _)| known == key).map(|(_, value)| value)
     }
 
     /// Announces a tensor; `shape` is row-major, outermost dimension first.
@@ -100,12 +109,19 @@ impl GgufWriter {
         let name = name.ok_or_else(|| self.error("is no path of a file"))?;
         let partial = self.path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
         let file = fs::File::create(&partial).map_err(|error| FormatError::new(&partial, error.kind()))?;
+        let bytes = header.len().next_multiple_of(DEFAULT_ALIGNMENT) + self.offset;
+        let reserved = rustix::fs::fallocate(file.file(), FallocateFlags::empty(), 0, bytes as u64);
         let mut writer = TensorWriter {
+            bytes,
             path: self.path,
             partial,
             file: std::io::BufWriter::with_capacity(1 << 20, file),
             tensors: self.tensors.into_iter(),
         };
+        // A disk that is too small says so now, not after an hour. Not every file system can.
+        if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) = reserved {
+            return Err(writer.failed(&error.into()));
+        }
         writer.append(&header)?;
         writer.pad(header.len())?;
         Ok(writer)
@@ -170,12 +186,24 @@ impl TensorWriter {
             return Err(FormatError::new(&self.path, format!("tensor `{}` was not written", missing.name)));
         }
         let written = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        written.map_err(|error| FormatError::new(&self.path, error))?;
+        written.map_err(|error| self.failed(&error))?;
         fs::rename(&self.partial, &self.path).map_err(|error| FormatError::new(&self.path, error.kind()))
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
-        self.file.write_all(bytes).map_err(|error| FormatError::new(&self.path, format!("can't be written: {error}")))
+        self.file.write_all(bytes).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &std::io::Error) -> FormatError {
+        let reason = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => format!(
+                "the disk has no room for its {:.1} MB ({}); make room, or write it to another disk. Nothing was written",
+                self.bytes as f64 / 1e6,
+                error.kind()
+            ),
+            _ => format!("can't be written: {error}"),
+        };
+        FormatError::new(&self.path, reason)
     }
 
     /// Fills up to the alignment after `length` bytes from an aligned place.

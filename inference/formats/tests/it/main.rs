@@ -4,6 +4,7 @@ mod allocation;
 mod conversion;
 mod gguf;
 mod hostile;
+mod mixtures;
 mod quantization;
 mod writing;
 #[allow(dead_code, reason = "shared with another crate's tests")]

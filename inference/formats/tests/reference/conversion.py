@@ -2,6 +2,7 @@
 
 make FOLDER SEED   writes a folder for each family; prints their names, tokens and transformers' logits
 run FILE TOKENS    prints llama.cpp's logits after each of the tokens (JSON), and its tokens of a text
+continue COUNT (FILE TOKENS)...   prints llama.cpp's greedy continuations, and its logits before each token
 """
 
 import json
@@ -42,7 +43,7 @@ TEXT = "Hello, world! It's 1234567 o'clock — naïve größer 数据 🙂\n\n  
 
 def main():
     command, *arguments = sys.argv[1:]
-    print(json.dumps({"make": make, "run": run}[command](*arguments)))
+    print(json.dumps({"make": make, "run": run, "continue": continue_greedily}[command](*arguments)))
 
 
 def specifications():
@@ -117,12 +118,30 @@ def make(folder, seed):
     return cases
 
 
-def run(path, tokens):
+def load(path):
     import llama_cpp
 
-    model = llama_cpp.Llama(
+    return llama_cpp.Llama(
         path, n_ctx=WINDOW, n_batch=WINDOW, logits_all=True, verbose=False, type_k=0, type_v=0, flash_attn=False, n_threads=2
     )
+
+
+def continue_greedily(count, *cases):
+    continuations = []
+    for path, tokens in zip(cases[::2], cases[1::2]):
+        model, tokens = load(path), json.loads(tokens)
+        model.eval(tokens)
+        written, logits = [], []
+        for _ in range(int(count)):
+            logits.append(model.scores[model.n_tokens - 1].tolist())
+            written.append(int(np.argmax(logits[-1])))
+            model.eval(written[-1:])
+        continuations.append({"tokens": written, "logits": logits})
+    return continuations
+
+
+def run(path, tokens):
+    model = load(path)
     tokens = json.loads(tokens)
     model.eval(tokens)
     logits = np.array(model.scores[: len(tokens)], dtype=np.float64)

@@ -10,29 +10,6 @@ use serde_json::json;
 
 use crate::fixture::{self, END, decode, vocabulary, walk};
 
-const FORMATS: [ToolFormat; 20] = [
-    ToolFormat::Hermes,
-    ToolFormat::QwenXml,
-    ToolFormat::Llama,
-    ToolFormat::Pythonic { marked: true },
-    ToolFormat::Pythonic { marked: false },
-    ToolFormat::MistralList,
-    ToolFormat::Mistral { ids: true },
-    ToolFormat::Mistral { ids: false },
-    ToolFormat::Functionary,
-    ToolFormat::FunctionaryRecipients,
-    ToolFormat::DeepSeek,
-    ToolFormat::DeepSeekV31,
-    ToolFormat::Kimi,
-    ToolFormat::Harmony,
-    ToolFormat::FunctionGemma,
-    ToolFormat::Gemma4,
-    ToolFormat::Granite,
-    ToolFormat::Phi,
-    ToolFormat::CommandA,
-    ToolFormat::CommandR,
-];
-
 /// Formats with values of their own notation describe of numbers only that they are.
 fn holds_numbers_to_bounds(format: ToolFormat) -> bool {
     !matches!(format, ToolFormat::Pythonic { .. } | ToolFormat::FunctionGemma | ToolFormat::Gemma4)
@@ -70,7 +47,7 @@ fn what_the_grammar_admits_the_parser_reads() {
     let vocabulary = vocabulary(&tokenizer);
     let end = tokenizer.token_to_id(END).unwrap();
     let mut failures = Vec::new();
-    for format in FORMATS {
+    for format in ToolFormat::ALL {
         for choice in [ToolChoice::Named("plot".into()), ToolChoice::Required] {
             let tree = format.call_grammar(&tools, &choice).unwrap();
             let grammar = Grammar::of_calls(&tree, &vocabulary).unwrap();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use codriver_chat::Constraint;
-use codriver_grammar::{Grammar, GrammarError, Guide, Vocabulary};
+use codriver_chat::grammar::Grammar as Tree;
+use codriver_grammar::{Grammar, GrammarError, Guide, Vocabulary, keywords_left_out};
 use serde_json::{Map, Value, json};
 
 use crate::fixture::{byte_level, vocabulary};
@@ -36,6 +37,32 @@ fn schemas_that_cannot_be_enforced_are_refused() {
         assert!(message.contains(words), "{schema}: {message}");
         assert!(!message.contains('\n') && !message.contains("panic"), "{message}");
     }
+}
+
+#[test]
+fn what_calls_are_not_held_to_is_named() {
+    let schema = |properties: Value| Tree::Json(json!({ "type": "object", "properties": properties }));
+    for (tree, expected) in [
+        (schema(json!({ "a": { "type": "integer", "minimum": 1 }, "b": { "enum": ["x"] } })), &[][..]),
+        (schema(json!({ "a": { "type": "array", "uniqueItems": true, "minContains": 1 } })), &["minContains", "uniqueItems"]),
+        (schema(json!({ "a": { "type": "string", "format": "color" } })), &["format: color"]),
+        (schema(json!({ "a": { "not": { "type": "string" } } })), &["not"]),
+        (
+            Tree::Sequence(vec![
+                Tree::text("x"),
+                Tree::Choice(vec![schema(json!({ "a": { "type": "string", "format": "a" } })), Tree::text("y")]),
+                schema(json!({ "b": { "items": { "type": "string", "format": "b" } } })).repeated(true, None).optional(),
+            ]),
+            &["format: a", "format: b"],
+        ),
+        (
+            schema(json!({ "a": { "type": "object", "properties": { "x": {}, "y": {} }, "minProperties": 1 } })),
+            &["minProperties or maxProperties"],
+        ),
+    ] {
+        assert_eq!(keywords_left_out(&tree).unwrap(), expected, "{tree:?}");
+    }
+    keywords_left_out(&schema(json!({ "a": { "type": "nonsense" } }))).unwrap_err();
 }
 
 #[test]

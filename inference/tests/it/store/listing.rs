@@ -65,6 +65,29 @@ fn the_store_and_the_cache_are_listed() {
 }
 
 #[test]
+fn an_owners_gguf_files_hide_no_other_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().join("models");
+    let store = store(folder.path());
+    write_model(&models.join("owner/name"), CONFIG);
+    write_model(&models.join("owner/mixed"), CONFIG);
+    for file in ["owner/loose.gguf", "owner/name-GGUF/name-Q8_0.gguf", "owner/name-GGUF/Q4/x.gguf", "owner/mixed/m.gguf", "top.gguf"] {
+        std::fs::create_dir_all(models.join(file).parent().unwrap()).unwrap();
+        std::fs::write(models.join(file), "GGUF").unwrap();
+    }
+    let names = [
+        "owner/loose.gguf",
+        "owner/mixed",
+        "owner/mixed/m.gguf",
+        "owner/name",
+        "owner/name-GGUF/Q4/x.gguf",
+        "owner/name-GGUF/name-Q8_0.gguf",
+        "top.gguf",
+    ];
+    assert_eq!(store.names(), names);
+}
+
+#[test]
 fn models_are_found_by_what_people_write() {
     let folder = tempfile::tempdir().unwrap();
     let (models, work) = (folder.path().join("models"), folder.path().join("work"));
@@ -125,7 +148,7 @@ fn damaged_files_are_errors_that_name_them() {
     let mut lies = weights(32, 10);
     lies[7] = 0x7f;
     let huge = br#"{"w":{"dtype":"F32","shape":[4294967295,4294967295,4294967295],"data_offsets":[0,1]}}"#;
-    let overflowing = [&(huge.len() as u64).to_le_bytes()[..], huge].concat();
+    let overflowing = [&(huge.len() as u64).to_le_bytes()[..], huge, b"\0"].concat();
     for (bytes, readable) in
         [(vec![], false), (vec![1, 2, 3], false), (lies, false), (vec![b'{'; 20], false), (overflowing, true)]
     {

@@ -56,7 +56,7 @@ impl Terminal {
             ("answer", Some(id)) => self.grow(id, bundle.text()),
             // The card of a running tool is replaced by that of one that is done.
             ("tool", Some(_)) if first => {}
-            ("tool", _) => self.note(bundle.text()),
+            ("tool" | "notice", _) => self.note(bundle.text()),
             ("context" | "reasoning", _) => {}
             _ => print(&format!("{}\n", bundle.text())),
         }

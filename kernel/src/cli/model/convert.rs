@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
-use codriver_inference::formats::convert::{Converted, convert_to_gguf};
+use codriver_inference::formats::convert::{Converted, FileType, convert_to_gguf};
 use codriver_inference::formats::gguf::TensorType;
 use codriver_inference::store::{count_text, size_text};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,16 +14,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::signals::interrupt_on_ctrl_c;
 use crate::session::Interrupt;
 
-pub const TYPES: &str = "Types, and bits a weight:
-  f32 32    f16, bf16 16    q8_0 8.5    q6_k 6.6    q5_k 5.5    q5_1 6    q5_0 5.5
-  q4_k 4.5  q4_1 5  q4_0 4.5  iq4_nl 4.5  q3_k 3.4  q2_k 2.6
-Norms stay in 32 bits, and the output layer in six at least. The file appears when it is whole.";
+pub const TYPES: &str = "Types, and the bits a weight takes in a model of 8 billion:
+  f32 32   f16, bf16 16   q8_0 8.5   q6_k 6.6
+  q5_k_m 5.7   q5_k_s 5.6   q5_1 6.1   q5_0 5.6
+  q4_k_m 4.9   q4_k_s 4.7   q4_1 5.1   q4_0 4.7   iq4_nl 4.7   iq4_xs 4.5
+  q3_k_l 4.3   q3_k_m 4.0   q3_k_s 3.6   q2_k 3.2
+q4_k_m is the usual choice. A mixture gives more bits to tensors on which more depends, as llama.cpp
+does under the same name; q5_k, q4_k and q3_k mean their _m. Norms stay in 32 bits. The file appears
+when it is whole.";
 
 #[derive(Debug, Args)]
 pub struct ConvertArguments {
     /// What the weights are written as
-    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "f16", value_parser = weight_type)]
-    kind: TensorType,
+    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "f16")]
+    kind: FileType,
     #[command(flatten)]
     files: Files,
 }
@@ -31,8 +35,8 @@ pub struct ConvertArguments {
 #[derive(Debug, Args)]
 pub struct QuantizeArguments {
     /// What the weights are written as
-    #[arg(short = 't', long = "type", value_name = "TYPE", value_parser = weight_type)]
-    kind: TensorType,
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
+    kind: FileType,
     #[command(flatten)]
     files: Files,
 }
@@ -59,7 +63,7 @@ pub fn quantize(arguments: &QuantizeArguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes the file and prints its path.
-fn write(files: &Files, kind: TensorType) -> anyhow::Result<ExitCode> {
+fn write(files: &Files, kind: FileType) -> anyhow::Result<ExitCode> {
     let model = super::find(&files.model)?;
     let output = files.output.clone().unwrap_or_else(|| PathBuf::from(default_name(&model.path, kind)));
     if output.exists() && !files.force {
@@ -88,27 +92,15 @@ fn write(files: &Files, kind: TensorType) -> anyhow::Result<ExitCode> {
 }
 
 /// `Qwen3-0.6B-Q8_0.gguf` for that folder, or for another file of that model.
-fn default_name(model: &Path, kind: TensorType) -> String {
+fn default_name(model: &Path, kind: FileType) -> String {
     let name = model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = match name.strip_suffix(".gguf") {
         Some(stem) => {
-            let type_at_end = stem.rsplit_once(['-', '.']).filter(|(_, last)| last.parse::<TensorType>().is_ok());
+            let is_type = |name: &str| name.parse::<FileType>().is_ok() || name.parse::<TensorType>().is_ok();
+            let type_at_end = stem.rsplit_once(['-', '.']).filter(|(_, last)| is_type(last));
             type_at_end.map_or(stem, |(stem, _)| stem)
         }
         None => &name,
     };
     format!("{stem}-{}.gguf", kind.name())
-}
-
-/// A type that can be written.
-fn weight_type(text: &str) -> Result<TensorType, String> {
-    let mixture = ["_s", "_m", "_l"].iter().find_map(|size| text.to_lowercase().strip_suffix(size).map(str::to_owned));
-    match (text.parse::<TensorType>(), mixture) {
-        (Ok(kind), _) if codriver_inference::formats::quant::is_written(kind) => Ok(kind),
-        (Ok(kind), _) => Err(format!("{} is read but not written; --help lists the types", kind.name())),
-        (Err(_), Some(plain)) if plain.parse::<TensorType>().is_ok() => {
-            Err(format!("mixtures of types are not written; {plain} is"))
-        }
-        (Err(reason), _) => Err(reason),
-    }
 }

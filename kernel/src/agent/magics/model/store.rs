@@ -68,7 +68,7 @@ pub(super) fn run(command: &str, matches: &ArgMatches, session: &mut Session, co
         "list" => list(session),
         "pull" => pull(name().unwrap_or_default(), matches.get_flag("offline"), session, context),
         "info" => info(name().unwrap_or_default(), session),
-        "rm" => remove(name().unwrap_or_default(), matches.get_flag("yes"), context),
+        "rm" => remove(name().unwrap_or_default(), matches.get_flag("yes"), session, context),
         _ => bench(name(), matches, session, context),
     }
 }
@@ -134,7 +134,7 @@ fn info(name: &str, session: &Session) -> CellResult {
     shown(info_table(&details))
 }
 
-fn remove(name: &str, without_asking: bool, context: &CellContext) -> CellResult {
+fn remove(name: &str, without_asking: bool, session: &Session, context: &CellContext) -> CellResult {
     let store = model_store();
     let removable = store.removable(name).map_err(|error| model_error(&explain(&error, &store)))?;
     if !without_asking {
@@ -150,8 +150,11 @@ fn remove(name: &str, without_asking: bool, context: &CellContext) -> CellResult
             return said(format!("{} stays", removable.name));
         }
     }
+    let path = find_model(&removable.name, &session.workspace).map(|model| model.path);
+    let was_current = path.is_ok_and(|path| session.agents.models.forget(&path));
     let removed = store.remove(&removable.name).map_err(|error| model_error(&explain(&error, &store)))?;
-    said(format!("{} is deleted, {} are free", removed.name, size_text(removed.bytes)))
+    let advice = if was_current { "; it was the model that agents think with: choose another with %model" } else { "" };
+    said(format!("{} is deleted, {} are free{advice}", removed.name, size_text(removed.bytes)))
 }
 
 fn bench(name: Option<&str>, matches: &ArgMatches, session: &Session, context: &CellContext) -> CellResult {
@@ -171,9 +174,12 @@ fn bench(name: Option<&str>, matches: &ArgMatches, session: &Session, context: &
     let measured = bench::measure(&model.name, &model.path, &options, &cancellation, &mut |test| {
         live.update(MimeBundle::plain(format!("{}: {test}", model.name)));
     });
-    let report = measured.map_err(|error| match error {
-        ModelError::Cancelled => CellError::interrupted("the measurement was stopped"),
-        error => model_error(&error),
+    let report = measured.map_err(|error| {
+        live.update(MimeBundle::plain(format!("{} was not measured", model.name)));
+        match error {
+            ModelError::Cancelled => CellError::interrupted("the measurement was stopped"),
+            error => model_error(&error),
+        }
     })?;
     live.update(bench_table(&report));
     Ok(CellOutcome::default())
