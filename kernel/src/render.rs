@@ -7,3 +7,4 @@ pub mod diff;
 pub mod git;
 pub mod markdown;
 pub mod table;
+pub mod usage;

@@ -92,6 +92,7 @@ impl Session {
             ..RustOptions::default()
         });
         let memory = Arc::new(open_memory(options.data_folder.as_deref())?);
+        sql.attach_memory(&memory).map_err(SessionError::Sql)?;
         Ok(Self {
             sql,
             rust,

@@ -49,6 +49,8 @@ pub enum MemoryError {
     Unknown { what: &'static str, id: String },
     #[error("{prefix:?} is the beginning of {} facts ({}); type more of it", matches.len(), matches.join(", "))]
     Ambiguous { prefix: String, matches: Vec<String> },
+    #[error("the figures could not be worked out: {0}")]
+    Figures(String),
     #[error("an empty text cannot be remembered")]
     EmptyFact,
     #[error("a {from} fact holds as far as {to} already: it can be promoted from session to project, and from project to global")]

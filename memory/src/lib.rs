@@ -5,6 +5,7 @@
 //! file writes to a journal instead, which the holder of the file merges. Search is exact cosine and
 //! BM25 over an index that is a cache of the databases and nothing more.
 
+mod analytics;
 mod embedder;
 mod error;
 mod event;
@@ -21,8 +22,10 @@ mod redaction;
 mod sharing;
 mod state;
 mod store;
+mod tables;
 mod vault;
 
+pub use analytics::{Price, Usage, UsageBy};
 pub use embedder::Embedder;
 pub use error::MemoryError;
 pub use facts::{ExtractedFact, FactExtractor, RuleExtractor};
@@ -30,4 +33,5 @@ pub use memory::{Memory, MemoryOptions};
 pub use project::{Project, ProjectKey};
 pub use records::*;
 pub use redaction::Redactor;
+pub use tables::{Cell, CellKind, MemoryColumn, MemoryTable, TABLES, TablePage, Whose};
 pub use vault::{KEY_VARIABLE, MasterKey, Vault, VaultError};

@@ -128,8 +128,9 @@ impl Retrieved {
         true
     }
 
-    /// What is always there, for the record: `(section, title, tokens)`, before everything else.
-    pub fn put_fixed(&mut self, fixed: [(Section, String, usize); 3]) {
+    /// What is always there, for the record: `(section, title, tokens)`, before everything else. `unread`
+    /// says why the model does not read system prompt and tools, where it doesn't.
+    pub fn put_fixed(&mut self, fixed: [(Section, String, usize); 3], unread: Option<&str>) {
         self.items.retain(|item| !Section::is_fixed(&item.details.section));
         let items = fixed.into_iter().map(|(section, title, tokens)| ContextItem {
             kind: section.name().to_owned(),
@@ -138,7 +139,7 @@ impl Retrieved {
             text: String::new(),
             score: None,
             tokens,
-            dropped: None,
+            dropped: unread.filter(|_| section != Section::Request).map(str::to_owned),
             details: ItemDetails {
                 key: section.name().to_owned(),
                 section: section.name().to_owned(),

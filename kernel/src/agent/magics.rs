@@ -6,12 +6,13 @@ mod memory;
 mod model;
 mod prompt;
 mod tools;
+mod usage;
 
 use crate::cells::Magic;
 use crate::languages::{CellOutcome, CellResult, Completion};
 use crate::session::MimeBundle;
 
-/// `%agent`, `%context`, `%memory`, `%model`, `%prompt` and `%tools`.
+/// `%agent`, `%context`, `%memory`, `%model`, `%prompt`, `%tools` and `%usage`.
 pub fn magics() -> Vec<Box<dyn Magic>> {
     vec![
         Box::new(agent::Agent),
@@ -20,6 +21,7 @@ pub fn magics() -> Vec<Box<dyn Magic>> {
         Box::new(model::Model),
         Box::new(prompt::Prompt),
         Box::new(tools::Tools),
+        Box::new(usage::UsageMagic),
     ]
 }
 

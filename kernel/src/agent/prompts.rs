@@ -121,6 +121,7 @@ pub fn save(name: &str, text: &str) -> Result<u32, CellError> {
         return Err(failed(format!("{name:?} is not a name for a template: letters, digits, - and _")));
     }
     check(name, text)?;
+    let text = &format!("{}\n", text.trim_end());
     let versions = versions(name);
     // What was edited by other means would be lost otherwise.
     if used(name, &versions) == "edited" {

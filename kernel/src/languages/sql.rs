@@ -5,6 +5,7 @@ mod complete;
 mod error;
 mod guard;
 mod lexer;
+mod memory;
 mod progress;
 mod run;
 
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use codriver_inference::TableSchema;
+use codriver_memory::Memory;
 use duckdb::{Config, Connection, InterruptHandle};
 
 use self::lexer::{Statement, statements};
@@ -94,12 +96,21 @@ impl SqlEngine {
             .with("temp_directory", spill.to_string_lossy())?;
         let connection = Connection::open_in_memory_with_flags(config)?;
         let aside = connection.try_clone()?;
+        // The first database is left to what is remembered; it is called `memory`.
+        let session = memory::SESSION;
+        connection.execute_batch(&format!("ATTACH ':memory:' AS {session}; USE {session}"))?;
+        aside.execute_batch(&format!("USE {session}"))?;
         let interrupt = connection.interrupt_handle();
         Ok(Self(Arc::new(Inner {
             connection: Mutex::new(connection),
             interrupt,
             aside: Mutex::new(aside),
         })))
+    }
+
+    /// Shows what is remembered as views `memory.NAME` and `recall('text', k)`.
+    pub fn attach_memory(&self, remembered: &Arc<Memory>) -> Result<(), CellError> {
+        memory::attach(&self.connection(), remembered).map_err(|error| error::cell_error(&error, "", 0))
     }
 
     /// Runs a cell: every statement in turn. The outcome is the last statement's rows, or

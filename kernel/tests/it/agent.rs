@@ -2,6 +2,7 @@
 
 mod ask;
 mod conversation;
+mod figures;
 mod helpers;
 mod nonsense;
 mod permission;

@@ -365,7 +365,7 @@ impl Store {
     /// Planned anew each time: DuckDB plans with the statistics of the moment (how long the
     /// texts are, which values occur), and a kept plan goes on believing them as the table
     /// grows. Seen in 1.5.6: garbage from ORDER BY, and rows that a filter does not find.
-    pub(super) fn rows<T>(
+    pub(crate) fn rows<T>(
         &self,
         sql: &str,
         values: &[&dyn ToSql],

@@ -37,6 +37,7 @@ pub const PAGES: &[(&str, &str)] = pages![
     "shell",
     "sql",
     "tools",
+    "usage",
     "values",
 ];
 

@@ -136,11 +136,9 @@ impl Plan {
         }
         let template = format!("{}, version {}", self.agent.template, prompts::used_version(&self.agent.template));
         let offered = format!("{} tools", self.chat.tools.len());
-        self.retrieved.put_fixed([
-            (Section::System, template, system),
-            (Section::Tools, offered, tools),
-            (Section::Request, one_line(request, 80), asked),
-        ]);
+        let fixed = [(Section::System, template, system), (Section::Tools, offered, tools), (Section::Request, one_line(request, 80), asked)];
+        let unread = (!self.model.reads_system_prompt()).then_some("this model reads only the request and what exists");
+        self.retrieved.put_fixed(fixed, unread);
         self.chat.messages = messages(&self.system()?, &self.retrieved, request);
         self.fit(request)
     }
@@ -163,6 +161,9 @@ impl Plan {
         // A prompt that cannot be rendered is reported when the model is asked.
         let without = count(&bare).unwrap_or(system_tokens);
         let with = count(&with_tools).unwrap_or(without);
+        if !self.model.reads_system_prompt() {
+            return Ok([0, 0, with]);
+        }
         Ok([system_tokens, with.saturating_sub(without), without.saturating_sub(system_tokens)])
     }
 

@@ -26,7 +26,7 @@ pub fn schema(connection: &Connection) -> duckdb::Result<Vec<TableSchema>> {
                 column_name, data_type,
                 database_name || '.' || schema_name || '.' || table_name IN
                   (SELECT database_name || '.' || schema_name || '.' || table_name FROM duckdb_tables())
-         FROM duckdb_columns() WHERE NOT internal ORDER BY database_name, schema_name, table_name, column_index",
+         FROM duckdb_columns() WHERE NOT internal AND database_name <> 'memory' ORDER BY database_name, schema_name, table_name, column_index",
     )?;
     let rows = statement.query_map([], |row| {
         Ok((
@@ -67,7 +67,8 @@ pub fn schema(connection: &Connection) -> duckdb::Result<Vec<TableSchema>> {
 /// Names of tables and views in lower case, system ones included.
 pub fn table_names(connection: &Connection) -> duckdb::Result<BTreeSet<String>> {
     let mut statement = connection.prepare(
-        "SELECT lower(table_name) FROM duckdb_tables() UNION SELECT lower(view_name) FROM duckdb_views()",
+        "SELECT lower(table_name) FROM duckdb_tables() UNION
+         SELECT lower(view_name) FROM duckdb_views() WHERE database_name <> 'memory'",
     )?;
     let names = statement.query_map([], |row| row.get(0))?;
     names.collect()

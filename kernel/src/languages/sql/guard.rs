@@ -124,6 +124,10 @@ fn check_table(node: &Value, names: &BTreeSet<String>) -> Result<(), CellError> 
         .as_str()
         .unwrap_or_default()
         .to_lowercase();
+    let catalog = node["catalog_name"].as_str().unwrap_or_default();
+    if schema == super::memory::CATALOG || catalog.eq_ignore_ascii_case(super::memory::CATALOG) {
+        return Err(refused("what is remembered is asked with the tool recall"));
+    }
     if SYSTEM_SCHEMAS.contains(&schema.as_str()) || names.contains(&name) {
         return Ok(());
     }

@@ -59,7 +59,7 @@ fn an_interrupt_ends_the_whole_group() {
     let recorded = Recorded::new();
     recorded.interrupt_when(|events| events.contains(&OutputEvent::Stdout("ready\n".to_owned())));
     let started = Instant::now();
-    let script = "sh -c 'trap \"\" INT; while true; do date +%N > beat; sleep 0.05; done' & echo ready; sleep 60";
+    let script = "sh -c 'trap \"\" INT; while true; do date +%N > beat; sleep 0.05; done' & until [ -s beat ]; do sleep 0.02; done; echo ready; sleep 60";
     let error = ShellEngine::new(folder.path())
         .execute(script, &recorded.context)
         .unwrap_err();

@@ -1,0 +1,72 @@
+//! The record of what was asked, as SQL and as figures.
+
+use codriver_memory::Scope;
+use serde_json::json;
+
+use super::helpers::{Desk, calls, says};
+use super::server::Server;
+
+fn table(desk: &mut Desk, sql: &str) -> String {
+    desk.cell(&format!("%%sql\n{sql}")).unwrap().result.unwrap().text().to_owned()
+}
+
+#[test]
+fn what_is_remembered_can_be_queried_and_not_changed() {
+    let server = Server::start([calls("sql", json!({ "query": "SELECT count(*) FROM sales" })), says("Two.")]);
+    let mut desk = Desk::new();
+    desk.sql("CREATE TABLE sales(month VARCHAR); INSERT INTO sales VALUES ('March'), ('April')");
+    desk.session.memory.remember("The fiscal year starts in April.", Scope::Global, "user").unwrap();
+    desk.ask(&server, "How many rows has sales?").unwrap();
+
+    let turns = table(&mut desk, "SELECT request, answer, prompt_tokens + completion_tokens AS tokens, created_at > now()::TIMESTAMP - INTERVAL 1 HOUR AS new FROM memory.turns");
+    assert!(turns.contains("How many rows has sales?") && turns.contains("165") && turns.contains("true"), "{turns}");
+    let runs = table(&mut desk, "SELECT r.tool, r.status, c.agent FROM memory.tool_runs r JOIN memory.conversations c ON c.id = r.conversation");
+    assert!(runs.contains("sql") && runs.contains("ok") && runs.contains("codriver"), "{runs}");
+    for name in ["messages", "context_items", "facts", "chunks", "sent"] {
+        assert!(table(&mut desk, &format!("SELECT count(*) AS n FROM memory.{name}")).contains('n'), "{name}");
+    }
+    let facts = table(&mut desk, "SELECT text, importance, pinned, valid_until FROM memory.facts");
+    assert!(facts.contains("fiscal year") && facts.contains("false"), "{facts}");
+    let found = table(&mut desk, "SELECT kind, text, round(score, 2) FROM recall('fiscal year', 1)");
+    assert!(found.contains("fact") && found.contains("starts in April"), "{found}");
+    assert!(table(&mut desk, "SELECT count(*) FROM memory.recall('fiscal year', k := 3)").contains('1'));
+
+    for change in ["INSERT INTO memory.facts(text) VALUES ('x')", "DELETE FROM memory.turns", "UPDATE memory.facts SET text = 'x'"] {
+        assert!(desk.cell(&format!("%%sql\n{change}")).is_err(), "{change}");
+    }
+    assert!(desk.cell("%%sql\nSELECT * FROM recall('x', -1)").unwrap_err().value.contains("0 to"));
+    // The session's own tables are as before, and a table called like a view is its own.
+    assert!(!table(&mut desk, "SHOW TABLES").contains("tool_runs"));
+    desk.sql("CREATE TABLE turns(x INT); INSERT INTO turns VALUES (7)");
+    assert!(table(&mut desk, "SELECT * FROM turns").contains('7'));
+    assert!(!desk.session.sql.schema().iter().any(|table| table.name.contains("memory")));
+}
+
+#[test]
+fn an_agent_asks_memory_by_its_tool_only() {
+    let server = Server::start([calls("sql", json!({ "query": "SELECT * FROM memory.turns" })), says("I may not.")]);
+    let mut desk = Desk::new();
+    let report = desk.ask(&server, "What did I say?").unwrap();
+    assert!(report.tool_runs[0].result.contains("recall"), "{:?}", report.tool_runs[0]);
+}
+
+#[test]
+fn figures_add_up_by_day_model_and_agent() {
+    let server = Server::start([says("One."), says("Two."), says("Three.")]);
+    let mut desk = Desk::new();
+    assert!(desk.cell("%usage").unwrap().result.unwrap().text().contains("no turn"));
+    for request in ["One?", "Two?", "Three?"] {
+        desk.ask(&server, request).unwrap();
+    }
+    desk.sql("CREATE TABLE sales(x INT)");
+    desk.cell("%%agent --model starter\nhow many rows has sales?").unwrap();
+    let by_day = desk.cell("%usage").unwrap().result.unwrap();
+    let text = by_day.text().to_owned();
+    let today = chrono::Utc::now().format("%Y-%m-%d").to_string();
+    assert!(text.contains(&today), "{text}");
+    assert!(by_day.data["text/html"].as_str().unwrap().contains("<svg"));
+    let by_model = desk.cell("%usage model --days 0").unwrap().result.unwrap().text().to_owned();
+    assert!(by_model.contains("#tiny") && by_model.contains("300") && by_model.contains("starter"), "{by_model}");
+    assert!(desk.cell("%usage agent").unwrap().result.unwrap().text().contains("codriver"));
+    assert!(desk.cell("%usage moon").is_err());
+}
