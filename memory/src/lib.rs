@@ -6,7 +6,9 @@
 //! BM25 over an index that is a cache of the databases and nothing more.
 
 mod analytics;
+mod backup;
 mod embedder;
+mod encryption;
 mod error;
 mod event;
 mod facts;

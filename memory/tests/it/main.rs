@@ -1,10 +1,12 @@
 //! Memory as its callers use it, on real files and in real processes.
 
+mod backup;
 mod conversations;
 mod damage;
 mod durability;
 mod encryption;
 mod facts;
+mod faults;
 mod knowledge;
 mod latency;
 mod redaction;
