@@ -17,6 +17,7 @@ use crate::vault::{MasterKey, Vault, VaultFile, unlock};
 
 mod apply;
 mod convert;
+mod documents;
 mod facts;
 pub(crate) mod lock;
 mod read;
@@ -305,7 +306,7 @@ pub(crate) fn log_of(file: &Path) -> PathBuf {
 }
 
 /// No extension is fetched, no other file is read, and little is spent on idle threads.
-fn settings() -> duckdb::Result<Config> {
+pub(crate) fn settings() -> duckdb::Result<Config> {
     Config::default()
         .enable_external_access(false)?
         .enable_autoload_extension(false)?
@@ -317,7 +318,7 @@ fn settings() -> duckdb::Result<Config> {
 
 /// What DuckDB says when another process has the file: `... Conflicting lock is held in
 /// /usr/bin/duckdb (PID 42). See also ...`.
-fn lock_holder(message: &str) -> Option<String> {
+pub(crate) fn lock_holder(message: &str) -> Option<String> {
     if !message.contains("Could not set lock on file") {
         return None;
     }

@@ -2,12 +2,13 @@
 
 mod bench;
 mod convert;
+mod embedding;
 mod inputs;
 mod pull;
 mod template;
 mod tokenize;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +18,7 @@ use codriver_inference::store::{StoredModel, size_text};
 use serde_json::json;
 
 use crate::agent::store::{explain, find_model, info_table, list_table, memory_needed, model_store, with_details};
+use crate::cli::print;
 
 #[derive(Debug, Args)]
 pub struct ModelArguments {
@@ -161,13 +163,4 @@ fn workspace() -> PathBuf {
 
 fn print_json(value: &serde_json::Value) -> anyhow::Result<ExitCode> {
     print(&format!("{value:#}\n"))
-}
-
-/// Prints to the end, or until the reader has gone away (`| head`).
-fn print(text: &str) -> anyhow::Result<ExitCode> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
 }

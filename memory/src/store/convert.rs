@@ -27,7 +27,7 @@ enum RowName {
 use RowName::{Column, Numbered};
 
 /// Every table with contents. What is not named here is plain: identifiers, times, counts, names of models and tools.
-const TABLES: [Table; 12] = [
+const TABLES: [Table; 13] = [
     Table { name: "projects", row: Column("key"), sealed: &["root"] },
     Table { name: "conversations", row: Column("id"), sealed: &["notebook"] },
     Table { name: "turns", row: Column("id"), sealed: &["request", "answer", "prompt"] },
@@ -36,6 +36,7 @@ const TABLES: [Table; 12] = [
     Table { name: "tool_runs", row: Column("id"), sealed: &["arguments", "result"] },
     Table { name: "facts", row: Column("id"), sealed: &["text", "source", "reason"] },
     Table { name: "chunks", row: Numbered("document"), sealed: &["title", "text", "name", "place"] },
+    Table { name: "documents", row: Column("name"), sealed: &["record"] },
     Table { name: "notes", row: Column("id"), sealed: &["value"] },
     Table { name: "sent", row: Column("id"), sealed: &["columns"] },
     Table { name: "embeddings", row: Column("content"), sealed: &[] },
@@ -109,6 +110,7 @@ fn converted(table: &Table, columns: &[String], mut values: Vec<Value>, old: &Va
     let compared = match table.name {
         "facts" => position("fingerprint").zip(opened("text").map(fingerprint)),
         "chunks" => position("document").zip(opened("name").map(str::to_owned)),
+        "documents" => position("name").zip(opened("record").and_then(origin)),
         _ => None,
     };
     if let Some((value, content)) = compared.and_then(|(column, content)| Some((values.get_mut(column)?, content))) {
@@ -121,6 +123,12 @@ fn converted(table: &Table, columns: &[String], mut values: Vec<Value>, old: &Va
         }
     }
     Ok(values)
+}
+
+/// What a document's record says it was read from.
+fn origin(record: &str) -> Option<String> {
+    let record: serde_json::Value = serde_json::from_str(record).ok()?;
+    record.get("origin")?.as_str().map(str::to_owned)
 }
 
 fn converted_vector(columns: &[String], mut values: Vec<Value>, old: &Vault, new: &Vault) -> Result<Vec<Value>, VaultError> {
@@ -144,12 +152,12 @@ mod tests {
     use super::{Store, TABLES};
 
     /// What is plain on purpose. A new column has to be sealed, or to be named here.
-    const PLAIN: [&str; 41] = [
+    const PLAIN: [&str; 44] = [
         "projects.key", "conversations.id", "conversations.agent", "conversations.project", "turns.id", "turns.conversation", "turns.model",
         "messages.turn", "messages.conversation", "messages.role", "context_items.turn", "context_items.kind", "context_items.dropped",
         "tool_runs.id", "tool_runs.conversation", "tool_runs.tool", "tool_runs.policy", "tool_runs.status", "facts.id", "facts.fingerprint",
         "facts.scope", "facts.project", "facts.kind", "facts.turn", "facts.superseded_by", "chunks.document", "chunks.scope", "chunks.project",
-        "embeddings.content", "embeddings.model", "journals.name", "notes.id", "notes.conversation", "notes.name", "sent.id",
+        "documents.name", "documents.scope", "documents.project", "embeddings.content", "embeddings.model", "journals.name", "notes.id", "notes.conversation", "notes.name", "sent.id",
         "sent.conversation", "sent.destination", "sent.model", "sent.purpose", "vault.entry", "schema_versions.description",
     ];
 
