@@ -10,6 +10,7 @@ mod definitions;
 mod embedding;
 mod environment;
 mod examples;
+pub mod knowledge;
 mod ledger;
 mod magics;
 mod models;

@@ -3,6 +3,7 @@
 mod ask;
 mod doctor;
 mod install;
+mod knowledge;
 mod memory;
 mod model;
 mod run;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::agent::knowledge::{READ_PDF, read_pdf};
 use crate::channels;
 use crate::session::SessionOptions;
 
@@ -42,6 +44,11 @@ enum Command {
     Ask(ask::AskArguments),
     /// List, get, inspect, measure and convert models
     Model(model::ModelArguments),
+    /// Take in files and pages, so that agents find what they say
+    Knowledge(knowledge::KnowledgeArguments),
+    /// Read a PDF file from standard input (started by Codriver, under limits)
+    #[command(name = READ_PDF, hide = true)]
+    ReadPdf,
     /// Keep collections of documents and search them
     Memory(memory::MemoryArguments),
 }
@@ -79,6 +86,8 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Ask(arguments) => ask::ask(&arguments),
         Command::Model(arguments) => model::model(&arguments),
+        Command::Knowledge(arguments) => knowledge::knowledge(&arguments),
+        Command::ReadPdf => read_pdf(),
         Command::Memory(arguments) => memory::memory(&arguments),
     }
 }

@@ -6,12 +6,15 @@
 //! indexes that are caches of the databases and nothing more. Collections of documents have files of their own.
 
 mod analytics;
+pub mod chunk;
 mod collections;
+mod documents;
 mod embedder;
 mod error;
 mod event;
 mod facts;
 mod index;
+pub mod ingest;
 mod journal;
 mod knowledge;
 mod known_facts;

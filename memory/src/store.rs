@@ -11,6 +11,7 @@ use crate::store::schema::MIGRATIONS;
 use crate::vault::{Vault, VaultFile};
 
 mod apply;
+mod documents;
 mod facts;
 pub(crate) mod lock;
 mod read;

@@ -17,7 +17,7 @@ pub struct Options {
 enum Bench {
     /// Start to first kernel_info and round trips of trivial cells, beside ipykernel and evcxr_jupyter
     Kernel(kernel::Options),
-    /// Reading and writing tokens, loading and memory, beside llama.cpp on the same files
+    /// Reading and writing tokens, requests at once, texts as vectors, loading and memory, beside llama.cpp, candle and others
     Inference {
         /// Where: on the processor, or on an NVIDIA GPU beside transformers
         #[arg(long, value_enum, default_value_t = Device::Cpu)]
@@ -29,12 +29,6 @@ enum Bench {
     Memory(memory::Options),
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Device {
-    Cpu,
-    Cuda,
-}
-
 pub fn run(options: &Options) -> Result<()> {
     match &options.bench {
         Bench::Kernel(options) => kernel::run(options),
@@ -42,4 +36,10 @@ pub fn run(options: &Options) -> Result<()> {
         Bench::Inference { device: Device::Cuda, .. } => cuda::run(),
         Bench::Memory(options) => memory::run(options),
     }
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Device {
+    Cpu,
+    Cuda,
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod convert;
+mod embedding;
 mod inputs;
 mod pull;
 mod template;
