@@ -62,7 +62,9 @@ pub fn measure(
     let before = resident_memory();
     on_test("loading");
     let started = Instant::now();
-    let model = LocalModel::open_with(path, &OpenOptions { device: options.device, ..OpenOptions::default() })?;
+    let (device, cancelled) = (options.device, cancellation.clone());
+    let model =
+        LocalModel::open_with(path, &OpenOptions { device, cancellation: cancelled, ..OpenOptions::default() })?;
     let load_seconds = started.elapsed().as_secs_f64();
     let window = crate::ChatModel::context_window(&model);
     let generated = options.generated.min(window.saturating_sub(1));

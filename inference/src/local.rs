@@ -71,7 +71,7 @@ impl LocalModel {
         let source = DecoderSource::open(&files, &device)?;
         let demand = Demand::of_decoder(&source, packing);
         let window = demand.choose_window(folder, options.window, available)?;
-        let decoder = source.load(&options.adapters, packing)?;
+        let decoder = source.load(&options.adapters, packing, &options.cancellation)?;
         Ok(Self {
             name: loader::model_name(folder),
             window,
@@ -309,6 +309,8 @@ pub struct OpenOptions {
     /// Computes with tensors of 32-bit floats on the processor too: what the packed weights and the
     /// processor's own products are compared with.
     pub as_tensors: bool,
+    /// Ends the loading.
+    pub cancellation: Cancellation,
     /// Loads the model even if memory seems not to suffice, as CODRIVER_IGNORE_MEMORY=1 does.
     pub ignore_memory: bool,
 }

@@ -2,6 +2,7 @@
 
 make FOLDER SEED   writes a folder for each family; prints their names, tokens and transformers' logits
 run FILE TOKENS    prints llama.cpp's logits after each of the tokens (JSON), and its tokens of a text
+exact FILE TOKENS  prints llama.cpp's logits with the file's weights as 32-bit floats: nothing is rounded again
 continue COUNT (FILE TOKENS)...   prints llama.cpp's greedy continuations, and its logits before each token
 """
 
@@ -43,7 +44,7 @@ TEXT = "Hello, world! It's 1234567 o'clock — naïve größer 数据 🙂\n\n  
 
 def main():
     command, *arguments = sys.argv[1:]
-    print(json.dumps({"make": make, "run": run, "continue": continue_greedily}[command](*arguments)))
+    print(json.dumps({"make": make, "run": run, "exact": exact, "continue": continue_greedily}[command](*arguments)))
 
 
 def specifications():
@@ -146,6 +147,28 @@ def run(path, tokens):
     model.eval(tokens)
     logits = np.array(model.scores[: len(tokens)], dtype=np.float64)
     return {"logits": logits.tolist(), "text_tokens": model.tokenize(TEXT.encode(), add_bos=False, special=False)}
+
+
+def exact(path, tokens):
+    import gguf
+
+    reader = gguf.GGUFReader(path)
+    whole = path + ".exact.gguf"
+    writer = gguf.GGUFWriter(whole, reader.get_field("general.architecture").contents())
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type"):
+            continue
+        kind = field.types[0]
+        element = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), kind, sub_type=element)
+    for tensor in reader.tensors:
+        shape = [int(size) for size in reversed(tensor.shape)]
+        writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(shape))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return run(whole, tokens)
 
 
 def train_tokenizer():
