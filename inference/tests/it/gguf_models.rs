@@ -181,7 +181,7 @@ fn trained_weights_lose_no_more_than_under_llama_cpp() {
 #[test]
 fn text_that_is_certain_is_written_in_the_tokenizers_tokens() {
     let folder = tempfile::tempdir().unwrap();
-    let cases = reference::run(PROGRAM, &["make", folder.path().to_str().unwrap(), "1"]);
+    let cases = reference::run(PROGRAM, &["make", folder.path().to_str().unwrap(), "1", "llama"]);
     let file = converted(&folder, &cases[0], FileType::F16);
     let model = LocalModel::open(&file, DeviceChoice::Cpu).unwrap();
     // Random weights would spell it in other tokens at once if they had a choice.

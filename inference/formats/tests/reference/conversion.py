@@ -1,6 +1,6 @@
 """Random models as Hugging Face folders, and what llama.cpp computes with the GGUF files made of them.
 
-make FOLDER SEED   writes a folder for each family; prints their names, tokens and transformers' logits
+make FOLDER SEED [NAME...]   writes a folder for each family, or those named; prints their names, tokens and transformers' logits
 run FILE TOKENS    prints llama.cpp's logits after each of the tokens (JSON), and its tokens of a text
 exact FILE TOKENS  prints llama.cpp's logits with the file's weights as 32-bit floats: nothing is rounded again
 continue COUNT (FILE TOKENS)...   prints llama.cpp's greedy continuations, and its logits before each token
@@ -84,7 +84,7 @@ def specifications():
     }
 
 
-def make(folder, seed):
+def make(folder, seed, *names):
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -93,6 +93,8 @@ def make(folder, seed):
     tokenizer = train_tokenizer()
     cases = []
     for name, (config_class, settings) in specifications().items():
+        if names and name not in names:
+            continue
         config = config_class(**{**COMMON, **settings})
         model = AutoModelForCausalLM.from_config(config).eval().float()
         with torch.no_grad():
@@ -123,7 +125,9 @@ def load(path):
     import llama_cpp
 
     return llama_cpp.Llama(
-        path, n_ctx=WINDOW, n_batch=WINDOW, logits_all=True, verbose=False, type_k=0, type_v=0, flash_attn=False, n_threads=2
+        path, n_ctx=WINDOW, n_batch=WINDOW, logits_all=True, verbose=False, type_k=0, type_v=0, flash_attn=False,
+        # More would wait for each other longer than they compute.
+        n_threads=1, n_threads_batch=1,
     )
 
 
