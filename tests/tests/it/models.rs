@@ -228,7 +228,7 @@ fn in_a_notebook_files_are_written_and_read_and_a_deleted_model_is_let_go() {
     ] {
         let refused = client.execute(cell);
         let reason = refused.reply["evalue"].as_str().unwrap();
-        assert!(reason.contains(said) && refused.of_kind("display_data").is_empty(), "{cell}: {refused:#?}");
+        assert!(reason.contains(said) && refused.of_kind("display_data").next().is_none(), "{cell}: {refused:#?}");
     }
     std::fs::remove_file(path.join("model-Q8_0.gguf")).unwrap();
     assert!(client.execute("%model").result().contains("is not there any more"));
