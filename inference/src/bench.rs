@@ -121,19 +121,14 @@ pub fn measure(
     let before = resident_memory();
     on_test("loading");
     let started = Instant::now();
-<<<<<<< HEAD
     let opened = OpenOptions {
         device: options.device,
         cache_tokens: Some(tokens),
         cache_format: options.cache_format,
+        cancellation: cancellation.clone(),
         ..OpenOptions::default()
     };
     let model = LocalModel::open_with(path, &opened)?;
-=======
-    let (device, cancelled) = (options.device, cancellation.clone());
-    let model =
-        LocalModel::open_with(path, &OpenOptions { device, cancellation: cancelled, ..OpenOptions::default() })?;
->>>>>>> models
     let load_seconds = started.elapsed().as_secs_f64();
     let window = crate::ChatModel::context_window(&model);
     let repeats = options.repeats.max(1);

@@ -78,15 +78,11 @@ impl LocalModel {
         let source = DecoderSource::open(&files, &device)?;
         let demand = Demand::of_decoder(&source, packing).with_cache(options.cache_format);
         let window = demand.choose_window(folder, options.window, available)?;
-<<<<<<< HEAD
         let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available));
-        let decoder = source.load(&options.adapters, packing)?;
+        let decoder = source.load(&options.adapters, packing, &options.cancellation)?;
         let vocabulary_size = decoder.config.vocab_size;
         let network = network::network(decoder, device, options.cache_format)?;
         let scheduler = Scheduler::start(network, Room { tokens, kept: KEPT_BYTES })?;
-=======
-        let decoder = source.load(&options.adapters, packing, &options.cancellation)?;
->>>>>>> models
         Ok(Self {
             name: loader::model_name(folder),
             window,
@@ -287,65 +283,6 @@ impl LocalModel {
         }
         Ok(completion)
     }
-<<<<<<< HEAD
-=======
-
-    fn render(&self, request: &ChatRequest) -> Result<Rendered, ModelError> {
-        let template = self.template.as_ref().ok_or_else(|| {
-            ModelError::Template(format!(
-                "{} has no chat template: it continues text but was not made for conversation; get its instruction-tuned sibling",
-                self.name
-            ))
-        })?;
-        let tools = offered_tools(request);
-        let names = &self.tokenizer.special_names;
-        let (format, prompt) = if template.knows_tools() {
-            (
-                template.tool_format(),
-                template.render(&request.messages, &tools, names)?,
-            )
-        } else {
-            let retold = tools_as_text(&request.messages, &tools);
-            (ToolFormat::Hermes, template.render(&retold, &[], names)?)
-        };
-        let reasoning = format.opens_reasoning(&prompt);
-        Ok(Rendered {
-            prompt,
-            reasoning,
-            format,
-            tools,
-        })
-    }
-}
-
-/// How a model is opened.
-#[derive(Debug, Clone, Default)]
-pub struct OpenOptions {
-    pub device: DeviceChoice,
-    /// Adapters merged into the weights as they are read.
-    pub adapters: Vec<Adapter>,
-    /// Tokens, prompt and answer together, that are enough; `None` is all that the model can read
-    /// and that memory allows.
-    pub window: Option<usize>,
-    /// What the weights are rounded to, on the processor; `None` keeps the bits they have.
-    pub quantization: Option<Format>,
-    /// Computes with tensors of 32-bit floats on the processor too: what the packed weights and the
-    /// processor's own products are compared with.
-    pub as_tensors: bool,
-    /// Ends the loading.
-    pub cancellation: Cancellation,
-    /// Loads the model even if memory seems not to suffice, as CODRIVER_IGNORE_MEMORY=1 does.
-    pub ignore_memory: bool,
-}
-
-impl OpenOptions {
-    fn packing(&self) -> Packing {
-        match self.device {
-            DeviceChoice::Cpu if !self.as_tensors => Packing::Packed { quantization: self.quantization },
-            _ => Packing::Tensors,
-        }
-    }
->>>>>>> models
 }
 
 /// Whether to go on generating.

@@ -5,7 +5,7 @@ use codriver_kernels::{Format, PageFormat};
 use crate::device::DeviceChoice;
 use crate::loader::lora::Adapter;
 use crate::loader::packing::Packing;
-use crate::Priority;
+use crate::{Cancellation, Priority};
 
 /// How a model is opened.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +27,8 @@ pub struct OpenOptions {
     /// Computes with tensors of 32-bit floats on the processor too: what the packed weights and the
     /// processor's own products are compared with.
     pub as_tensors: bool,
+    /// Ends the loading.
+    pub cancellation: Cancellation,
     /// Loads the model even if memory seems not to suffice, as CODRIVER_IGNORE_MEMORY=1 does.
     pub ignore_memory: bool,
 }

@@ -2,11 +2,7 @@
 
 mod bench;
 mod convert;
-<<<<<<< HEAD
 mod embedding;
-mod inputs;
-=======
->>>>>>> models
 mod pull;
 
 use std::io::IsTerminal;

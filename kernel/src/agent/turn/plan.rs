@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-<<<<<<< HEAD
-use codriver_inference::{ChatModel, ChatRequest, Message, Priority, SamplingParameters, ToolDefinition};
-=======
-use codriver_inference::{ChatModel, ChatRequest, Message, ModelError, SamplingParameters, ToolDefinition};
->>>>>>> models
+use codriver_inference::{ChatModel, ChatRequest, Message, ModelError, Priority, SamplingParameters, ToolDefinition};
 use codriver_memory::ConversationId;
 use codriver_tools::{Policy, nearest};
 
