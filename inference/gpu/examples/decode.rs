@@ -1,0 +1,143 @@
+//! How fast a decoder of random weights writes, beside what the device's memory allows: a line of
+//! JSON. `decode SHAPE FORMAT TOKENS`, with a shape of `8b` (Llama 3) or `tiny`.
+//!
+//! Run by `cargo xtask bench inference --device cuda`.
+
+use std::error::Error;
+use std::time::Instant;
+
+use codriver_formats::quant;
+use codriver_gpu::{
+    Activation, Architecture, Decoder, Device, FeedForward, Format, Gated, Gpu, GpuError, Layer, Linear, Matrix, Pool,
+    Rotation, Segment, Wanted, Weights,
+};
+use cubecl::device::WgpuDeviceKind;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Positions in a page.
+const PAGE: usize = 64;
+/// Tokens read before any is written.
+const PROMPT: usize = 128;
+
+struct Shape {
+    hidden: usize,
+    layers: usize,
+    heads: usize,
+    key_value_heads: usize,
+    wide: usize,
+    vocabulary: usize,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = |default: &str| arguments.next().unwrap_or_else(|| default.to_owned());
+    let shape = match next("8b").as_str() {
+        "8b" => Shape { hidden: 4096, layers: 32, heads: 32, key_value_heads: 8, wide: 14336, vocabulary: 128_256 },
+        "tiny" => Shape { hidden: 512, layers: 4, heads: 8, key_value_heads: 2, wide: 1024, vocabulary: 4096 },
+        other => return Err(format!("shape {other}; there are 8b and tiny").into()),
+    };
+    let format: Format = next("bf16").parse()?;
+    let tokens: usize = next("64").parse()?;
+    let device = Device::cuda(0).or_else(|_| Device::wgpu(WgpuDeviceKind::DefaultDevice))?;
+    let gpu = Gpu::new(&device);
+    let bandwidth = gpu.bandwidth(1 << 30).or_else(|_| gpu.bandwidth(1 << 26))?;
+    let (decoder, bytes) = decoder(&gpu, &shape, format)?;
+    let (prompt, answer) = measure(&gpu, decoder, &shape, tokens)?;
+    println!(
+        "{{\"device\": \"{}\", \"format\": \"{format}\", \"bandwidth\": {bandwidth}, \"bytes_per_token\": {bytes}, \
+         \"prompt\": {prompt}, \"answer\": {answer}}}",
+        gpu.describe(),
+    );
+    Ok(())
+}
+
+/// Tokens a second of a prompt of [`PROMPT`], and of the answer to it.
+fn measure(gpu: &Gpu, mut decoder: Decoder, shape: &Shape, tokens: usize) -> Result<(f64, f64), GpuError> {
+    let pages: Vec<u32> = (0..(PROMPT + tokens).div_ceil(PAGE) as u32).collect();
+    let pool = Pool::new(gpu, decoder.architecture().page_shape(PAGE), shape.layers, pages.len())?;
+    let mut step = |tokens: &[u32], past: usize| -> Result<u32, GpuError> {
+        let rotations = [rotation(past, tokens.len())];
+        let segment = Segment { tokens, past, pages: &pages, rotations: &rotations, wanted: Wanted::Last };
+        let best = decoder.step(&[segment], &pool)?.best(gpu)?;
+        Ok(best.first().copied().flatten().unwrap_or_default())
+    };
+    let prompt: Vec<u32> = (0..PROMPT as u32).collect();
+    // Kernels are compiled when they are first launched.
+    step(&prompt, 0)?;
+    step(&[0], PROMPT)?;
+    let started = Instant::now();
+    let mut token = step(&prompt, 0)?;
+    let read = started.elapsed().as_secs_f64();
+    let started = Instant::now();
+    for past in PROMPT..PROMPT + tokens {
+        token = step(&[token], past)?;
+    }
+    Ok((PROMPT as f64 / read, tokens as f64 / started.elapsed().as_secs_f64()))
+}
+
+/// Rotations of a head of 64 pairs.
+fn rotation(past: usize, length: usize) -> Rotation {
+    let angles = || {
+        (past..past + length)
+            .flat_map(|position| (0..64).map(move |pair| position as f32 * 500_000.0_f32.powf(-pair as f32 / 64.0)))
+    };
+    Rotation { cosines: angles().map(f32::cos).collect(), sines: angles().map(f32::sin).collect() }
+}
+
+/// A decoder of random weights, and the bytes of them that a token needs.
+fn decoder(gpu: &Gpu, shape: &Shape, format: Format) -> Result<(Decoder, u64), Box<dyn Error>> {
+    let head_dim = 128;
+    let (query, key) = (shape.heads * head_dim, shape.key_value_heads * head_dim);
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let sample: Vec<f32> = (0..1 << 16).map(|_| random.random_range(-0.02..0.02)).collect();
+    let sample = quant::quantize(format.tensor_type(), &sample)?;
+    let mut bytes = 0;
+    let mut matrix = |rows: usize, columns: usize| -> Result<Linear, GpuError> {
+        // The same numbers again and again: the time is not theirs.
+        let needed = format.tensor_type().bytes_of(rows * columns).unwrap_or_default() as usize;
+        let numbers: Vec<u8> = sample.iter().copied().cycle().take(needed).collect();
+        bytes += Matrix::size(format, rows, columns).unwrap_or_default();
+        Ok(Linear { weight: Matrix::upload(gpu, format, rows, columns, &numbers)?, bias: None })
+    };
+    let mut layers = Vec::new();
+    for _ in 0..shape.layers {
+        layers.push(Layer {
+            window: None,
+            rotation: Some(0),
+            input_norm: vec![1.0; shape.hidden],
+            query: matrix(query, shape.hidden)?,
+            key: matrix(key, shape.hidden)?,
+            value: matrix(key, shape.hidden)?,
+            head_norms: None,
+            output: matrix(shape.hidden, query)?,
+            post_attention_norm: vec![1.0; shape.hidden],
+            output_norms: None,
+            feed_forward: FeedForward::Dense(Gated {
+                gate: matrix(shape.wide, shape.hidden)?,
+                up: matrix(shape.wide, shape.hidden)?,
+                down: matrix(shape.hidden, shape.wide)?,
+            }),
+        });
+    }
+    let head = matrix(shape.vocabulary, shape.hidden)?.weight;
+    let table = head.clone();
+    let architecture = Architecture {
+        vocabulary: shape.vocabulary,
+        hidden_size: shape.hidden,
+        heads: shape.heads,
+        key_value_heads: shape.key_value_heads,
+        head_dim,
+        pairs: vec![head_dim / 2],
+        activation: Activation::Silu,
+        epsilon: 1e-5,
+        attention_scale: 1.0 / (head_dim as f32).sqrt(),
+        attention_soft_cap: None,
+        logit_soft_cap: None,
+        embedding_multiplier: 1.0,
+        residual_multiplier: 1.0,
+        logit_divisor: 1.0,
+    };
+    let weights = Weights { table, layers, norm: vec![1.0; shape.hidden], head: Some(head) };
+    Ok((Decoder::new(gpu, architecture, weights)?, bytes))
+}

@@ -1,0 +1,125 @@
+//! A GPU and its memory.
+
+use std::fmt;
+
+use cubecl::features::Plane;
+use cubecl::prelude::*;
+use cubecl::server::Handle;
+use cubecl::{Device, client::Client};
+
+use crate::GpuError;
+
+/// A device that decoders run on. A clone is the same device.
+#[derive(Clone)]
+pub struct Gpu {
+    pub(crate) client: Client,
+    /// How many units reduce by plane operations; `None`: through shared memory.
+    pub(crate) plane: Option<u32>,
+}
+
+impl Gpu {
+    /// A device, with the runtime and the memory that anything else on it uses too.
+    pub fn new(device: &Device) -> Self {
+        let client = device.client();
+        let properties = client.properties();
+        let hardware = &properties.hardware;
+        let (least, most) = (hardware.plane_size_min, hardware.plane_size_max);
+        let known = least == most && most.is_power_of_two() && (8..=64).contains(&most);
+        let plane = (properties.features.plane.contains(Plane::Ops) && known).then_some(most);
+        Self { client, plane }
+    }
+
+    /// The device without its plane operations: what those that have some are compared with.
+    #[must_use]
+    pub fn without_planes(self) -> Self {
+        Self { plane: None, ..self }
+    }
+
+    /// What the runtime calls itself, and how units exchange values.
+    pub fn describe(&self) -> String {
+        match self.plane {
+            Some(size) => format!("{}, planes of {size}", self.client.name()),
+            None => format!("{}, without planes", self.client.name()),
+        }
+    }
+
+    /// Bytes that one buffer can have.
+    pub fn largest_buffer(&self) -> u64 {
+        self.client.properties().memory.max_page_size
+    }
+
+    /// Units that reduce together.
+    pub(crate) fn lanes(&self) -> u32 {
+        self.plane.unwrap_or(32)
+    }
+
+    /// The numbers in memory of their own. Of no numbers a buffer of one: there are none without.
+    pub(crate) fn words(&self, words: &[u32]) -> Result<Buffer, GpuError> {
+        self.check(4 * words.len() as u64)?;
+        let words = if words.is_empty() { &[0] } else { words };
+        Ok(Buffer { handle: self.client.create_from_slice(u32::as_bytes(words)), length: words.len() })
+    }
+
+    pub(crate) fn floats(&self, values: &[f32]) -> Result<Buffer, GpuError> {
+        self.check(4 * values.len() as u64)?;
+        let values = if values.is_empty() { &[0.0] } else { values };
+        Ok(Buffer { handle: self.client.create_from_slice(f32::as_bytes(values)), length: values.len() })
+    }
+
+    /// Room for `length` words, of which nothing is known.
+    pub(crate) fn room(&self, length: usize) -> Result<Buffer, GpuError> {
+        self.check(4 * length as u64)?;
+        let length = length.max(1);
+        Ok(Buffer { handle: self.client.empty(4 * length), length })
+    }
+
+    /// Reads numbers back, after everything that was launched before.
+    pub(crate) fn read(&self, buffer: &Buffer) -> Result<Vec<f32>, GpuError> {
+        Ok(f32::from_bytes(&self.read_bytes(buffer)?).to_vec())
+    }
+
+    pub(crate) fn read_words(&self, buffer: &Buffer) -> Result<Vec<u32>, GpuError> {
+        Ok(u32::from_bytes(&self.read_bytes(buffer)?).to_vec())
+    }
+
+    fn read_bytes(&self, buffer: &Buffer) -> Result<Vec<u8>, GpuError> {
+        let bytes = self.client.read_one(buffer.handle.clone()).map_err(|error| GpuError::Device(error.to_string()))?;
+        Ok(bytes.to_vec())
+    }
+
+    fn check(&self, bytes: u64) -> Result<(), GpuError> {
+        let largest = self.largest_buffer();
+        if bytes > largest { Err(GpuError::Buffer { bytes, largest }) } else { Ok(()) }
+    }
+}
+
+/// Words of 32 bits on a device.
+#[derive(Clone)]
+pub(crate) struct Buffer {
+    pub(crate) handle: Handle,
+    pub(crate) length: usize,
+}
+
+impl Buffer {
+    /// The buffer as a kernel's argument, in vectors of `width` words.
+    pub(crate) fn vectors(&self, width: usize) -> BufferArg {
+        // SAFETY: the handle has `length` words, from its creation on.
+        unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.length / width) }
+    }
+
+    pub(crate) fn arg(&self) -> BufferArg {
+        self.vectors(1)
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} words", self.length)
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.describe())
+    }
+}

@@ -1,0 +1,17 @@
+//! Kernels, in CubeCL: compiled for the device at hand when they are first launched.
+//!
+//! Numbers are 32-bit floats wherever they are computed with; weights are unpacked to them in
+//! registers.
+
+pub(crate) mod activation;
+pub(crate) mod attention;
+mod bandwidth;
+pub(crate) mod best;
+pub(crate) mod copy;
+pub(crate) mod embedding;
+pub(crate) mod experts;
+pub(crate) mod norm;
+pub(crate) mod positions;
+pub(crate) mod product;
+mod reduce;
+mod weights;

@@ -1,0 +1,49 @@
+//! Buffers put together.
+
+use cubecl::prelude::*;
+
+use crate::device::{Buffer, Gpu};
+use crate::GpuError;
+
+/// Units in a cube, and words that each copies.
+const UNITS: u32 = 256;
+const WORDS: u32 = 64;
+
+/// One buffer with the contents of several, one after the other.
+pub(crate) fn joined(gpu: &Gpu, parts: &[&Buffer]) -> Result<Buffer, GpuError> {
+    joined_with_room(gpu, parts, 0)
+}
+
+/// [`joined`], and `more` words after them.
+pub(crate) fn joined_with_room(gpu: &Gpu, parts: &[&Buffer], more: usize) -> Result<Buffer, GpuError> {
+    let joined = gpu.room(parts.iter().map(|part| part.length).sum::<usize>() + more)?;
+    let mut start = 0;
+    for part in parts {
+        let cubes = part.length.div_ceil((UNITS * WORDS) as usize);
+        // SAFETY: words past the part's length are not copied, and there is room for those before.
+        unsafe {
+            copy::launch_unchecked(
+                &gpu.client,
+                CubeCount::Static(cubes as u32, 1, 1),
+                CubeDim::new_1d(UNITS),
+                part.arg(),
+                joined.arg(),
+                start as u32,
+                part.length as u32,
+            );
+        }
+        start += part.length;
+    }
+    Ok(joined)
+}
+
+#[cube(launch_unchecked)]
+fn copy(input: &[u32], output: &mut [u32], start: u32, length: u32) {
+    let first = CUBE_POS_X * UNITS * WORDS + UNIT_POS_X;
+    for word in 0..WORDS {
+        let at = first + word * UNITS;
+        if at < length {
+            output[(start + at) as usize] = input[at as usize];
+        }
+    }
+}

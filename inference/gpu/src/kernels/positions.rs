@@ -1,0 +1,170 @@
+//! What comes between projections and attention: queries and keys normalized by head and rotated,
+//! keys and values put into their pages.
+
+use cubecl::prelude::*;
+
+use super::product::Rows;
+use super::reduce::cube_sum;
+use crate::device::{Buffer, Gpu};
+use crate::pool::{LayerPages, PageShape};
+
+/// Units in a cube, which takes one head of one token.
+const UNITS: u32 = 64;
+
+/// Where queries, keys and values stand, and how they turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Positions<'a> {
+    pub(crate) heads: usize,
+    pub(crate) shape: PageShape,
+    /// The norms of queries and of keys.
+    pub(crate) norms: Option<(&'a Buffer, &'a Buffer)>,
+    pub(crate) epsilon: f32,
+    /// Cosines, then sines, `[tokens, pairs]` each; `None`: unrotated.
+    pub(crate) turn: Option<Turn<'a>>,
+    /// The place of each token among all pages' positions.
+    pub(crate) slots: &'a Buffer,
+}
+
+/// The rotations of a step's tokens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn<'a> {
+    pub(crate) cosines: &'a Buffer,
+    pub(crate) sines: &'a Buffer,
+    pub(crate) pairs: usize,
+}
+
+impl Positions<'_> {
+    /// Rotates queries in place, and writes keys and values into the layer's pages. Rows of
+    /// `projected` hold queries, keys and values.
+    pub(crate) fn apply(&self, gpu: &Gpu, projected: Rows<'_>, pages: &LayerPages, tokens: usize) {
+        let (query_norm, key_norm) = self.norms.unwrap_or((self.slots, self.slots));
+        let (cosines, sines) = self.turn.map_or((self.slots, self.slots), |turn| (turn.cosines, turn.sines));
+        let heads = self.heads + 2 * self.shape.heads;
+        // SAFETY: a cube reads and writes one head of one token; slots lie in the pool.
+        unsafe {
+            place::launch_unchecked(
+                &gpu.client,
+                CubeCount::Static(heads as u32, tokens as u32, 1),
+                CubeDim::new_1d(UNITS),
+                projected.buffer.arg(),
+                pages.keys.arg(),
+                pages.values.arg(),
+                query_norm.arg(),
+                key_norm.arg(),
+                cosines.arg(),
+                sines.arg(),
+                self.slots.arg(),
+                projected.stride as u32,
+                self.epsilon,
+                Config {
+                    heads: self.heads as u32,
+                    key_value_heads: self.shape.heads as u32,
+                    head_dim: self.shape.head_dim as u32,
+                    page: self.shape.page as u32,
+                    pairs: self.turn.map(|turn| turn.pairs as u32),
+                    normed: self.norms.is_some(),
+                    plane: gpu.plane,
+                },
+            );
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Config {
+    heads: u32,
+    key_value_heads: u32,
+    head_dim: u32,
+    page: u32,
+    pairs: Option<u32>,
+    normed: bool,
+    plane: Option<u32>,
+}
+
+#[cube(launch_unchecked)]
+fn place(
+    projected: &mut [f32],
+    keys: &mut [f32],
+    values: &mut [f32],
+    query_norm: &[f32],
+    key_norm: &[f32],
+    cosines: &[f32],
+    sines: &[f32],
+    slots: &[u32],
+    stride: u32,
+    epsilon: f32,
+    #[comptime] config: Config,
+) {
+    let head = CUBE_POS_X;
+    let token = CUBE_POS_Y;
+    let head_dim = comptime!(config.head_dim);
+    let first_key = comptime!(config.heads);
+    let first_value = comptime!(config.heads + config.key_value_heads);
+    let start = token * stride + head * head_dim;
+    let mut numbers = Shared::<[f32]>::new_slice(comptime!(config.head_dim as usize));
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(UNITS as usize));
+
+    let mut squares = 0.0f32;
+    let mut dimension = UNIT_POS_X;
+    while dimension < head_dim {
+        let value = projected[(start + dimension) as usize];
+        numbers[dimension as usize] = value;
+        squares += value * value;
+        dimension += UNITS;
+    }
+    if comptime!(config.normed) {
+        let sum = cube_sum(squares, &mut shared, UNITS, config.plane);
+        if head < first_value {
+            let factor = 1.0f32 / (sum / f32::cast_from(head_dim) + epsilon).sqrt();
+            let mut dimension = UNIT_POS_X;
+            while dimension < head_dim {
+                let at = dimension as usize;
+                if head < first_key {
+                    numbers[at] *= factor * query_norm[at];
+                } else {
+                    numbers[at] *= factor * key_norm[at];
+                }
+                dimension += UNITS;
+            }
+        }
+    }
+    sync_cube();
+
+    let slot = slots[token as usize];
+    let block = slot / comptime!(config.page);
+    let within = slot % comptime!(config.page);
+    let padded = comptime!(config.head_dim.next_multiple_of(4));
+    let mut dimension = UNIT_POS_X;
+    while dimension < padded {
+        let mut value = 0.0f32;
+        if dimension < head_dim {
+            value = numbers[dimension as usize];
+            if comptime!(config.pairs.is_some()) {
+                let pairs = comptime!(config.pairs.unwrap_or(0));
+                if head < first_value && dimension < 2 * pairs {
+                    let pair = dimension % pairs;
+                    let at = (token * pairs + pair) as usize;
+                    let (cosine, sine) = (cosines[at], sines[at]);
+                    if dimension < pairs {
+                        value = value * cosine - numbers[(dimension + pairs) as usize] * sine;
+                    } else {
+                        value = value * cosine + numbers[pair as usize] * sine;
+                    }
+                }
+            }
+        }
+        if head < first_key {
+            if dimension < head_dim {
+                projected[(start + dimension) as usize] = value;
+            }
+        } else if head < first_value {
+            let of_head = block * config.key_value_heads + (head - first_key);
+            // Keys lie by dimension, so that neighbouring units read neighbouring positions.
+            keys[((of_head * padded + dimension) * config.page + within) as usize] = value;
+        } else if dimension < head_dim {
+            let of_head = block * config.key_value_heads + (head - first_value);
+            values[((of_head * config.page + within) * head_dim + dimension) as usize] = value;
+        }
+        dimension += UNITS;
+    }
+}

@@ -1,0 +1,286 @@
+//! Input times weights.
+//!
+//! Decoding multiplies few tokens, so its time is that of reading the weights once: a run of lanes
+//! reads a few rows side by side, and every weight meets all tokens of its tile in registers. Of more
+//! tokens, cubes side by side take tiles of the same rows, which the device's caches hold by then.
+//!
+//! A product is summed in the same order whatever the tile: a token's results do not depend on how
+//! many others are multiplied with it.
+
+use cubecl::prelude::*;
+
+use super::activation::{Activation, activated};
+use super::reduce::lane_sums;
+use super::weights::{Four, eight};
+use crate::device::{Buffer, Gpu};
+use crate::matrix::{Encoding, Matrix};
+
+/// Tokens that a tile takes at most.
+const TILE: usize = 8;
+/// Runs of lanes in a cube.
+const RUNS: u32 = 4;
+
+/// What becomes of a product.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Finish<'a> {
+    /// Added to each product, a value a row.
+    pub(crate) bias: Option<&'a Buffer>,
+    /// The rows are two halves, of which the first gates the second: so many rows come out.
+    pub(crate) gate: Option<Activation>,
+    /// Added to what the output holds instead of written over it.
+    pub(crate) adds: bool,
+    /// What the product, or what is added, is multiplied by.
+    pub(crate) multiplier: f32,
+    /// Values are bent to stay below this.
+    pub(crate) cap: Option<f32>,
+}
+
+/// One of several matrices below each other for each token: an expert.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choice<'a> {
+    /// The number of each token's matrix.
+    pub(crate) chosen: &'a Buffer,
+    /// Rows of one of the matrices.
+    pub(crate) rows: usize,
+    /// So many neighbouring outputs have one input.
+    pub(crate) share: usize,
+}
+
+/// Where a product's input or output lies: rows of `stride` values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) buffer: &'a Buffer,
+    pub(crate) stride: usize,
+    /// Where in a row its values begin.
+    pub(crate) start: usize,
+}
+
+/// What of a product its kernel is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Shape {
+    encoding: Encoding,
+    /// Rows of weights that a run of lanes reads side by side.
+    rows: usize,
+    tokens: usize,
+    lanes: u32,
+    planes: bool,
+    finish: Epilogue,
+    chosen: bool,
+}
+
+/// [`Finish`], as kernels are told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Epilogue {
+    bias: bool,
+    gate: Option<Activation>,
+    adds: bool,
+    capped: bool,
+}
+
+impl Finish<'_> {
+    pub(crate) fn plain() -> Self {
+        Self { multiplier: 1.0, ..Self::default() }
+    }
+
+    fn epilogue(&self) -> Epilogue {
+        Epilogue { bias: self.bias.is_some(), gate: self.gate, adds: self.adds, capped: self.cap.is_some() }
+    }
+}
+
+/// `input` times the transposed `matrix`, for `tokens` rows of input. The input's rows are padded
+/// with finite numbers to eights of columns.
+pub(crate) fn multiply(
+    gpu: &Gpu,
+    matrix: &Matrix,
+    input: Rows<'_>,
+    output: Rows<'_>,
+    tokens: usize,
+    finish: &Finish<'_>,
+    choice: Option<Choice<'_>>,
+) {
+    let of_matrix = choice.map_or(matrix.rows, |choice| choice.rows);
+    let tokens_a_tile = if choice.is_some() { 1 } else { tokens.next_power_of_two().min(TILE) };
+    // As many accumulators as registers allow.
+    let rows = if tokens_a_tile > 4 { 2 } else { 4 };
+    let outputs = if finish.gate.is_some() { of_matrix / 2 } else { of_matrix };
+    let outputs_a_run = if finish.gate.is_some() { rows / 2 } else { rows };
+    let shape = Shape {
+        encoding: matrix.encoding,
+        rows,
+        tokens: tokens_a_tile,
+        lanes: gpu.lanes(),
+        planes: gpu.plane.is_some(),
+        finish: finish.epilogue(),
+        chosen: choice.is_some(),
+    };
+    let cubes = outputs.div_ceil(outputs_a_run * RUNS as usize);
+    // SAFETY: rows and tokens past the last are not written, and reads of them are reads of the
+    // last; chunks past the last are not read; chosen matrices are those of the router.
+    unsafe {
+        product::launch_unchecked(
+            &gpu.client,
+            CubeCount::Static(tokens.div_ceil(tokens_a_tile) as u32, cubes as u32, 1),
+            CubeDim::new_2d(gpu.lanes(), RUNS),
+            matrix.encoding.vector(),
+            matrix.quants.vectors(matrix.encoding.vector()),
+            matrix.details.arg(),
+            input.buffer.vectors(4),
+            finish.bias.unwrap_or(&matrix.details).arg(),
+            choice.map_or(&matrix.details, |choice| choice.chosen).arg(),
+            output.buffer.arg(),
+            of_matrix as u32,
+            matrix.chunks() as u32,
+            tokens as u32,
+            (input.stride / 4) as u32,
+            output.stride as u32,
+            output.start as u32,
+            choice.map_or(1, |choice| choice.share) as u32,
+            finish.multiplier,
+            finish.cap.unwrap_or(1.0),
+            shape,
+        );
+    }
+}
+
+#[cube(launch_unchecked)]
+fn product<W: Size>(
+    quants: &[Vector<u32, W>],
+    details: &[u32],
+    input: &[Vector<f32, Const<4>>],
+    bias: &[f32],
+    chosen: &[u32],
+    output: &mut [f32],
+    rows: u32,
+    chunks: u32,
+    tokens: u32,
+    input_stride: u32,
+    output_stride: u32,
+    output_start: u32,
+    share: u32,
+    multiplier: f32,
+    cap: f32,
+    #[comptime] shape: Shape,
+) {
+    let lane = UNIT_POS_X;
+    let run = CUBE_POS_Y * CUBE_DIM_Y + UNIT_POS_Y;
+    let gated = comptime!(shape.finish.gate.is_some());
+    let side_by_side = comptime!(shape.rows);
+    let tile = comptime!(shape.tokens);
+    let outputs_a_run = comptime!((if gated { shape.rows / 2 } else { shape.rows }) as u32);
+    let outputs = if gated { rows / 2 } else { rows };
+    let first_output = run * outputs_a_run;
+    let first_token = CUBE_POS_X * comptime!(tile as u32);
+
+    let mut matrix_rows = Array::<u32>::new(side_by_side);
+    #[unroll]
+    for index in 0..side_by_side {
+        if gated {
+            // A gate and what it gates, in turn.
+            let row = min(first_output + comptime!((index / 2) as u32), outputs - 1);
+            matrix_rows[index] = row + comptime!((index % 2) as u32) * outputs;
+        } else {
+            matrix_rows[index] = min(first_output + comptime!(index as u32), rows - 1);
+        }
+    }
+    let mut first_row = 0u32;
+    if comptime!(shape.chosen) {
+        first_row = chosen[first_token as usize] * rows;
+    }
+
+    let mut sums = Array::<Four>::new(comptime!(side_by_side * tile));
+    #[unroll]
+    for index in 0..comptime!(side_by_side * tile) {
+        sums[index] = Four::new(0.0f32);
+    }
+    let mut chunk = lane;
+    while chunk < chunks {
+        let mut lows = Array::<Four>::new(tile);
+        let mut highs = Array::<Four>::new(tile);
+        #[unroll]
+        for token in 0..tile {
+            let row = min(first_token + comptime!(token as u32), tokens - 1) / share;
+            let at = (row * input_stride + 2 * chunk) as usize;
+            lows[token] = input[at];
+            highs[token] = input[at + 1];
+        }
+        #[unroll]
+        for index in 0..side_by_side {
+            let row = (first_row + matrix_rows[index]) as usize;
+            let weights = eight::<W>(quants, details, row, chunk as usize, chunks as usize, shape.encoding);
+            #[unroll]
+            for token in 0..tile {
+                let products = weights.low * lows[token] + weights.high * highs[token];
+                let at = comptime!(index * tile + token);
+                if comptime!(shape.encoding.is_scaled()) {
+                    sums[at] += products * Four::new(weights.scale);
+                } else {
+                    sums[at] += products;
+                }
+                if comptime!(shape.encoding.has_offset()) {
+                    sums[at] += (lows[token] + highs[token]) * Four::new(weights.offset);
+                }
+            }
+        }
+        chunk += comptime!(shape.lanes);
+    }
+
+    let count = comptime!(side_by_side * tile);
+    let units = comptime!(shape.lanes * RUNS);
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(if shape.planes { 1 } else { count * units as usize }));
+    let mut totals = Array::<f32>::new(count);
+    #[unroll]
+    for index in 0..count {
+        totals[index] = sums[index].vector_sum();
+    }
+    lane_sums(&mut totals, &mut shared, count, units, shape.lanes, shape.planes);
+    if lane == 0 {
+        #[unroll]
+        for token in 0..tile {
+            let of_token = first_token + comptime!(token as u32);
+            #[unroll]
+            for index in 0..comptime!(outputs_a_run as usize) {
+                let row = first_output + comptime!(index as u32);
+                if of_token < tokens && row < outputs {
+                    let at = (of_token * output_stride + output_start + row) as usize;
+                    if gated {
+                        let mut gate = totals[comptime!(2 * index * tile + token)];
+                        let mut value = totals[comptime!((2 * index + 1) * tile + token)];
+                        if comptime!(shape.finish.bias) {
+                            gate += bias[row as usize];
+                            value += bias[(row + outputs) as usize];
+                        }
+                        output[at] = activated(gate, shape.finish.gate) * value;
+                    } else {
+                        let total = totals[comptime!(index * tile + token)];
+                        output[at] = finished(total, row, output[at], bias, multiplier, cap, shape.finish);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is written for a product where the output holds `held`.
+#[cube]
+fn finished(
+    total: f32,
+    row: u32,
+    held: f32,
+    bias: &[f32],
+    multiplier: f32,
+    cap: f32,
+    #[comptime] finish: Epilogue,
+) -> f32 {
+    let mut value = total;
+    if comptime!(finish.bias) {
+        value += bias[row as usize];
+    }
+    value *= multiplier;
+    if comptime!(finish.capped) {
+        value = (value / cap).tanh() * cap;
+    }
+    if comptime!(finish.adds) {
+        value += held;
+    }
+    value
+}
