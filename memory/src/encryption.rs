@@ -30,6 +30,14 @@ impl Memory {
         Self::back_up_anew(path, None)
     }
 
+    /// Puts the key of the memory at `path` into the system keyring.
+    pub fn keep_key(path: &Path, key: &MasterKey) -> Result<(), MemoryError> {
+        let shown = || path.display().to_string();
+        let file = VaultFile::read(path)?.ok_or_else(|| MemoryError::NotEncrypted { path: shown() })?;
+        file.open(key)?.ok_or_else(|| MemoryError::WrongKey { path: shown() })?;
+        key.keep_in_keyring(&file.key_id)
+    }
+
     /// Another key for the same data key: quick, since no content changes. Backups keep the old key.
     pub fn change_key(path: &Path, old: Option<&MasterKey>, new: &MasterKey) -> Result<(), MemoryError> {
         let mut state = exclusive(path, old)?;

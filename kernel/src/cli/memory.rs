@@ -2,6 +2,7 @@
 
 mod collections;
 mod import;
+mod keeping;
 mod progress;
 mod search;
 
@@ -42,6 +43,16 @@ enum MemoryCommand {
     Verify(collections::VerifyArguments),
     /// Build the indexes anew from the database
     Rebuild(collections::RebuildArguments),
+    /// Copy what is remembered to a file, also while notebooks use it
+    Backup(keeping::BackupArguments),
+    /// Go back to a backup; what there is now is set aside
+    Restore(keeping::RestoreArguments),
+    /// Encrypt what was said and read, with a key of yours
+    Encrypt(keeping::EncryptArguments),
+    /// Write it in the clear again
+    Decrypt,
+    /// Keep the key in the system keyring, or change it
+    Key(keeping::KeyArguments),
 }
 
 /// Does what `codriver memory` was asked for.
@@ -55,6 +66,11 @@ pub fn memory(arguments: &MemoryArguments) -> anyhow::Result<ExitCode> {
         MemoryCommand::Stats(arguments) => collections::stats(arguments),
         MemoryCommand::Verify(arguments) => collections::verify(arguments),
         MemoryCommand::Rebuild(arguments) => collections::rebuild(arguments),
+        MemoryCommand::Backup(arguments) => keeping::backup(arguments),
+        MemoryCommand::Restore(arguments) => keeping::restore(arguments),
+        MemoryCommand::Encrypt(arguments) => keeping::encrypt(arguments),
+        MemoryCommand::Decrypt => keeping::decrypt(),
+        MemoryCommand::Key(arguments) => keeping::key(arguments),
     };
     match outcome {
         Err(error) if matches!(error.downcast_ref(), Some(MemoryError::Stopped)) => {
