@@ -10,6 +10,7 @@ mod definitions;
 mod embedding;
 mod environment;
 mod examples;
+pub mod knowledge;
 mod ledger;
 mod magics;
 mod models;
@@ -31,7 +32,7 @@ use definitions::Definitions;
 use embedding::EmbedderLoader;
 
 pub use definitions::{AgentDefinition, configuration_folder};
-pub use embedding::model_folder as embedding_model_folder;
+pub use embedding::{model_folder as embedding_model_folder, open_embedder};
 pub use magics::magics;
 pub use models::{ModelEntry, ModelManager, STARTER};
 pub use secrets::Secrets;

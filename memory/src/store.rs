@@ -11,6 +11,7 @@ use crate::store::schema::MIGRATIONS;
 use crate::vault::{Vault, VaultFile};
 
 mod apply;
+mod documents;
 mod facts;
 pub(crate) mod lock;
 mod read;
@@ -226,14 +227,14 @@ impl Store {
 }
 
 /// The write-ahead log beside a database file.
-fn log_of(file: &Path) -> PathBuf {
+pub(crate) fn log_of(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(".wal");
     PathBuf::from(name)
 }
 
 /// No extension is fetched, no other file is read, and little is spent on idle threads.
-fn settings() -> duckdb::Result<Config> {
+pub(crate) fn settings() -> duckdb::Result<Config> {
     Config::default()
         .enable_external_access(false)?
         .enable_autoload_extension(false)?
@@ -245,7 +246,7 @@ fn settings() -> duckdb::Result<Config> {
 
 /// What DuckDB says when another process has the file: `... Conflicting lock is held in
 /// /usr/bin/duckdb (PID 42). See also ...`.
-fn lock_holder(message: &str) -> Option<String> {
+pub(crate) fn lock_holder(message: &str) -> Option<String> {
     if !message.contains("Could not set lock on file") {
         return None;
     }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod context;
+mod knowledge;
 mod memory;
 mod model;
 mod prompt;
@@ -12,11 +13,12 @@ use crate::cells::Magic;
 use crate::languages::{CellOutcome, CellResult, Completion};
 use crate::session::MimeBundle;
 
-/// `%agent`, `%context`, `%memory`, `%model`, `%prompt`, `%tools` and `%usage`.
+/// `%agent`, `%context`, `%knowledge`, `%memory`, `%model`, `%prompt`, `%tools` and `%usage`.
 pub fn magics() -> Vec<Box<dyn Magic>> {
     vec![
         Box::new(agent::Agent),
         Box::new(context::Context),
+        Box::new(knowledge::Knowledge),
         Box::new(memory::MemoryMagic),
         Box::new(model::Model),
         Box::new(prompt::Prompt),

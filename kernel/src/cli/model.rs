@@ -2,9 +2,10 @@
 
 mod bench;
 mod convert;
+mod embedding;
 mod pull;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ use crate::agent::store::inputs::Inputs;
 use crate::agent::store::template::{self, TemplateArguments};
 use crate::agent::store::tokenize::{self, TokenizeArguments};
 use crate::agent::store::{explain, find_model, info_table, list_table, memory_needed, model_store, with_details};
+use crate::cli::print;
 
 #[derive(Debug, Args)]
 pub struct ModelArguments {
@@ -166,13 +168,4 @@ fn workspace() -> PathBuf {
 
 fn print_json(value: &serde_json::Value) -> anyhow::Result<ExitCode> {
     print(&format!("{value:#}\n"))
-}
-
-/// Prints to the end, or until the reader has gone away (`| head`).
-fn print(text: &str) -> anyhow::Result<ExitCode> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
 }

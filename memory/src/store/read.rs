@@ -345,7 +345,7 @@ impl Store {
         Ok((TurnId::from(turn), item))
     }
 
-    fn chunk(&self, row: &Row<'_>) -> duckdb::Result<StoredChunk> {
+    pub(super) fn chunk(&self, row: &Row<'_>) -> duckdb::Result<StoredChunk> {
         let position = row.get::<_, i64>(1)? as usize;
         let name = numbered(&row.get::<_, String>(0)?, position);
         let place = self.vault.open_text("chunks.place", &name, row.get(7)?)?;
@@ -379,7 +379,7 @@ impl Store {
     }
 }
 
-const CHUNKS: &str = "SELECT document, position, title, text, scope, project, name, place, epoch_us(created_at) FROM chunks";
+pub(super) const CHUNKS: &str = "SELECT document, position, title, text, scope, project, name, place, epoch_us(created_at) FROM chunks";
 
 pub(super) fn time(microseconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(microseconds).unwrap_or_default()
