@@ -37,6 +37,8 @@ pub enum MemoryError {
     Keyring(String),
     #[error("{path}, which holds memory's sealed key, cannot be read: {reason}. Nothing was changed. Take it from a backup, or move it aside")]
     Vault { path: String, reason: String },
+    #[error("{path} is not encrypted. codriver memory encrypt turns encryption on")]
+    NotEncrypted { path: String },
     #[error("{path} is in use ({holder}). End the other notebooks that use it and try again")]
     Busy { path: String, holder: String },
     #[error("{path} is not a backup of a memory: {reason}. Nothing was changed")]
@@ -88,6 +90,18 @@ pub enum MemoryError {
 }
 
 impl MemoryError {
+    /// What is the matter, without where and what to do.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Unwritable { reason, .. }
+            | Self::Unreadable { reason, .. }
+            | Self::UnreadableLog { reason, .. }
+            | Self::Database { reason, .. }
+            | Self::NoBackup { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// Sorts what DuckDB said about the database at `path`.
     pub(crate) fn from_database(path: &str, error: &duckdb::Error) -> Self {
         let reason = first_line(&error.to_string());

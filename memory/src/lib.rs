@@ -6,10 +6,12 @@
 //! indexes that are caches of the databases and nothing more. Collections of documents have files of their own.
 
 mod analytics;
+mod backup;
 pub mod chunk;
 mod collections;
 mod documents;
 mod embedder;
+mod encryption;
 mod error;
 mod event;
 mod facts;

@@ -7,7 +7,6 @@ use crate::loader::lora::Adapter;
 use crate::loader::packing::Packing;
 use crate::{Cancellation, Priority};
 
-
 /// How a model is opened.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {

@@ -53,9 +53,13 @@ impl EmbedderLoader {
                 + statistics.messages
                 > 0
         });
-        if !something {
-            return;
+        if something {
+            self.wait_anyway(memory, interrupt);
         }
+    }
+
+    /// The same before there is something, by those who are about to add it.
+    pub fn wait_anyway(&self, memory: &Arc<Memory>, interrupt: &Interrupt) {
         let progress = self.progress(memory);
         let mut state = progress.state();
         state.wanted = true;

@@ -119,12 +119,14 @@ pub fn run(
         KnowledgeCommand::Add(AddArguments { source, scope, collection, network }) => {
             let request = Request { source: source.clone(), scope: (*scope).into(), collection: collection.clone() };
             let workplace = Workplace::new(session, interrupt, *network);
+            get_ready(session, interrupt, watch);
             let mut report = ingest::add(memory, &request, &workplace, watch)?;
             embed(&mut report, session, &workplace, watch)?;
             return Ok(Outcome::Read(report));
         }
         KnowledgeCommand::Refresh { origin, network } => {
             let workplace = Workplace::new(session, interrupt, *network);
+            get_ready(session, interrupt, watch);
             let mut report = ingest::refresh(memory, origin.as_deref(), &workplace, watch)?;
             embed(&mut report, session, &workplace, watch)?;
             return Ok(Outcome::Read(report));
@@ -155,10 +157,15 @@ pub fn run(
     Ok(Outcome::Shown(bundle))
 }
 
+/// The embedding model is there before there is something to embed, so that people see how far it is with it.
+fn get_ready(session: &Session, interrupt: &Interrupt, watch: &mut dyn FnMut(&Progress)) {
+    watch(&Progress { current: "waiting for the embedding model".to_owned(), ..Progress::default() });
+    session.agents.embedder.wait_anyway(&session.memory, interrupt);
+}
+
 /// The pieces are found by their words already; now by their meaning, too, where there is a model for it.
 fn embed(report: &mut Report, session: &Session, workplace: &Workplace, watch: &mut dyn FnMut(&Progress)) -> Result<(), IngestError> {
     if !report.interrupted {
-        session.agents.embedder.wait(&session.memory, &workplace.interrupt);
         ingest::embed(&session.memory, workplace, report, watch)?;
     }
     Ok(())

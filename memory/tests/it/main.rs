@@ -1,5 +1,6 @@
 //! Memory as its callers use it, on real files and in real processes.
 
+mod backup;
 mod chunks;
 mod collections;
 mod conversations;
@@ -7,6 +8,7 @@ mod damage;
 mod durability;
 mod encryption;
 mod facts;
+mod faults;
 mod figures;
 mod files;
 mod ingest;

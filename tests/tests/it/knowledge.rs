@@ -180,8 +180,8 @@ fn a_notebook_shows_how_far_it_is_and_finds_what_it_read() {
     assert_eq!(done.status(), "ok");
     let shown = format!("{:?}", done.outputs);
     assert!(shown.contains("documents: 51 added") && shown.contains("51 pieces"), "{shown}");
-    let found = client.execute("%memory search okapi").result();
-    assert!(found.contains("okapi lives here"), "{found}");
+    let found = client.execute("%memory search okapi");
+    assert!(found.result().contains("okapi lives here"), "{}", found.result());
     let listed = client.execute("%knowledge list");
     let shown = format!("{:?}", listed.outputs);
     assert!(shown.contains("&lt;b&gt;.md") && !shown.contains("<b>.md</td>"), "names are escaped: {shown}");
