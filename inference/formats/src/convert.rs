@@ -118,7 +118,9 @@ fn quantized<Source>(
     let mut bytes = Vec::new();
     for (step, values) in values.chunks(STEP).enumerate() {
         let done = step * STEP;
-        go_on(done)?;
+        if done > 0 {
+            go_on(done)?;
+        }
         let written = quant::quantize(tensor_type, values).map_err(|error| tensor.error(output, error.after(done)))?;
         bytes.extend(written);
     }
