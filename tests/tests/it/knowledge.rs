@@ -91,7 +91,7 @@ fn a_hostile_pdf_file_harms_nobody() {
     write(folder, "good.pdf", &good);
     // A page tree that is its own parent: the library looks for the page's size for ever, or until its stack is used up.
     let endless = String::from_utf8(good.clone()).unwrap().replace("/MediaBox [0 0 612 792]", "/Nothing  [0 0 612 792]");
-    let endless = endless.replace("<< /Type /Pages /Kids", "<< /Parent 2 0 R /Kids");
+    let endless = endless.replace("<< /Type /Pages /Kids", "<< /Parent 2 0 R/Kids");
     write(folder, "endless.pdf", endless);
     write(folder, "torn.pdf", &good[..good.len() / 2]);
     write(folder, "notes.md", "# Notes\n\nAbout seals.\n");
