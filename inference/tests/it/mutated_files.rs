@@ -19,7 +19,7 @@ use crate::reference::{fresh_seed, run};
 proptest! {
     // As many as PROPTEST_CASES says; a few, other ones each time, where it says nothing.
     #![proptest_config(ProptestConfig {
-        cases: if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 150 },
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { 40 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
