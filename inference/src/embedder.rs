@@ -148,11 +148,13 @@ impl TextEmbedder {
         // What Python's `strip` takes off.
         let text = text
             .trim_matches(|character: char| character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character));
-        let encoding = if self.lower_case {
-            self.tokenizer.encode_fast(text.to_lowercase(), true)
-        } else {
-            self.tokenizer.encode_fast(text, true)
+        let encode = || match self.lower_case {
+            true => self.tokenizer.encode_fast(text.to_lowercase(), true),
+            false => self.tokenizer.encode_fast(text, true),
         };
+        // A template that names no token of its own makes the tokenizers crate panic.
+        let encoding = device::caught(encode)
+            .map_err(|reason| ModelError::Tokenizer(format!("tokenizer.json of {} is damaged: {reason}", self.name)))?;
         let encoding = encoding.map_err(|error| ModelError::Tokenizer(error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }

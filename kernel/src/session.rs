@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use codriver_memory::{Memory, MemoryError, MemoryOptions, Project};
+use codriver_memory::{Memory, MemoryError, MemoryOptions, Project, Redactor};
 
 use crate::agent::Agents;
 use crate::cells::{self, MagicRegistry};
@@ -137,7 +137,11 @@ impl Session {
 
 /// A memory file that cannot be opened must not keep the notebook from working.
 fn open_memory(options: &SessionOptions) -> Result<Memory, MemoryError> {
-    let of_project = |path: PathBuf| MemoryOptions { project: Some(Project::of(&options.workspace)), ..MemoryOptions::new(path) };
+    let of_project = |path: PathBuf| MemoryOptions {
+        project: Some(Project::of(&options.workspace)),
+        redactor: Redactor::with_environment().with_personal_data(hides_personal_data()),
+        ..MemoryOptions::new(path)
+    };
     let Some(folder) = &options.data_folder else { return Memory::in_memory_with(of_project(PathBuf::new())) };
     Memory::open_with(of_project(folder.join("memory.duckdb"))).or_else(|error| {
         tracing::warn!("memory lasts for this session only: {error}");
@@ -145,6 +149,12 @@ fn open_memory(options: &SessionOptions) -> Result<Memory, MemoryError> {
         memory.notice(format!("memory lasts for this session only: {error}"));
         Ok(memory)
     })
+}
+
+/// Whether e-mail addresses, telephone, account and card numbers are blanked out too before anything is kept
+/// or sent: `CODRIVER_HIDE_PERSONAL_DATA=1`.
+fn hides_personal_data() -> bool {
+    std::env::var("CODRIVER_HIDE_PERSONAL_DATA").is_ok_and(|value| matches!(value.trim(), "1" | "true" | "yes"))
 }
 
 /// Once a day, at a quiet moment, and only while the session lives.

@@ -90,16 +90,6 @@ impl Store {
         })
     }
 
-    /// The folders of the projects that were seen.
-    pub fn project_roots(&self) -> Result<HashMap<ProjectKey, String>, MemoryError> {
-        let rows = self.rows("SELECT key, root FROM projects", &[], |row| {
-            let key: String = row.get(0)?;
-            let root = self.vault.open_text("projects.root", &key, row.get(1)?)?;
-            Ok((ProjectKey::from(key), root))
-        })?;
-        Ok(rows.into_iter().collect())
-    }
-
     /// The last `limit` messages since the conversation's last reset, oldest first.
     pub fn recent_messages(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredMessage>, MemoryError> {
         let sql = "SELECT turn, position, role, content, json, epoch_us(created_at) FROM messages
