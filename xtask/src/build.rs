@@ -15,8 +15,8 @@ pub fn run() -> Result<()> {
 
 /// Builds `codriver`, and puts DuckDB's library where it looks for it.
 pub fn binary() -> Result<()> {
-    process::say("cargo build --release --workspace --bins (the first build takes its time)");
-    process::run(&mut cargo_with_duckdb(&["build", "--release", "--workspace", "--bins"])?)?;
+    process::say("cargo build --release -p codriver (the first build takes its time)");
+    process::run(&mut cargo_with_duckdb(&["build", "--release", "-p", "codriver"])?)?;
     duckdb::library()?.put_beside(&paths::release())
 }
 
