@@ -9,6 +9,7 @@ use std::sync::Arc;
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor, TensorData};
+use codriver_formats::MappedBytes;
 use codriver_formats::gguf::TensorType;
 use codriver_formats::safetensors::{self, SafetensorsFile};
 
@@ -37,6 +38,9 @@ pub(crate) trait WeightFile: Send + Sync {
     /// The bits of some rows of `columns` numbers, and what they are; `None` where the file's bits
     /// are not the weights'.
     fn row_bytes(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<(TensorType, Cow<'_, [u8]>)>;
+    /// The same bytes, to outlive the file's reader; `None` where they are not in the file one after the
+    /// other, or the file is not mapped.
+    fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedBytes>;
 }
 
 impl Checkpoint {
@@ -75,7 +79,7 @@ impl Checkpoint {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let mut checkpoint = Self::empty(device);
-        checkpoint.add(SafetensorsFile::read(Path::new(name), Box::new(bytes)).map_err(format_error)?);
+        checkpoint.add(SafetensorsFile::read(Path::new(name), bytes).map_err(format_error)?);
         Ok(checkpoint)
     }
 
@@ -177,6 +181,11 @@ impl Checkpoint {
         Ok(self.find(name)?.0.row_bytes(name, rows, columns))
     }
 
+    /// The bytes of [`Checkpoint::row_bytes`], to outlive the checkpoint; `None` where that can't be.
+    pub(crate) fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedBytes> {
+        self.find(name).ok()?.0.mapped_rows(name, rows, columns)
+    }
+
     /// Whether an adapter changes a tensor.
     pub(crate) fn changes(&self, name: &str) -> bool {
         lora::changes(&self.adaptations, name)
@@ -244,5 +253,10 @@ impl WeightFile for SafetensorsFile {
         let (tensor_type, bytes) = self.bits(name)?;
         let row = tensor_type.bytes_of(columns)?;
         Some((tensor_type, Cow::Borrowed(bytes.get(rows.start * row..rows.end * row)?)))
+    }
+
+    fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedBytes> {
+        let row = self.bits(name)?.0.bytes_of(columns)?;
+        self.mapped_bytes(name, rows.start * row..rows.end * row)
     }
 }

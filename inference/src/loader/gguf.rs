@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use codriver_formats::gguf::architecture::{ARCHITECTURES, Architecture};
 use codriver_formats::gguf::{GgufFile, TensorType, TensorView};
-use codriver_formats::{FormatError, quant};
+use codriver_formats::{FormatError, MappedBytes, quant};
 use serde_json::Value;
 
 use self::names::{Change, Piece};
@@ -106,6 +106,13 @@ impl WeightFile for GgufWeights {
             Change::MinusOne => return None,
         };
         Some((tensor.tensor_type, bytes))
+    }
+
+    fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedBytes> {
+        let piece = self.pieces.get(name).filter(|piece| matches!(piece.change, Change::None))?;
+        let row = self.tensor(piece).ok()?.tensor_type.bytes_of(columns)?;
+        let first = piece.start.checked_div(columns).filter(|_| piece.start.is_multiple_of(columns))?;
+        self.file.mapped_bytes(&piece.tensor, (first + rows.start) * row..(first + rows.end) * row)
     }
 }
 

@@ -117,7 +117,11 @@ impl Checkpoint {
         if let (Some((_, bytes)), Some(format)) = (&held, as_held)
             && wanted.is_none_or(|wanted| wanted == format)
         {
-            return PackedMatrix::pack(format, count, columns, bytes).map_err(broken);
+            return match self.mapped_rows(name, rows, columns) {
+                Some(bytes) => PackedMatrix::pack_later(format, count, columns, bytes),
+                None => PackedMatrix::pack(format, count, columns, bytes),
+            }
+            .map_err(broken);
         }
         // Bits that there are no products for are held as numbers of 16 bits.
         let format = wanted.unwrap_or(if held.is_some() { Format::F16 } else { Format::F32 });
