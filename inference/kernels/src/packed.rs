@@ -53,7 +53,7 @@ struct Bytes {
     quants: AlignedBytes,
 }
 
-/// Bytes of a file from which it takes longer to pack them than to open the file.
+/// Bytes from which packing can wait: fewer are packed in the time that it takes to put it off.
 const LONG: usize = 1 << 20;
 
 impl PackedMatrix {
@@ -62,29 +62,29 @@ impl PackedMatrix {
     /// # Errors
     /// There are more or fewer bytes than that, or rows of so many columns can't be held.
     pub fn pack(format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Result<Self, PackError> {
-        Self::check(format, rows, columns, bytes)?;
+        Self::check(format, rows, columns, bytes.len())?;
         Ok(Self { format, rows, columns, parts: Parts::Packed(Bytes::of(format, rows, columns, bytes)) })
     }
 
-    /// [`PackedMatrix::pack`] of bytes that can wait, as those of a file that is mapped into memory: many
-    /// bytes are packed by a thread in the background, matrix after matrix in the order of these calls,
-    /// or by the first who needs them. Nobody reads them any more once they are packed, nor once the
-    /// matrix is dropped.
+    /// [`PackedMatrix::pack`] of `length` bytes that can wait, as those of a file that is mapped into
+    /// memory: many bytes are packed by a thread in the background, matrix after matrix in the order of
+    /// these calls, or by the first who needs them. `bytes` is dropped once they are packed, and at the
+    /// latest with the matrix.
     ///
     /// # Errors
     /// As [`PackedMatrix::pack`].
-    pub fn pack_later(
+    pub fn pack_later<B: AsRef<[u8]>>(
         format: Format,
         rows: usize,
         columns: usize,
-        bytes: impl AsRef<[u8]> + Send + 'static,
+        length: usize,
+        bytes: impl FnOnce() -> B + Send + 'static,
     ) -> Result<Self, PackError> {
-        if bytes.as_ref().len() < LONG {
-            return Self::pack(format, rows, columns, bytes.as_ref());
+        Self::check(format, rows, columns, length)?;
+        if length < LONG {
+            return Self::pack(format, rows, columns, bytes().as_ref());
         }
-        Self::check(format, rows, columns, bytes.as_ref())?;
-        let later = Later::new(Box::new(bytes), move |bytes| Bytes::of(format, rows, columns, bytes));
-        Ok(Self { format, rows, columns, parts: Parts::Later(later) })
+        Ok(Self { format, rows, columns, parts: Parts::Later(Later::new(format, rows, columns, bytes)) })
     }
 
     /// [`PackedMatrix::pack`] of bytes that are made when they are needed: all cores ask for those
@@ -103,11 +103,11 @@ impl PackedMatrix {
         Ok(packed.map(|packed| Self { format, rows, columns, parts: Parts::Packed(packed) }))
     }
 
-    /// Whether so many numbers take these bytes in a file.
-    fn check(format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Result<(), PackError> {
+    /// Whether so many numbers take so many bytes in a file.
+    fn check(format: Format, rows: usize, columns: usize, found: usize) -> Result<(), PackError> {
         let expected = Self::bytes(format, rows, columns)?;
-        if bytes.len() != expected {
-            return Err(PackError::Size { format, rows, columns, expected, found: bytes.len() });
+        if found != expected {
+            return Err(PackError::Size { format, rows, columns, expected, found });
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ impl Drop for PackedMatrix {
 }
 
 impl Bytes {
-    /// Packs what [`PackedMatrix::check`] accepts.
+    /// Packs what [`PackedMatrix::check`] accepts; rows that are not there are zeros.
     fn of(format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Self {
         let row = bytes.len() / rows.max(1);
         let part = |rows: Range<usize>| Ok(Cow::Borrowed(bytes.get(rows.start * row..rows.end * row).unwrap_or_default()));

@@ -269,7 +269,7 @@ fn what_is_packed_later_is_the_same() {
         let later = |bytes: &[u8]| {
             let is_gone = Arc::new(AtomicBool::new(false));
             let watched = Watched { bytes: bytes.to_vec(), is_gone: Arc::clone(&is_gone) };
-            (PackedMatrix::pack_later(Format::Q8_0, rows, columns, watched), is_gone)
+            (PackedMatrix::pack_later(Format::Q8_0, rows, columns, bytes.len(), || watched), is_gone)
         };
         // Whoever comes first, this thread, another one or the one in the background.
         for pause in [0, 200, 20_000] {

@@ -5,20 +5,27 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 
 use super::Bytes;
+use crate::format::Format;
 
 /// Bytes that are packed in the background, or by the first who asks for them.
 pub(super) struct Later {
     packed: OnceLock<Bytes>,
-    /// What is to be packed; nothing once it is, or once nobody will ask.
-    source: Mutex<Source>,
-    pack: Box<dyn Fn(&[u8]) -> Bytes + Send + Sync>,
+    /// Packs; `None` once that has begun, or once nobody will ask.
+    pack: Mutex<Option<Box<dyn FnOnce() -> Bytes + Send>>>,
+    format: Format,
+    rows: usize,
+    columns: usize,
 }
 
-type Source = Box<dyn AsRef<[u8]> + Send>;
-
 impl Later {
-    pub(super) fn new(source: Source, pack: impl Fn(&[u8]) -> Bytes + Send + Sync + 'static) -> Arc<Self> {
-        let later = Arc::new(Self { packed: OnceLock::new(), source: Mutex::new(source), pack: Box::new(pack) });
+    pub(super) fn new<B: AsRef<[u8]>>(
+        format: Format,
+        rows: usize,
+        columns: usize,
+        bytes: impl FnOnce() -> B + Send + 'static,
+    ) -> Arc<Self> {
+        let pack = Box::new(move || Bytes::of(format, rows, columns, bytes().as_ref()));
+        let later = Arc::new(Self { packed: OnceLock::new(), pack: Mutex::new(Some(pack)), format, rows, columns });
         // Without the thread, the first who asks packs.
         static QUEUE: OnceLock<Option<Sender<Weak<Later>>>> = OnceLock::new();
         if let Some(queue) = QUEUE.get_or_init(start) {
@@ -27,23 +34,19 @@ impl Later {
         later
     }
 
+    /// The bytes; zeros where packing them has panicked before.
     pub(super) fn get(&self) -> &Bytes {
         self.packed.get_or_init(|| {
-            let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-            let packed = (self.pack)((**source).as_ref());
-            *source = nothing();
-            packed
+            let mut pack = self.pack.lock().unwrap_or_else(PoisonError::into_inner);
+            let nothing = || Bytes::of(self.format, self.rows, self.columns, &[]);
+            pack.take().map_or_else(nothing, |pack| pack())
         })
     }
 
-    /// Ends the use of what is to be packed; waits for a thread that is at it.
+    /// Drops what is to be packed; waits for a thread that is at it.
     pub(super) fn release(&self) {
-        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = nothing();
+        self.pack.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
-}
-
-fn nothing() -> Source {
-    Box::new([0_u8; 0])
 }
 
 /// The thread that packs one after the other what still has an owner.
