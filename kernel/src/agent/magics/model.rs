@@ -102,8 +102,7 @@ impl Magic for Model {
                 })?;
             }
             None if ["adapter", "quant", "kv"].iter().any(|option| matches.contains_id(option)) => {
-                return Err(CellError::new(
-                    "UsageError",
+                return Err(CellError::usage(
                     "--adapter, --quant and --kv belong to a model: %model MODEL --adapter FOLDER --quant TYPE --kv TYPE",
                 ));
             }
