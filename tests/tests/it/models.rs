@@ -199,7 +199,7 @@ fn in_a_notebook_models_are_measured_and_take_adapters() {
     let absent = client.execute("%model ./model --adapter ./nowhere");
     assert!(absent.reply["evalue"].as_str().unwrap().contains("adapter_config.json"), "{absent:#?}");
     let chosen = client.execute("%model ./model --quant q8_0 --kv q8_0");
-    assert!(chosen.result().contains("as q8_0, keys and values as q8_0, on cpu"), "{chosen:#?}");
+    assert!(chosen.result().contains("as Q8_0, keys and values as q8_0, on cpu"), "{chosen:#?}");
     let answered = client.execute("%%agent --max-tokens 3\nHello");
     assert_eq!(answered.status(), "ok", "{answered:#?}");
     for (cell, said) in [

@@ -79,7 +79,7 @@ impl fmt::Display for Engine {
 /// What a run gave, by name: `prompt`, `answer` (tokens a second), `load`, `ready` (seconds until the model
 /// is loaded, and until it has answered a first time), `memory` (bytes),
 /// `one`, `many` (tokens a second in all), `cold`, `second` (seconds), `texts` (a second), `latency`
-/// (seconds), `cosine`.
+/// (seconds), `cosine` (the least of a peer's vectors to ours).
 pub type Measured = BTreeMap<String, f64>;
 pub type Figures = BTreeMap<(Case, Engine), Vec<Measured>>;
 
@@ -166,7 +166,7 @@ impl Models {
             _ => return Err(anyhow!("no model")),
         };
         match engine {
-            Engine::Codriver => self.codriver(case.test, path, peers, options),
+            Engine::Codriver => self.codriver(case.test, path, options),
             Engine::Peer(Peer::Candle) => {
                 let mut command = Command::new(peers.candle());
                 command.arg(path);
@@ -181,12 +181,19 @@ impl Models {
                     command.arg("--texts").arg(texts);
                     command.arg("--vectors").arg(self.vectors(engine));
                 }
-                numbers(&last_line(&process::capture(sizes(&mut command, options))?)?)
+                let mut measured = numbers(&last_line(&process::capture(sizes(&mut command, options))?)?)?;
+                if case.test == Test::Embeddings {
+                    // Ours were written just before: Codriver is the first of a round.
+                    let mut command = peers.script("cosine");
+                    command.arg(self.vectors(Engine::Codriver)).arg(self.vectors(engine));
+                    measured.extend(numbers(&last_line(&process::capture(&mut command)?)?)?);
+                }
+                Ok(measured)
             }
         }
     }
 
-    fn codriver(&self, test: Test, path: &Path, peers: &Peers, options: &Options) -> Result<Measured> {
+    fn codriver(&self, test: Test, path: &Path, options: &Options) -> Result<Measured> {
         let mut command = Command::new(paths::codriver());
         command.args(["model", "bench"]).arg(path).args(["--json", "--repeats", "1"]);
         let (prompt, generate) = (options.prompt.to_string(), options.generate.to_string());
@@ -204,23 +211,11 @@ impl Models {
         let report: Value = serde_json::from_str(process::capture(&mut command)?.trim()).context("codriver's report")?;
         if test == Test::Embeddings {
             let number = |name: &str| report[name].as_f64().with_context(|| format!("no {name} in the report"));
-            let mut measured = Measured::from([
+            return Ok(Measured::from([
                 ("texts".to_owned(), number("texts_per_second")?),
                 ("latency".to_owned(), number("latency_seconds")?),
                 ("load".to_owned(), number("load_seconds")?),
-            ]);
-            // Each peer's vectors are compared with those of ours from the round before, or of this one.
-            for peer in peers.ready().map(Engine::Peer) {
-                let theirs = self.vectors(peer);
-                if theirs.exists() {
-                    let mut command = peers.script("cosine");
-                    let answer = last_line(&process::capture(command.arg(self.vectors(Engine::Codriver)).arg(theirs))?)?;
-                    let least = answer["cosine"].as_f64().unwrap_or(f64::NAN);
-                    let known = measured.get("cosine").copied().unwrap_or(1.0);
-                    measured.insert("cosine".to_owned(), known.min(least));
-                }
-            }
-            return Ok(measured);
+            ]));
         }
         let tests = report["tests"].as_array().cloned().unwrap_or_default();
         let speed = |name: &str| {

@@ -44,7 +44,7 @@ impl Goal {
     fn text(self) -> String {
         match self {
             Self::AtLeast(least) => format!(">= {least}"),
-            Self::AtMost(most) => format!("<= {most}"),
+            Self::AtMost(most) => format!("<= {}", (most * 1e3).round() / 1e3),
         }
     }
 }
@@ -232,7 +232,7 @@ impl Report<'_> {
         }
         rows.push(Row {
             name: "least cosine to the peers' vectors".to_owned(),
-            ours: self.figure(case, Engine::Codriver, "cosine"),
+            ours: self.peers_of(case).filter_map(|peer| self.figure(case, Engine::Peer(peer), "cosine")).reduce(f64::min),
             beside: "the same vector".to_owned(),
             theirs: Some(1.0),
             goal: Some(Goal::AtLeast(0.999_999)),
