@@ -5,7 +5,9 @@ use std::fmt;
 use cubecl::features::Plane;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
-use cubecl::{Device, client::Client};
+use cubecl::client::Client;
+use cubecl::device::{DeviceUnavailable, WgpuDeviceKind};
+use cubecl::Device;
 
 use crate::GpuError;
 
@@ -29,6 +31,20 @@ impl Gpu {
         Self { client, plane }
     }
 
+    /// The GPU that wgpu takes by default.
+    pub fn wgpu() -> Result<Self, GpuError> {
+        Self::opened(Device::wgpu(WgpuDeviceKind::DefaultDevice))
+    }
+
+    /// The first GPU that CUDA counts.
+    pub fn cuda() -> Result<Self, GpuError> {
+        Self::opened(Device::cuda(0))
+    }
+
+    fn opened(device: Result<Device, DeviceUnavailable>) -> Result<Self, GpuError> {
+        device.map(|device| Self::new(&device)).map_err(|error| GpuError::Device(error.to_string()))
+    }
+
     /// The device without its plane operations: what those that have some are compared with.
     #[must_use]
     pub fn without_planes(self) -> Self {
@@ -46,6 +62,11 @@ impl Gpu {
     /// Bytes that one buffer can have.
     pub fn largest_buffer(&self) -> u64 {
         self.client.properties().memory.max_page_size
+    }
+
+    /// Bytes that the device's memory can hold, free or not; `None` where it does not say.
+    pub fn memory(&self) -> Option<u64> {
+        self.client.properties().memory.max_memory()
     }
 
     /// Units that reduce together.

@@ -70,6 +70,18 @@ impl Pool {
         Ok(())
     }
 
+    /// Copies what a page holds to another one.
+    pub fn copy(&self, gpu: &Gpu, from: u32, to: u32) {
+        let inside = |page: u32| (page as usize) < self.pages;
+        if !(inside(from) && inside(to)) {
+            return;
+        }
+        for layer in &self.layers {
+            copy::within(gpu, &layer.keys, from as usize, to as usize, self.shape.keys());
+            copy::within(gpu, &layer.values, from as usize, to as usize, self.shape.values());
+        }
+    }
+
     pub fn shape(&self) -> PageShape {
         self.shape
     }

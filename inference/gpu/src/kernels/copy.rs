@@ -37,6 +37,34 @@ pub(crate) fn joined_with_room(gpu: &Gpu, parts: &[&Buffer], more: usize) -> Res
     Ok(joined)
 }
 
+/// Copies a run of `length` words to another one of the same buffer, by their numbers.
+pub(crate) fn within(gpu: &Gpu, buffer: &Buffer, from: usize, to: usize, length: usize) {
+    let cubes = length.div_ceil((UNITS * WORDS) as usize);
+    // SAFETY: both runs are in the buffer, and words past their length are not copied.
+    unsafe {
+        copy_within::launch_unchecked(
+            &gpu.client,
+            CubeCount::Static(cubes as u32, 1, 1),
+            CubeDim::new_1d(UNITS),
+            buffer.arg(),
+            (from * length) as u32,
+            (to * length) as u32,
+            length as u32,
+        );
+    }
+}
+
+#[cube(launch_unchecked)]
+fn copy_within(buffer: &mut [u32], from: u32, to: u32, length: u32) {
+    let first = CUBE_POS_X * UNITS * WORDS + UNIT_POS_X;
+    for word in 0..WORDS {
+        let at = first + word * UNITS;
+        if at < length {
+            buffer[(to + at) as usize] = buffer[(from + at) as usize];
+        }
+    }
+}
+
 #[cube(launch_unchecked)]
 fn copy(input: &[u32], output: &mut [u32], start: u32, length: u32) {
     let first = CUBE_POS_X * UNITS * WORDS + UNIT_POS_X;
