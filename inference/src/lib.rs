@@ -6,7 +6,6 @@
 pub mod bench;
 pub mod device;
 mod embedder;
-mod engine;
 pub mod gateway;
 mod guidance;
 mod loader;
@@ -15,20 +14,22 @@ pub mod models;
 mod network;
 mod processor;
 pub mod sampling;
+mod scheduler;
 pub mod starter;
 pub mod store;
 mod streaming;
 
 pub use codriver_chat as chat;
 pub use codriver_formats as formats;
-pub use codriver_kernels::Format as WeightFormat;
+pub use codriver_kernels::{Format as WeightFormat, PageFormat as CacheFormat};
 pub use codriver_chat::{
     Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Constraint, Environment, FinishReason,
-    Message, ModelError, Role, SamplingParameters, TableSchema, ColumnSchema, ToolCall, ToolChoice,
+    Message, ModelError, Priority, Role, SamplingParameters, TableSchema, ColumnSchema, ToolCall, ToolChoice,
     ToolDefinition, Usage,
 };
 pub use device::DeviceChoice;
 pub use embedder::{Prompt, TextEmbedder};
 pub use loader::lora::Adapter;
 pub use loader::memory::{MemoryEstimate, memory_estimate};
-pub use local::{Completion, Flow, LocalModel, OpenOptions};
+pub use local::{CompletionOptions, Flow, LocalModel, OpenOptions};
+pub use scheduler::{BlockUse, Completion, Load};

@@ -1,46 +1,53 @@
 //! A model that runs in this process, from a folder as Hugging Face publishes it or a GGUF file.
 
+mod conversation;
+mod options;
 mod timing;
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use codriver_chat::answer::AnswerParser;
-use codriver_chat::formats::ToolFormat;
-use codriver_chat::retelling::tools_as_text;
 use codriver_chat::template::ChatTemplate;
-use codriver_grammar::{Beside, GrammarError, Next, Plan, Vocabulary};
-use codriver_kernels::Format;
+use codriver_grammar::{GrammarError, Plan, Vocabulary};
 
+pub use self::options::{CompletionOptions, OpenOptions};
 use crate::device::{self, DeviceChoice};
-use crate::engine::Engine;
 use crate::guidance::{self, Notices, refused};
 use crate::loader::decoder::DecoderSource;
-use crate::loader::lora::Adapter;
 use crate::loader::memory::{self, Demand};
-use crate::loader::packing::Packing;
 use crate::loader::tokenizer::TokenizerFiles;
 use crate::loader::{self, ModelFiles, file_error};
+use crate::network;
 use crate::sampling::Sampler;
+use crate::scheduler::{Answer, Completion, Event, Load, Request, Room, Scheduler, Task, Ticket};
 use crate::streaming::{Detokenizer, StopStrings};
-use crate::{
-    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, FinishReason, Message,
-    ModelError, SamplingParameters, ToolChoice, ToolDefinition, Usage,
-};
+use crate::{Cancellation, FinishReason, ModelError, SamplingParameters};
 
-/// A decoder with its tokenizer and chat template.
+/// A decoder with its tokenizer and chat template. Requests may come from many threads at once: they
+/// are computed together.
 pub struct LocalModel {
     name: String,
     window: usize,
     tokenizer: TokenizerFiles,
     template: Option<ChatTemplate>,
-    /// One answer at a time.
-    engine: Mutex<Engine>,
+    scheduler: Scheduler,
+    /// Tokens that end an answer.
+    ends: Arc<HashSet<u32>>,
     /// How many scores the network computes.
     vocabulary_size: usize,
     vocabulary: OnceLock<Result<Arc<Vocabulary>, GrammarError>>,
     notices: Notices,
+}
+
+/// Keys and values that nobody uses are kept for conversations that go on, as many bytes as this.
+const KEPT_BYTES: u64 = 2 << 30;
+
+/// How an answer is written.
+struct Way<'a> {
+    plan: Option<Plan>,
+    sampling: &'a SamplingParameters,
+    options: &'a CompletionOptions,
 }
 
 impl LocalModel {
@@ -69,18 +76,23 @@ impl LocalModel {
         let packing = options.packing();
         let available = memory::available_on(options.device, options.ignore_memory);
         let source = DecoderSource::open(&files, &device)?;
-        let demand = Demand::of_decoder(&source, packing);
+        let demand = Demand::of_decoder(&source, packing).with_cache(options.cache_format);
         let window = demand.choose_window(folder, options.window, available)?;
+        let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available));
         let decoder = source.load(&options.adapters, packing)?;
+        let vocabulary_size = decoder.config.vocab_size;
+        let network = network::network(decoder, device, options.cache_format)?;
+        let scheduler = Scheduler::start(network, Room { tokens, kept: KEPT_BYTES })?;
         Ok(Self {
             name: loader::model_name(folder),
             window,
+            ends: Arc::new(tokenizer.end_tokens.iter().copied().collect()),
             tokenizer,
             template,
-            vocabulary_size: decoder.config.vocab_size,
+            scheduler,
+            vocabulary_size,
             vocabulary: OnceLock::new(),
             notices: Notices::default(),
-            engine: Mutex::new(Engine::new(decoder, device)),
         })
     }
 
@@ -96,7 +108,8 @@ impl LocalModel {
         let prompt = self.encode(prompt, true)?;
         let mut whole = String::new();
         let plan = guidance::constraint_only(sampling)?;
-        self.answer(plan, &prompt, &HashSet::new(), sampling, cancellation, &mut |text| {
+        let way = Way { plan, sampling, options: &CompletionOptions::default() };
+        self.answer(way, &prompt, &HashSet::new(), cancellation, &mut |text| {
             whole.push_str(text);
             on_text(text);
         })?;
@@ -110,8 +123,16 @@ impl LocalModel {
 
     /// The scores of the next token after each of `tokens`.
     pub fn logits(&self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, ModelError> {
-        self.check_length(tokens.len())?;
-        self.engine().logits(tokens)
+        self.check(tokens, 0)?;
+        let mut ticket = self.submit(tokens, Task::Scores, &CompletionOptions::default(), &Cancellation::new())?;
+        let mut rows = Vec::with_capacity(tokens.len());
+        loop {
+            match ticket.next()? {
+                Event::Scores(scores) => rows.extend(scores.chunks(self.vocabulary_size.max(1)).map(<[f32]>::to_vec)),
+                Event::Token(_) | Event::Warning(_) => {}
+                Event::Ended(_) => return Ok(rows),
+            }
+        }
     }
 
     /// Continues a prompt, tokens in, tokens out. The token that ends an answer is counted but not
@@ -123,77 +144,73 @@ impl LocalModel {
         cancellation: &Cancellation,
         on_token: &mut dyn FnMut(u32) -> Result<Flow, ModelError>,
     ) -> Result<Completion, ModelError> {
-        let plan = guidance::constraint_only(sampling)?;
-        self.complete_as(plan, prompt, sampling, cancellation, on_token)
+        self.complete_with(prompt, sampling, &CompletionOptions::default(), cancellation, on_token)
     }
 
-    /// The loop under every answer: a step of the network, a token, until something ends it. While
-    /// the network computes, another thread works out which tokens the plan admits.
-    fn complete_as(
+    /// [`LocalModel::complete`], more or less urgent, or otherwise than usual.
+    pub fn complete_with(
         &self,
-        plan: Option<Plan>,
         prompt: &[u32],
         sampling: &SamplingParameters,
+        options: &CompletionOptions,
+        cancellation: &Cancellation,
+        on_token: &mut dyn FnMut(u32) -> Result<Flow, ModelError>,
+    ) -> Result<Completion, ModelError> {
+        let plan = guidance::constraint_only(sampling)?;
+        self.complete_as(Way { plan, sampling, options }, prompt, cancellation, on_token)
+    }
+
+    /// What the model is doing: how many requests run and wait, and how full the cache is.
+    pub fn load(&self) -> Load {
+        self.scheduler.load()
+    }
+
+    /// What is under every answer: a request to the scheduler, whose tokens are passed on.
+    fn complete_as(
+        &self,
+        way: Way<'_>,
+        prompt: &[u32],
         cancellation: &Cancellation,
         on_token: &mut dyn FnMut(u32) -> Result<Flow, ModelError>,
     ) -> Result<Completion, ModelError> {
         // An answer needs room for one token at least.
-        self.check_length(prompt.len() + usize::from(!prompt.is_empty()))?;
-        let mut sampler = Sampler::new(sampling, prompt)?;
-        let limit = sampling.max_tokens.min(self.window - prompt.len());
-        let guide = plan.map(|plan| guidance::begin(self.vocabulary()?, plan));
-        let mut guide = guide.transpose()?;
-        let mut engine = self.engine();
+        self.check(prompt, 1)?;
+        let guide = way.plan.map(|plan| guidance::begin(self.vocabulary()?, plan));
+        let answer = Answer {
+            sampler: Sampler::new(way.sampling, prompt)?,
+            guide: guide.transpose()?,
+            limit: way.sampling.max_tokens.min(self.window - prompt.len()),
+            ends: if way.options.ignore_end { Arc::default() } else { Arc::clone(&self.ends) },
+            speculate: way.options.speculate,
+        };
+        let mut ticket = self.submit(prompt, Task::Answer(Box::new(answer)), way.options, cancellation)?;
         let mut tokens = 0;
-        let mut unread = prompt.to_vec();
-        let mut is_read = false;
-        let completion = |reason, tokens| Ok(Completion { reason, tokens });
         loop {
-            let ahead = guide.as_mut().map(Beside::ahead).transpose().map_err(refused)?;
-            let ahead = ahead.unwrap_or_default();
-            if let Some(warning) = ahead.warning {
-                tracing::warn!(model = self.name, %warning, "a tool call is not held to its schema");
-            }
-            let fits = ahead.forced.len() <= limit - tokens;
-            for token in ahead.forced.iter().take(limit - tokens) {
-                tokens += 1;
-                sampler.note(*token);
-                unread.push(*token);
-                if matches!(on_token(*token)?, Flow::Stop) {
-                    return completion(FinishReason::Stop, tokens);
+            match ticket.next()? {
+                Event::Token(token) => {
+                    tokens += 1;
+                    if matches!(on_token(token)?, Flow::Stop) {
+                        return Ok(Completion { reason: FinishReason::Stop, tokens });
+                    }
                 }
+                Event::Warning(warning) => {
+                    tracing::warn!(model = self.name, warning, "a tool call is not held to its schema");
+                }
+                Event::Scores(_) => {}
+                Event::Ended(completion) => return Ok(completion),
             }
-            if ahead.is_whole && fits {
-                return completion(FinishReason::Stop, tokens);
-            }
-            if tokens == limit {
-                return completion(FinishReason::Length, tokens);
-            }
-            let mut logits = if is_read {
-                engine.step(&unread, cancellation)?
-            } else {
-                engine.prefill(&unread, prompt.len() + limit, cancellation)?
-            };
-            is_read = true;
-            if cancellation.is_cancelled() {
-                return Err(ModelError::Cancelled);
-            }
-            let next = guide.as_mut().map_or(Ok(Next::Any), Beside::next).map_err(refused)?;
-            let token = match next {
-                Next::Any => sampler.choose(&mut logits)?,
-                Next::Of(allowed) => sampler.choose_among(&mut logits, Some(&allowed))?,
-                Next::End => return completion(FinishReason::Stop, tokens),
-            };
-            tokens += 1;
-            let ended = self.tokenizer.end_tokens.contains(&token);
-            if ended || matches!(on_token(token)?, Flow::Stop) {
-                return completion(FinishReason::Stop, tokens);
-            }
-            if let Some(guide) = &mut guide {
-                guide.commit(token).map_err(refused)?;
-            }
-            unread = vec![token];
         }
+    }
+
+    fn submit(
+        &self,
+        prompt: &[u32],
+        task: Task,
+        options: &CompletionOptions,
+        cancellation: &Cancellation,
+    ) -> Result<Ticket, ModelError> {
+        let cancellation = cancellation.clone();
+        self.scheduler.submit(Request { prompt: prompt.to_vec(), task, priority: options.priority, cancellation })
     }
 
     /// The vocabulary as grammars see it, built when a constraint first needs it.
@@ -210,30 +227,30 @@ impl LocalModel {
         tokens.map_err(|error| ModelError::Tokenizer(error.to_string()))
     }
 
-    fn check_length(&self, length: usize) -> Result<(), ModelError> {
-        match length {
-            0 => Err(ModelError::Tokenizer("the prompt is empty".to_string())),
-            length if length > self.window => Err(ModelError::ContextOverflow {
-                prompt: length,
-                window: self.window,
-            }),
-            _ => Ok(()),
+    /// Whether the model can read the tokens, and write `more`.
+    fn check(&self, tokens: &[u32], more: usize) -> Result<(), ModelError> {
+        if tokens.is_empty() {
+            return Err(ModelError::Tokenizer("the prompt is empty".to_string()));
         }
-    }
-
-    fn engine(&self) -> MutexGuard<'_, Engine> {
-        // The engine forgets its cache when a step fails, so a poisoned lock guards nothing broken.
-        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+        let (prompt, window, vocabulary) = (tokens.len() + more, self.window, self.vocabulary_size);
+        if prompt > window {
+            return Err(ModelError::ContextOverflow { prompt, window });
+        }
+        match tokens.iter().find(|token| **token as usize >= vocabulary) {
+            None => Ok(()),
+            Some(token) => Err(ModelError::Tokenizer(format!(
+                "token {token} is not in the model's vocabulary of {vocabulary}; tokenizer.json is not this model's"
+            ))),
+        }
     }
 
     /// Answers as text: no piece splits a character, nothing of a stop string is shown. Special tokens
     /// are not text, but for `markers`.
     fn answer(
         &self,
-        plan: Option<Plan>,
+        way: Way<'_>,
         prompt: &[u32],
         markers: &HashSet<u32>,
-        sampling: &SamplingParameters,
         cancellation: &Cancellation,
         on_text: &mut dyn FnMut(&str),
     ) -> Result<Completion, ModelError> {
@@ -243,9 +260,9 @@ impl LocalModel {
             }
         };
         let mut detokenizer = Detokenizer::new(&self.tokenizer.tokenizer);
-        let mut stops = StopStrings::new(&sampling.stop);
+        let mut stops = StopStrings::new(&way.sampling.stop);
         let mut stopped = false;
-        let mut completion = self.complete_as(plan, prompt, sampling, cancellation, &mut |token| {
+        let mut completion = self.complete_as(way, prompt, cancellation, &mut |token| {
             if self.tokenizer.silent_tokens.contains(&token) && !markers.contains(&token) {
                 return Ok(Flow::Continue);
             }
@@ -266,60 +283,6 @@ impl LocalModel {
         }
         Ok(completion)
     }
-
-    fn render(&self, request: &ChatRequest) -> Result<Rendered, ModelError> {
-        let template = self.template.as_ref().ok_or_else(|| {
-            ModelError::Template(format!(
-                "{} has no chat template: it continues text but was not made for conversation; get its instruction-tuned sibling",
-                self.name
-            ))
-        })?;
-        let tools = offered_tools(request);
-        let names = &self.tokenizer.special_names;
-        let (format, prompt) = if template.knows_tools() {
-            (
-                template.tool_format(),
-                template.render(&request.messages, &tools, names)?,
-            )
-        } else {
-            let retold = tools_as_text(&request.messages, &tools);
-            (ToolFormat::Hermes, template.render(&retold, &[], names)?)
-        };
-        let reasoning = format.opens_reasoning(&prompt);
-        Ok(Rendered {
-            prompt,
-            reasoning,
-            format,
-            tools,
-        })
-    }
-}
-
-/// How a model is opened.
-#[derive(Debug, Clone, Default)]
-pub struct OpenOptions {
-    pub device: DeviceChoice,
-    /// Adapters merged into the weights as they are read.
-    pub adapters: Vec<Adapter>,
-    /// Tokens, prompt and answer together, that are enough; `None` is all that the model can read
-    /// and that memory allows.
-    pub window: Option<usize>,
-    /// What the weights are rounded to, on the processor; `None` keeps the bits they have.
-    pub quantization: Option<Format>,
-    /// Computes with tensors of 32-bit floats on the processor too: what the packed weights and the
-    /// processor's own products are compared with.
-    pub as_tensors: bool,
-    /// Loads the model even if memory seems not to suffice, as CODRIVER_IGNORE_MEMORY=1 does.
-    pub ignore_memory: bool,
-}
-
-impl OpenOptions {
-    fn packing(&self) -> Packing {
-        match self.device {
-            DeviceChoice::Cpu if !self.as_tensors => Packing::Packed { quantization: self.quantization },
-            _ => Packing::Tensors,
-        }
-    }
 }
 
 /// Whether to go on generating.
@@ -327,110 +290,4 @@ impl OpenOptions {
 pub enum Flow {
     Continue,
     Stop,
-}
-
-/// How an answer ended, and after how many tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Completion {
-    pub reason: FinishReason,
-    pub tokens: usize,
-}
-
-/// A request as the model reads it, and how its answer is to be read.
-struct Rendered {
-    prompt: String,
-    /// Whether the prompt opened the model's reasoning.
-    reasoning: bool,
-    format: ToolFormat,
-    tools: Vec<ToolDefinition>,
-}
-
-impl Rendered {
-    /// How the answer is to be written.
-    fn guidance<'a>(&'a self, request: &'a ChatRequest) -> guidance::Request<'a> {
-        guidance::Request {
-            format: self.format,
-            tools: &self.tools,
-            choice: &request.tool_choice,
-            sampling: &request.sampling,
-            prompt: &self.prompt,
-        }
-    }
-}
-
-fn offered_tools(request: &ChatRequest) -> Vec<ToolDefinition> {
-    let offered = |tool: &&ToolDefinition| match &request.tool_choice {
-        ToolChoice::Auto | ToolChoice::Required => true,
-        ToolChoice::None => false,
-        ToolChoice::Named(name) => tool.name == *name,
-    };
-    request.tools.iter().filter(offered).cloned().collect()
-}
-
-impl ChatModel for LocalModel {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn context_window(&self) -> usize {
-        self.window
-    }
-
-    fn count_tokens(&self, text: &str) -> usize {
-        self.encode(text, false)
-            .map_or(text.len().div_ceil(4), |tokens| tokens.len())
-    }
-
-    fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError> {
-        self.render(request).map(|rendered| rendered.prompt)
-    }
-
-    fn chat(
-        &self,
-        request: &ChatRequest,
-        cancellation: &Cancellation,
-        on_event: &mut dyn FnMut(ChatEvent),
-    ) -> Result<ChatResponse, ModelError> {
-        let rendered = self.render(request)?;
-        // The template wrote the special tokens already.
-        let prompt = self.encode(&rendered.prompt, false)?;
-        let calls_before = request
-            .messages
-            .iter()
-            .map(|message| message.tool_calls.len())
-            .sum();
-        let guidance = rendered.guidance(request);
-        let plan = if guidance.is_free() {
-            None
-        } else {
-            let plan = guidance.plan(self.vocabulary()?)?;
-            self.notices.of(&guidance).into_iter().for_each(|notice| on_event(ChatEvent::Notice(notice)));
-            plan
-        };
-        let mut parser = AnswerParser::new(
-            rendered.format,
-            &rendered.tools,
-            calls_before,
-            rendered.reasoning,
-        );
-        let markers = rendered.format.markers().into_iter();
-        let markers = markers.filter_map(|marker| self.tokenizer.tokenizer.token_id(marker)).collect();
-        let completion = self.answer(plan, &prompt, &markers, &request.sampling, cancellation, &mut |text| {
-            parser.push(text, on_event)
-        })?;
-        let (content, calls) = parser.finish(on_event);
-        let finish_reason = if calls.is_empty() {
-            completion.reason
-        } else {
-            FinishReason::ToolCalls
-        };
-        Ok(ChatResponse {
-            message: Message::assistant(content, calls),
-            finish_reason,
-            usage: Usage {
-                prompt_tokens: prompt.len(),
-                completion_tokens: completion.tokens,
-            },
-        })
-    }
 }

@@ -1,116 +1,119 @@
-//! A decoder with its cache, on whatever it runs.
+//! What computes the steps of a model's sequences, and where their keys and values are.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+mod tensors;
 
+use burn::tensor::Device;
+use codriver_kernels::{PAGE, PageFormat};
+
+use self::tensors::Tensors;
 use crate::ModelError;
-use crate::device::{self, caught};
-use crate::models::decoder::{Decoder, DecoderConfig, KvCache};
+use crate::models::decoder::{Decoder, DecoderConfig};
 use crate::models::rotary::Regime;
-use crate::processor::{PagedCache, Processor};
+use crate::processor::Processor;
 
-/// One decoder and the keys and values of one sequence.
-pub(crate) enum Network {
-    /// Packed, on this machine's processor.
-    Processor { processor: Box<Processor>, cache: PagedCache },
-    /// As tensors, on any device.
-    Tensors { decoder: Box<Decoder>, cache: KvCache, device: Device },
+/// Positions in a block of the cache.
+pub(crate) const BLOCK: usize = PAGE;
+
+/// A block of the cache: the keys and values of all layers and heads at [`BLOCK`] positions. The
+/// scheduler gives out numbers from 0 on, and uses those that are free again before new ones.
+pub(crate) type Block = u32;
+
+/// A token of a sequence, and how its position is rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) id: u32,
+    pub(crate) regime: Regime,
 }
 
-impl Network {
-    /// A packed decoder runs on the processor, any other on its device.
-    pub(crate) fn new(decoder: Decoder, device: Device) -> Self {
-        if decoder.embed_tokens.as_packed().is_some() {
-            let cache = PagedCache::new(&decoder.config);
-            Self::Processor { processor: Box::new(Processor::new(decoder)), cache }
-        } else {
-            let cache = KvCache::new(&decoder.config, 1, &device);
-            Self::Tensors { decoder: Box::new(decoder), cache, device }
-        }
+/// What a step reads of one sequence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Segment<'a> {
+    /// The sequence up to the end of what is read.
+    pub(crate) sequence: &'a [Token],
+    /// How many of them were read before; the others are read now, at least one, all of one regime.
+    pub(crate) past: usize,
+    /// The blocks of the sequence's positions, in order: position `p` is the `p % BLOCK`th of
+    /// `blocks[p / BLOCK]`. Blocks that end before `past` may be shared with other segments.
+    pub(crate) blocks: &'a [Block],
+    /// After how many of the last tokens read the scores of the next one are wanted.
+    pub(crate) wanted: usize,
+}
+
+impl<'a> Segment<'a> {
+    /// The tokens to read.
+    pub(crate) fn unread(&self) -> &'a [Token] {
+        self.sequence.get(self.past..).unwrap_or_default()
     }
 
-    pub(crate) fn config(&self) -> &DecoderConfig {
-        match self {
-            Self::Processor { processor, .. } => processor.config(),
-            Self::Tensors { decoder, .. } => &decoder.config,
-        }
-    }
-
-    /// Goes back to the first `kept` positions, before a sequence of `expected` positions is read
-    /// that may reach `capacity`.
-    pub(crate) fn rewind(&mut self, kept: usize, expected: usize, capacity: usize) {
-        match self {
-            Self::Processor { cache, .. } => cache.truncate(kept),
-            Self::Tensors { cache, .. } => {
-                cache.truncate(kept);
-                cache.reserve(capacity);
-                cache.expect(expected);
-            }
-        }
-    }
-
-    /// Forgets the sequence: after a failure, what is cached may be broken too.
-    pub(crate) fn forget(&mut self) {
-        match self {
-            Self::Processor { cache, .. } => cache.truncate(0),
-            Self::Tensors { decoder, cache, device } => *cache = KvCache::new(&decoder.config, 1, device),
-        }
-    }
-
-    /// Reads tokens, and returns the scores of the one that follows.
-    pub(crate) fn read(&mut self, tokens: &[u32], regime: Regime) -> Result<Vec<f32>, ModelError> {
-        self.check(tokens)?;
-        match self {
-            Self::Processor { processor, cache } => {
-                caught(|| processor.scores(tokens, true, regime, cache)).map_err(failed)?
-            }
-            Self::Tensors { decoder, cache, device } => {
-                let input = tensor(tokens, device);
-                flatten(caught(|| {
-                    let hidden = decoder.hidden(input, Some(cache));
-                    let last = hidden.narrow(1, tokens.len() - 1, 1);
-                    decoder.logits(last).try_into_vec_as::<f32>()
-                }))
-            }
-        }
-    }
-
-    /// The scores after each token of a sequence on its own, one after the other.
-    pub(crate) fn scores(&self, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
-        self.check(tokens)?;
-        match self {
-            Self::Processor { processor, .. } => {
-                let mut cache = PagedCache::new(processor.config());
-                let regime = processor.config().regime(tokens.len());
-                caught(|| processor.scores(tokens, false, regime, &mut cache)).map_err(failed)?
-            }
-            Self::Tensors { decoder, device, .. } => {
-                let input = tensor(tokens, device);
-                flatten(caught(|| decoder.forward(input).try_into_vec_as::<f32>()))
-            }
-        }
-    }
-
-    fn check(&self, tokens: &[u32]) -> Result<(), ModelError> {
-        let vocabulary = self.config().vocab_size;
-        match tokens.iter().find(|token| **token as usize >= vocabulary) {
-            None => Ok(()),
-            Some(token) => Err(ModelError::Tokenizer(format!(
-                "token {token} is not in the model's vocabulary of {vocabulary}; tokenizer.json is not this model's"
-            ))),
-        }
+    /// How the positions of the tokens to read are rotated.
+    pub(crate) fn regime(&self) -> Regime {
+        self.unread().first().map_or(Regime::Usual, |token| token.regime)
     }
 }
 
-fn tensor(tokens: &[u32], device: &Device) -> Tensor<2, Int> {
-    let ids: Vec<i32> = tokens.iter().map(|token| *token as i32).collect();
-    let length = ids.len();
-    Tensor::from_data(TensorData::new(ids, [1, length]), device)
+/// Tokens of a prompt that are read at once on this machine's processor: it bounds what is held
+/// between two products, and how long others wait.
+pub(crate) const PREFILL_TOKENS: usize = 256;
+
+/// What a network can do in one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Sequences.
+    pub(crate) sequences: usize,
+    /// Tokens of all sequences together.
+    pub(crate) tokens: usize,
 }
 
-fn flatten<T, E: ToString>(result: Result<Result<T, E>, String>) -> Result<T, ModelError> {
-    result.and_then(|computed| computed.map_err(|error| error.to_string())).map_err(failed)
+/// Reads tokens of several sequences at once.
+///
+/// A token's scores, keys and values depend on its sequence up to it, and on nothing else, to the
+/// last bit: not on what else is read in the step, nor in how many steps the sequence is read. So
+/// blocks can be shared, drafts checked, and steps done again.
+pub(crate) trait Network: Send {
+    fn config(&self) -> &DecoderConfig;
+
+    fn limits(&self) -> Limits;
+
+    /// Bytes that a block takes.
+    fn block_size(&self) -> usize;
+
+    /// Makes a block that can be written, every number in it finite, whatever it held.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    fn provide(&mut self, block: Block) -> Result<(), ModelError>;
+
+    /// Gives back the memory of a block that is not used any more.
+    fn discard(&mut self, block: Block);
+
+    /// Copies the first `positions` of a block to another one, which was just provided.
+    fn copy(&mut self, from: Block, to: Block, positions: usize);
+
+    /// Reads each segment's tokens, writes their keys and values into its blocks, and returns the
+    /// scores that are wanted, one segment's after the other's, `[rows, vocab_size]`.
+    ///
+    /// No two segments are of the same sequence. Nothing is lost by a step that fails or panics: the
+    /// scheduler does it again, with each segment on its own, to see which one is at fault.
+    ///
+    /// # Errors
+    /// [`ModelError::Cancelled`] where `interrupted` is true, which is asked every so often.
+    fn step(
+        &mut self,
+        segments: &[Segment<'_>],
+        interrupted: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<f32>, ModelError>;
 }
 
-fn failed(reason: String) -> ModelError {
-    device::failure(&reason)
+/// A packed decoder on this machine's processor, any other one as tensors on its device, whose keys
+/// and values are 32-bit floats.
+pub(crate) fn network(decoder: Decoder, device: Device, format: PageFormat) -> Result<Box<dyn Network>, ModelError> {
+    if decoder.embed_tokens.as_packed().is_some() {
+        return Ok(Box::new(Processor::new(decoder, format)));
+    }
+    if format != PageFormat::F32 {
+        return Err(ModelError::Unsupported(format!(
+            "keys and values are held as {format} on the processor only; leave that out, or take --device cpu"
+        )));
+    }
+    Ok(Box::new(Tensors::new(decoder, device)))
 }

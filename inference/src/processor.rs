@@ -3,6 +3,9 @@
 //! The same network as [`Decoder::hidden`], without a tensor in between: products on packed
 //! weights, attention over pages, and everything else in place. `Decoder` says what is computed
 //! and is what this is tested against.
+//!
+//! A step's tokens go through each product together, whatever sequences they are of: the weights
+//! are read once for all of them.
 
 mod cache;
 mod feed_forward;
@@ -10,21 +13,26 @@ mod feed_forward;
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 use codriver_kernels::{
-    Activations, Attention, add_scaled, multiply, rms_norm, rms_norm_in_place, rotate, soft_cap,
+    Activations, Attention, PageFormat, add_scaled, attend_all, multiply, rms_norm, rms_norm_in_place, rotate, soft_cap,
 };
 
-pub(crate) use self::cache::PagedCache;
+use self::cache::Blocks;
 use crate::ModelError;
 use crate::models::decoder::{Decoder, DecoderConfig, DecoderLayer, LayerConfig};
 use crate::models::projection::PackedLinear;
 use crate::models::rotary::{Regime, RotaryConfig};
+use crate::network::{Block, Limits, Network, PREFILL_TOKENS, Segment};
 
 /// A decoder whose weights are packed, and its norms' weights at hand.
 pub(crate) struct Processor {
     decoder: Decoder,
     layers: Vec<Norms>,
     norm: Vec<f32>,
+    blocks: Blocks,
 }
+
+/// Sequences in a step: with more, attention costs more than weights that are read once save.
+const SEQUENCES: usize = 16;
 
 /// The weights of a layer's norms.
 struct Norms {
@@ -37,30 +45,28 @@ struct Norms {
 }
 
 impl Processor {
-    pub(crate) fn new(decoder: Decoder) -> Self {
+    /// A packed decoder whose keys and values are held as `format`.
+    pub(crate) fn new(decoder: Decoder, format: PageFormat) -> Self {
         let layers = decoder.layers.iter().map(Norms::of).collect();
         let norm = weight(&decoder.norm);
-        Self { decoder, layers, norm }
+        let blocks = Blocks::new(&decoder.config, format);
+        Self { decoder, layers, norm, blocks }
     }
 
-    pub(crate) fn config(&self) -> &DecoderConfig {
-        &self.decoder.config
-    }
-
-    /// The scores after each of `tokens`, or after the last one, `[positions, vocab_size]`; keys and
-    /// values are added to the cache.
-    pub(crate) fn scores(
-        &self,
-        tokens: &[u32],
-        only_last: bool,
-        regime: Regime,
-        cache: &mut PagedCache,
-    ) -> Result<Vec<f32>, ModelError> {
+    /// The scores that the segments want, from the hidden states of all their tokens.
+    fn scores(&self, segments: &[Segment<'_>], hidden: &[f32]) -> Result<Vec<f32>, ModelError> {
         let size = self.config().hidden_size;
-        let hidden = self.hidden(tokens, regime, cache)?;
-        let from = if only_last { hidden.len().saturating_sub(size) } else { 0 };
-        let normed = rms_norm(hidden.get(from..).unwrap_or_default(), &self.norm, self.epsilon());
-        let input = Activations::new(normed, size);
+        let mut wanted = Vec::new();
+        let mut end = 0;
+        for segment in segments {
+            end += segment.unread().len();
+            wanted.extend_from_slice(hidden.get(end.saturating_sub(segment.wanted) * size..end * size).unwrap_or_default());
+        }
+        if wanted.is_empty() {
+            return Ok(wanted);
+        }
+        rms_norm_in_place(&mut wanted, &self.norm, self.epsilon());
+        let input = Activations::new(wanted, size);
         let mut scores = match &self.decoder.lm_head {
             Some(head) => packed(head.as_packed())?.multiply(&input),
             None => multiply(self.decoder.embed_tokens.as_packed().ok_or_else(not_packed)?, &input),
@@ -75,47 +81,51 @@ impl Processor {
         Ok(scores)
     }
 
-    /// The hidden states of `tokens` before the final norm, `[positions, hidden_size]`.
-    fn hidden(&self, tokens: &[u32], regime: Regime, cache: &mut PagedCache) -> Result<Vec<f32>, ModelError> {
+    /// The hidden states of the segments' tokens before the final norm, `[tokens, hidden_size]`.
+    fn hidden(
+        &mut self,
+        segments: &[Segment<'_>],
+        interrupted: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<f32>, ModelError> {
+        let mut hidden = self.embed(segments)?;
+        let config = &self.decoder.config;
+        let parts: Vec<Part<'_>> = segments.iter().map(|segment| Part::new(segment, config)).collect();
+        for index in 0..self.decoder.layers.len() {
+            if interrupted() {
+                return Err(ModelError::Cancelled);
+            }
+            self.layer(index, &parts, &mut hidden)?;
+        }
+        Ok(hidden)
+    }
+
+    fn embed(&self, segments: &[Segment<'_>]) -> Result<Vec<f32>, ModelError> {
         let config = self.config();
         let table = self.decoder.embed_tokens.as_packed().ok_or_else(not_packed)?;
-        let mut hidden = Vec::with_capacity(tokens.len() * config.hidden_size);
-        for token in tokens {
-            let row = table.row(*token as usize);
-            let unknown = || ModelError::Tokenizer(format!("token {token} is not in the model's vocabulary"));
+        let count: usize = segments.iter().map(|segment| segment.unread().len()).sum();
+        let mut hidden = Vec::with_capacity(count * config.hidden_size);
+        for token in segments.iter().flat_map(Segment::unread) {
+            let row = table.row(token.id as usize);
+            let unknown = || ModelError::Tokenizer(format!("token {} is not in the model's vocabulary", token.id));
             hidden.extend(row.ok_or_else(unknown)?);
         }
         let multiplier = config.embedding_multiplier as f32;
         if multiplier != 1.0 {
             hidden.iter_mut().for_each(|value| *value *= multiplier);
         }
-        let past = cache.len();
-        cache.grow(tokens.len());
-        let turn = |rotary: &RotaryConfig| Turn::new(rotary, config.head_dim, regime, past, tokens.len());
-        let (turn, sliding_turn) = (turn(&config.rotary), config.sliding_rotary.as_ref().map(turn));
-        for (index, (layer, norms)) in self.decoder.layers.iter().zip(&self.layers).enumerate() {
-            let of_layer = config.layer(index);
-            let own = sliding_turn.as_ref().filter(|_| of_layer.sliding_window.is_some()).unwrap_or(&turn);
-            let place = Place { index, layer: of_layer, past, turn: (!of_layer.unrotated).then_some(own) };
-            self.layer(layer, norms, &place, &mut hidden, cache)?;
-        }
-        cache.advance(tokens.len());
         Ok(hidden)
     }
 
-    fn layer(
-        &self,
-        layer: &DecoderLayer,
-        norms: &Norms,
-        place: &Place<'_>,
-        hidden: &mut [f32],
-        cache: &mut PagedCache,
-    ) -> Result<(), ModelError> {
-        let config = self.config();
-        let (size, epsilon) = (config.hidden_size, self.epsilon());
-        let multiplier = config.residual_multiplier as f32;
+    fn layer(&mut self, index: usize, parts: &[Part<'_>], hidden: &mut [f32]) -> Result<(), ModelError> {
+        let (size, epsilon) = (self.config().hidden_size, self.epsilon());
+        let multiplier = self.config().residual_multiplier as f32;
+        let (Some(layer), Some(norms)) = (self.decoder.layers.get(index), self.layers.get(index)) else {
+            return Err(not_packed());
+        };
         let normed = Activations::new(rms_norm(hidden, &norms.input, epsilon), size);
-        let mut attended = self.attend(layer, norms, place, &normed, cache)?;
+        let mut attended = Attending { layer, norms, index, config: &self.decoder.config, parts }
+            .attend(&normed, &mut self.blocks)?;
+        let config = &self.decoder.config;
         if let Some((before, after)) = &norms.output {
             rms_norm_in_place(&mut attended, &norms.post_attention, epsilon);
             add_scaled(hidden, &attended, multiplier);
@@ -131,58 +141,123 @@ impl Processor {
         Ok(())
     }
 
-    fn attend(
-        &self,
-        layer: &DecoderLayer,
-        norms: &Norms,
-        place: &Place<'_>,
-        input: &Activations,
-        cache: &mut PagedCache,
-    ) -> Result<Vec<f32>, ModelError> {
-        let config = self.config();
-        let head_dim = config.head_dim;
-        let (heads, key_value_heads) = (config.num_attention_heads, config.num_key_value_heads);
-        let attention = &layer.self_attn;
-        let layers = [&attention.q_proj, &attention.k_proj, &attention.v_proj].map(|layer| packed(layer.as_packed()));
-        let [q_proj, k_proj, v_proj] = layers;
-        let [mut queries, mut keys, values] = PackedLinear::multiply_all([q_proj?, k_proj?, v_proj?], input);
-        for (rows, norm, heads) in [(&mut queries, &norms.query, heads), (&mut keys, &norms.key, key_value_heads)] {
-            if let Some(norm) = norm {
-                rms_norm_in_place(rows, norm, self.epsilon());
-            }
-            if let Some(turn) = place.turn {
-                turn.apply(rows, heads, head_dim);
-            }
-        }
-        cache.write(place.index, place.past, &keys, &values);
-        let scale = config.attention_scale.unwrap_or_else(|| (head_dim as f64).powf(-0.5));
-        let attended = Attention {
-            shape: cache.shape(),
-            heads,
-            key_value_heads,
-            scale: scale as f32,
-            soft_cap: config.attention_soft_cap.map(|cap| cap as f32),
-            window: place.layer.sliding_window,
-            past: place.past,
-            queries: &queries,
-            page: |head, page| cache.head_page(place.index, head, page),
-        }
-        .attend();
-        Ok(packed(attention.o_proj.as_packed())?.multiply(&Activations::new(attended, heads * head_dim)))
-    }
-
     fn epsilon(&self) -> f32 {
         self.config().rms_norm_eps as f32
     }
 }
 
-/// Where in the network and in the sequence something is computed.
-struct Place<'a> {
+impl Network for Processor {
+    fn config(&self) -> &DecoderConfig {
+        &self.decoder.config
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { sequences: SEQUENCES, tokens: PREFILL_TOKENS }
+    }
+
+    fn block_size(&self) -> usize {
+        self.blocks.block_size()
+    }
+
+    fn provide(&mut self, block: Block) -> Result<(), ModelError> {
+        self.blocks.provide(block)
+    }
+
+    fn discard(&mut self, block: Block) {
+        self.blocks.discard(block);
+    }
+
+    fn copy(&mut self, from: Block, to: Block, positions: usize) {
+        self.blocks.copy(from, to, positions);
+    }
+
+    fn step(
+        &mut self,
+        segments: &[Segment<'_>],
+        interrupted: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<f32>, ModelError> {
+        let hidden = self.hidden(segments, interrupted)?;
+        self.scores(segments, &hidden)
+    }
+}
+
+/// A segment on its way through the layers.
+struct Part<'a> {
+    segment: &'a Segment<'a>,
+    turn: Turn,
+    /// Of layers with a sliding window, where they differ.
+    sliding_turn: Option<Turn>,
+}
+
+impl<'a> Part<'a> {
+    fn new(segment: &'a Segment<'a>, config: &DecoderConfig) -> Self {
+        let (past, length) = (segment.past, segment.unread().len());
+        let turn = |rotary: &RotaryConfig| Turn::new(rotary, config.head_dim, segment.regime(), past, length);
+        Self { segment, turn: turn(&config.rotary), sliding_turn: config.sliding_rotary.as_ref().map(turn) }
+    }
+
+    /// The rotation of a layer, if it has one.
+    fn turn(&self, layer: LayerConfig) -> Option<&Turn> {
+        let sliding = self.sliding_turn.as_ref().filter(|_| layer.sliding_window.is_some());
+        (!layer.unrotated).then_some(sliding.unwrap_or(&self.turn))
+    }
+}
+
+/// A layer's attention: products with all tokens together, the rest for each segment.
+struct Attending<'a> {
+    layer: &'a DecoderLayer,
+    norms: &'a Norms,
     index: usize,
-    layer: LayerConfig,
-    /// Positions before the first one computed.
-    past: usize,
-    turn: Option<&'a Turn>,
+    config: &'a DecoderConfig,
+    parts: &'a [Part<'a>],
+}
+
+impl Attending<'_> {
+    fn attend(&self, input: &Activations, blocks: &mut Blocks) -> Result<Vec<f32>, ModelError> {
+        let config = self.config;
+        let (heads, key_value_heads, head_dim) =
+            (config.num_attention_heads, config.num_key_value_heads, config.head_dim);
+        let of_layer = config.layer(self.index);
+        let attention = &self.layer.self_attn;
+        let layers = [&attention.q_proj, &attention.k_proj, &attention.v_proj].map(|layer| packed(layer.as_packed()));
+        let [q_proj, k_proj, v_proj] = layers;
+        let [mut queries, mut keys, values] = PackedLinear::multiply_all([q_proj?, k_proj?, v_proj?], input);
+        for (rows, norm) in [(&mut queries, &self.norms.query), (&mut keys, &self.norms.key)] {
+            if let Some(norm) = norm {
+                rms_norm_in_place(rows, norm, config.rms_norm_eps as f32);
+            }
+        }
+        let mut rest = (queries.as_mut_slice(), keys.as_mut_slice(), values.as_slice());
+        let mut parts = Vec::new();
+        for part in self.parts {
+            let length = part.segment.unread().len();
+            let queries = rest.0.split_off_mut(..length * heads * head_dim).ok_or_else(not_packed)?;
+            let keys = rest.1.split_off_mut(..length * key_value_heads * head_dim).ok_or_else(not_packed)?;
+            let values = rest.2.split_off(..length * key_value_heads * head_dim).ok_or_else(not_packed)?;
+            if let Some(turn) = part.turn(of_layer) {
+                turn.apply(queries, heads, head_dim);
+                turn.apply(keys, key_value_heads, head_dim);
+            }
+            blocks.write(part.segment, self.index, keys, values);
+            parts.push((part.segment, &*queries));
+        }
+        let blocks = &*blocks;
+        let scale = config.attention_scale.unwrap_or_else(|| (head_dim as f64).powf(-0.5));
+        let attentions = parts.into_iter().map(|(segment, queries)| Attention {
+            shape: blocks.shape(),
+            heads,
+            key_value_heads,
+            scale: scale as f32,
+            soft_cap: config.attention_soft_cap.map(|cap| cap as f32),
+            window: of_layer.sliding_window,
+            past: segment.past,
+            queries,
+            page: move |head, page| blocks.head_page(segment, self.index, head, page),
+        });
+        let attended = attend_all(&attentions.collect::<Vec<_>>()).concat();
+        let attended = Activations::new(attended, heads * head_dim);
+        Ok(packed(attention.o_proj.as_packed())?.multiply(&attended))
+    }
 }
 
 /// The rotations of a run of positions.

@@ -72,36 +72,78 @@ impl Sampler {
 
     fn draw(&mut self, logits: &[f32]) -> Option<u32> {
         let parameters = &self.parameters;
-        let mut candidates: Vec<(u32, f32)> = (0u32..)
-            .zip(logits)
-            .filter(|(_, logit)| **logit > f32::NEG_INFINITY)
-            .map(|(token, logit)| (token, *logit))
-            .collect();
-        // Ties go to the lower token, so that the order never depends on the sort.
-        let by_score = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-        if parameters.top_k > 0 && parameters.top_k < candidates.len() {
-            candidates.select_nth_unstable_by(parameters.top_k - 1, by_score);
-            candidates.truncate(parameters.top_k);
-        }
-        candidates.sort_unstable_by(by_score);
-        let best = candidates.first()?.1;
+        let mut ranked = Ranked::new(logits, parameters.top_k);
+        let best = ranked.get(0)?.1;
         let weigh = |logit: f32| f64::from((logit - best) / parameters.temperature).exp();
-        let mut weighted: Vec<(u32, f64)> = candidates
-            .into_iter()
-            .map(|(token, logit)| (token, weigh(logit)))
-            .collect();
-        keep_nucleus(&mut weighted, f64::from(parameters.top_p));
-        // The best token's weight is 1, so min-p is a bound on the weights themselves.
-        weighted.retain(|(_, weight)| *weight >= f64::from(parameters.min_p));
-        let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
-        let mut point = self.random.random::<f64>() * total;
-        for (token, weight) in &weighted {
-            point -= weight;
-            if point < 0.0 {
-                return Some(*token);
+        let all: f64 = ranked.candidates.iter().map(|(_, logit)| weigh(*logit)).sum();
+        // Those up to and including the one that reaches a share of `top_p`. The best token's weight is
+        // 1, so min-p is a bound on the weights themselves.
+        let (top_p, min_p) = (f64::from(parameters.top_p), f64::from(parameters.min_p));
+        let (mut count, mut total) = (0, 0.0);
+        if top_p >= 1.0 && min_p <= 0.0 {
+            (count, total) = (ranked.candidates.len(), all);
+        } else {
+            while let Some((_, logit)) = ranked.get(count) {
+                let weight = weigh(logit);
+                if count > 0 && (weight < min_p || (top_p < 1.0 && total >= top_p * all)) {
+                    break;
+                }
+                count += 1;
+                total += weight;
             }
         }
-        weighted.last().map(|(token, _)| *token)
+        let mut point = self.random.random::<f64>() * total;
+        for rank in 0..count {
+            let (token, logit) = ranked.get(rank)?;
+            point -= weigh(logit);
+            if point < 0.0 {
+                return Some(token);
+            }
+        }
+        ranked.get(count.checked_sub(1)?).map(|(token, _)| token)
+    }
+}
+
+/// Tokens by their scores, best first: sorted only as far as they are asked for, since few draws go
+/// beyond the first hundreds of a vocabulary.
+struct Ranked {
+    candidates: Vec<(u32, f32)>,
+    /// How many of them are the best ones, in order.
+    sorted: usize,
+}
+
+impl Ranked {
+    /// Those that have a score; the best `most` of them, where that is not 0.
+    fn new(logits: &[f32], most: usize) -> Self {
+        let scored = (0u32..).zip(logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY);
+        let mut ranked = Self { candidates: scored.map(|(token, logit)| (token, *logit)).collect(), sorted: 0 };
+        if most > 0 && most < ranked.candidates.len() {
+            ranked.sort(most);
+            ranked.candidates.truncate(most);
+        }
+        ranked
+    }
+
+    fn get(&mut self, rank: usize) -> Option<(u32, f32)> {
+        if rank >= self.sorted && self.sorted < self.candidates.len() {
+            self.sort((8 * self.sorted).max(256));
+        }
+        self.candidates.get(rank).copied()
+    }
+
+    /// Puts the best `count` in order.
+    fn sort(&mut self, count: usize) {
+        // Ties go to the lower token, so that the order never depends on the sort.
+        let by_score = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let sorted = std::mem::replace(&mut self.sorted, count.min(self.candidates.len()));
+        let Some(rest) = self.candidates.get_mut(sorted..) else { return };
+        let more = (self.sorted - sorted).min(rest.len());
+        if more > 0 && more < rest.len() {
+            rest.select_nth_unstable_by(more - 1, by_score);
+        }
+        if let Some(more) = rest.get_mut(..more) {
+            more.sort_unstable_by(by_score);
+        }
     }
 }
 
@@ -112,22 +154,6 @@ pub(crate) fn check_scores(logits: &[f32]) -> Result<(), ModelError> {
         return Err(numeric("the model computed a score that is not a number; its weights may be corrupt"));
     }
     Ok(())
-}
-
-/// Keeps the best tokens up to and including the one that reaches a share of `top_p`.
-fn keep_nucleus(weighted: &mut Vec<(u32, f64)>, top_p: f64) {
-    if top_p >= 1.0 {
-        return;
-    }
-    let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
-    let mut before = 0.0;
-    let kept = weighted.iter().take_while(|(_, weight)| {
-        let keep = before < top_p * total;
-        before += weight;
-        keep
-    });
-    let kept = kept.count().max(1);
-    weighted.truncate(kept);
 }
 
 /// The best token; of equals the first.

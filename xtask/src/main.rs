@@ -6,6 +6,7 @@ mod demo;
 mod paths;
 mod process;
 mod setup;
+mod soak;
 mod starter;
 mod test;
 
@@ -33,6 +34,8 @@ enum Command {
     Build,
     /// Measure, beside others
     Bench(bench::Options),
+    /// Put the engine under full load for long, and see that nothing is lost or grows
+    Soak(soak::Options),
     /// Train the starter model on what its generator writes
     TrainStarter(starter::Training),
     /// Measure the starter's first calls on its development set
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Setup(options) => setup::run(&options),
         Command::Build => build::run(),
         Command::Bench(options) => bench::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::TrainStarter(options) => starter::train(&options),
         Command::EvalStarter(options) => starter::evaluate(&options),
     };

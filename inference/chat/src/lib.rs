@@ -65,6 +65,19 @@ pub struct ChatRequest {
     pub sampling: SamplingParameters,
     /// Names that exist in the session. Constrained decoding admits no others.
     pub environment: Environment,
+    #[serde(default)]
+    pub priority: Priority,
+}
+
+/// Who is served first where many ask the same model, the most urgent first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// A person waits.
+    #[default]
+    Interactive,
+    /// Nobody waits: a notebook that runs by itself, a job.
+    Batch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -293,6 +306,12 @@ pub enum ModelError {
     Constraint(String),
     #[error("numerical failure: {0}")]
     Numeric(String),
+    /// More requests wait for the model than it takes on.
+    #[error("the model is busy: {waiting} requests wait for it already; ask again when some are answered, or interrupt one")]
+    Busy { waiting: usize },
+    /// Keys and values of the request's tokens cannot be held.
+    #[error("no room for the request: {reason}; shorten it, or end what else uses memory")]
+    NoRoom { reason: String },
     /// What the model runs on failed, or is gone.
     #[error("the device failed: {0}")]
     Device(String),

@@ -1,6 +1,7 @@
 //! An answer's guide on a thread of its own, beside the network's.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use crate::{AnswerGuide, GrammarError, Next};
 
@@ -43,19 +44,21 @@ impl Beside {
         Ok(Self { commits, steps })
     }
 
-    /// What follows the last token for certain. Waits only for that, not for the next mask.
-    pub fn ahead(&mut self) -> Result<Ahead, GrammarError> {
-        match self.receive()? {
-            Step::Ahead(ahead) => Ok(ahead),
-            Step::Next(_) => Err(out_of_turn()),
+    /// What follows the last token for certain, if it is known by then. The next mask need not be.
+    pub fn ahead(&mut self, patience: Duration) -> Result<Option<Ahead>, GrammarError> {
+        match self.receive(patience)? {
+            Some(Step::Ahead(ahead)) => Ok(Some(ahead)),
+            Some(Step::Next(_)) => Err(out_of_turn()),
+            None => Ok(None),
         }
     }
 
-    /// Which tokens may come next, waiting until it is known.
-    pub fn next(&mut self) -> Result<Next, GrammarError> {
-        match self.receive()? {
-            Step::Next(next) => Ok(next),
-            Step::Ahead(_) => Err(out_of_turn()),
+    /// Which tokens may come next, if it is known by then.
+    pub fn next(&mut self, patience: Duration) -> Result<Option<Next>, GrammarError> {
+        match self.receive(patience)? {
+            Some(Step::Next(next)) => Ok(Some(next)),
+            Some(Step::Ahead(_)) => Err(out_of_turn()),
+            None => Ok(None),
         }
     }
 
@@ -64,8 +67,12 @@ impl Beside {
         self.commits.send(token).map_err(|_| stopped())
     }
 
-    fn receive(&mut self) -> Result<Step, GrammarError> {
-        self.steps.recv().map_err(|_| stopped())?
+    fn receive(&mut self, patience: Duration) -> Result<Option<Step>, GrammarError> {
+        match self.steps.recv_timeout(patience) {
+            Ok(step) => step.map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(stopped()),
+        }
     }
 }
 

@@ -1,58 +1,16 @@
 //! Grouped-query attention over pages of keys and values.
 //!
-//! One pass over the pages, each row's largest score and sum kept up as it goes (Milakov and
-//! Gimelshein 2018; Dao et al. 2022): no matrix of scores, and a page's keys and values are read
-//! once for all queries that share them.
+//! No matrix of scores: positions are taken 512 at a time, and what a query gets from each 512, its
+//! largest score, its sum and its mixed values, is put together in their order (Milakov and
+//! Gimelshein 2018; Dao et al. 2022 and 2023). The 512 lie where they lie in the sequence, so that a
+//! query gets the same numbers to the last bit whether they are taken by one core or by several,
+//! and whichever queries are asked beside it.
 
-use pulp::{Arch, Simd, WithSimd};
-
-use crate::exponential::{exp, tanh};
+use crate::exponential::exp;
+use crate::level::Level;
+use crate::page::{HeadPage, PAGE, PageShape};
 use crate::pool;
-
-/// Positions in a page.
-pub const PAGE: usize = 64;
-/// Dimensions that values are padded to: two of the widest vectors.
-const PADDING: usize = 32;
-
-/// The numbers of a page for one head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PageShape {
-    pub head_dim: usize,
-}
-
-impl PageShape {
-    /// Keys lie by dimension, `[head_dim, 64]`: scores of neighbouring positions are neighbours.
-    pub fn keys(self) -> usize {
-        self.head_dim * PAGE
-    }
-
-    /// Values lie by position, `[64, head_dim padded]`.
-    pub fn values(self) -> usize {
-        self.padded() * PAGE
-    }
-
-    fn padded(self) -> usize {
-        self.head_dim.next_multiple_of(PADDING)
-    }
-
-    /// Writes a position's key and value, `head_dim` each, into a head's page.
-    pub fn write(self, keys: &mut [f32], values: &mut [f32], position: usize, key: &[f32], value: &[f32]) {
-        for (room, key) in keys.iter_mut().skip(position).step_by(PAGE).zip(key) {
-            *room = *key;
-        }
-        let start = position * self.padded();
-        for (room, value) in values.iter_mut().skip(start).zip(value) {
-            *room = *value;
-        }
-    }
-}
-
-/// A head's page.
-#[derive(Clone, Copy)]
-pub struct HeadPage<'a> {
-    pub keys: &'a [f32],
-    pub values: &'a [f32],
-}
+use crate::rows::{Partial, Rows};
 
 /// What is attended to, and how.
 pub struct Attention<'a, P> {
@@ -73,233 +31,185 @@ pub struct Attention<'a, P> {
     pub page: P,
 }
 
+/// Pages that are taken together.
+pub(crate) const STRETCH: usize = 8;
 /// Rows of queries that a task takes.
 const TASK_ROWS: usize = 32;
 
 impl<'a, P: Fn(usize, usize) -> Option<HeadPage<'a>> + Sync> Attention<'_, P> {
     /// The mixed values, `[tokens, heads, head_dim]`.
     pub fn attend(&self) -> Vec<f32> {
-        let head_dim = self.shape.head_dim;
-        let width = self.heads * head_dim;
-        let mut output = vec![0.0; self.queries.len()];
+        attend_all(std::slice::from_ref(self)).pop().unwrap_or_default()
+    }
+
+    /// [`Attention::attend`] with chosen instructions, or with the portable ones where the processor
+    /// lacks them.
+    pub fn attend_at(&self, level: Level) -> Vec<f32> {
+        let level = if Level::available().contains(&level) { level } else { Level::Portable };
+        attend_with(level, std::slice::from_ref(self)).pop().unwrap_or_default()
+    }
+
+    /// Query heads that share a key-value head.
+    fn group(&self) -> usize {
+        self.heads / self.key_value_heads.max(1)
+    }
+
+    /// The positions that a token's queries see.
+    fn visible(&self, token: usize) -> (usize, usize) {
+        let end = self.past + token + 1;
+        (self.window.map_or(0, |window| end.saturating_sub(window)), end)
+    }
+
+    /// Shares out what some tokens of a head have to do: with many tokens there is enough for all
+    /// cores, with few each stretch of positions is a task.
+    fn tasks(&self, of: usize, tasks: &mut Vec<Task>) {
+        let width = self.heads * self.shape.head_dim;
         if width == 0 || self.key_value_heads == 0 {
-            return output;
+            return;
         }
         let tokens = self.queries.len() / width;
-        let group = self.heads / self.key_value_heads;
-        let tokens_a_task = (TASK_ROWS / group.max(1)).max(1);
-        let tasks: Vec<(usize, usize)> = (0..self.key_value_heads)
-            .flat_map(|head| (0..tokens).step_by(tokens_a_task).map(move |token| (head, token)))
-            .collect();
-        let mut mixed = vec![Vec::new(); tasks.len()];
-        pool::for_each(tasks.iter().zip(&mut mixed), |((head, first), mixed)| {
-            *mixed = self.attend_some(*head, *first, tokens_a_task.min(tokens - first));
-        });
-        for ((head, first), mixed) in tasks.iter().zip(mixed) {
-            for (index, rows) in mixed.chunks_exact(group * head_dim).enumerate() {
-                let start = (first + index) * width + head * group * head_dim;
-                output[start..start + rows.len()].copy_from_slice(rows);
-            }
-        }
-        output
-    }
-
-    /// The queries of some tokens that share a head, as rows.
-    fn attend_some(&self, head: usize, first: usize, tokens: usize) -> Vec<f32> {
-        let head_dim = self.shape.head_dim;
-        let group = self.heads / self.key_value_heads;
-        let mut queries = Vec::with_capacity(tokens * group * head_dim);
-        let mut visible = Vec::with_capacity(tokens * group);
-        for token in first..first + tokens {
-            let start = (token * self.heads + head * group) * head_dim;
-            queries.extend_from_slice(&self.queries[start..start + group * head_dim]);
-            let end = self.past + token + 1;
-            let start = self.window.map_or(0, |window| end.saturating_sub(window));
-            visible.extend(std::iter::repeat_n((start, end), group));
-        }
-        // Pages that some row sees.
-        let from = visible.iter().map(|(start, _)| start / PAGE).min().unwrap_or(0);
-        let to = visible.iter().map(|(_, end)| end.div_ceil(PAGE)).max().unwrap_or(0);
-        let pages: Vec<HeadPage<'_>> = (from..to).map_while(|page| (self.page)(head, page)).collect();
-        let mut output = vec![0.0; queries.len()];
-        Arch::new().dispatch(Rows {
-            shape: self.shape,
-            scale: self.scale,
-            soft_cap: self.soft_cap,
-            queries: &queries,
-            visible: &visible,
-            first_page: from,
-            pages: &pages,
-            output: &mut output,
-        });
-        output
-    }
-}
-
-/// Queries of one key-value head.
-struct Rows<'a> {
-    shape: PageShape,
-    scale: f32,
-    soft_cap: Option<f32>,
-    /// `[rows, head_dim]`.
-    queries: &'a [f32],
-    /// The positions that each row sees, from and to.
-    visible: &'a [(usize, usize)],
-    first_page: usize,
-    pages: &'a [HeadPage<'a>],
-    output: &'a mut [f32],
-}
-
-impl WithSimd for Rows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let mut accumulated = vec![0.0; 4 * self.shape.padded()];
-        let mut row = 0;
-        while row < self.visible.len() {
-            match self.visible.len() - row {
-                4.. => {
-                    self.some::<S, 4>(simd, row, &mut accumulated);
-                    row += 4;
-                }
-                2.. => {
-                    self.some::<S, 2>(simd, row, &mut accumulated);
-                    row += 2;
-                }
-                _ => {
-                    self.some::<S, 1>(simd, row, &mut accumulated);
-                    row += 1;
-                }
-            }
-        }
-    }
-}
-
-impl Rows<'_> {
-    #[inline(always)]
-    fn some<S: Simd, const ROWS: usize>(&mut self, simd: S, first: usize, accumulated: &mut [f32]) {
-        let (head_dim, padded) = (self.shape.head_dim, self.shape.padded());
-        let mut queries: [&[f32]; ROWS] = [&[]; ROWS];
-        for (row, query) in queries.iter_mut().enumerate() {
-            *query = &self.queries[(first + row) * head_dim..][..head_dim];
-        }
-        let accumulated = &mut accumulated[..ROWS * padded];
-        accumulated.fill(0.0);
-        let mut largest = [f32::NEG_INFINITY; ROWS];
-        let mut sums = [0.0f32; ROWS];
-        for (index, page) in self.pages.iter().enumerate() {
-            let start = (self.first_page + index) * PAGE;
-            let mut scores = [[0.0f32; PAGE]; ROWS];
-            multiply_keys::<S, ROWS>(simd, page.keys, &queries, &mut scores);
-            let mut any = false;
-            for row in 0..ROWS {
-                let scores = &mut scores[row];
-                for score in scores.iter_mut() {
-                    *score *= self.scale;
-                }
-                if let Some(cap) = self.soft_cap {
-                    for score in scores.iter_mut() {
-                        *score = tanh(*score / cap) * cap;
-                    }
-                }
-                let (from, to) = self.visible[first + row];
-                let from = from.saturating_sub(start).min(PAGE);
-                let to = to.saturating_sub(start).min(PAGE);
-                scores[..from].fill(f32::NEG_INFINITY);
-                scores[to.max(from)..].fill(f32::NEG_INFINITY);
-                if from >= to {
-                    scores.fill(0.0);
+        let some = (TASK_ROWS / self.group().max(1)).max(1);
+        for first in (0..tokens).step_by(some) {
+            let count = some.min(tokens - first);
+            let stretches = (self.visible(first).0 / (PAGE * STRETCH), self.visible(first + count - 1).1.div_ceil(PAGE * STRETCH));
+            for head in 0..self.key_value_heads {
+                let mut task = Task { of, head, first, count, stretches };
+                if tokens * self.group() > TASK_ROWS {
+                    tasks.push(task);
                     continue;
                 }
-                any = true;
-                let highest = scores.iter().copied().fold(largest[row], f32::max);
-                // Nothing but minus infinity so far: shares of nothing.
-                let reference = if highest == f32::NEG_INFINITY { 0.0 } else { highest };
-                let correction = if largest[row] == f32::NEG_INFINITY { 0.0 } else { exp(largest[row] - reference) };
-                for score in scores.iter_mut() {
-                    *score = exp(*score - reference);
+                for stretch in stretches.0..stretches.1 {
+                    task.stretches = (stretch, stretch + 1);
+                    tasks.push(task);
                 }
-                // The exponential of minus infinity is a little more than nothing.
-                scores[..from].fill(0.0);
-                scores[to..].fill(0.0);
-                sums[row] = sums[row] * correction + scores.iter().sum::<f32>();
-                if correction != 1.0 {
-                    for value in &mut accumulated[row * padded..][..padded] {
-                        *value *= correction;
-                    }
-                }
-                largest[row] = highest;
-            }
-            if any {
-                add_values::<S, ROWS>(simd, page.values, &scores, accumulated, padded);
-            }
-        }
-        for row in 0..ROWS {
-            let output = &mut self.output[(first + row) * head_dim..][..head_dim];
-            for (output, value) in output.iter_mut().zip(&accumulated[row * padded..]) {
-                *output = value / sums[row];
             }
         }
     }
-}
 
-/// Scores of a page's positions: queries times keys.
-#[inline(always)]
-fn multiply_keys<S: Simd, const ROWS: usize>(
-    simd: S,
-    keys: &[f32],
-    queries: &[&[f32]; ROWS],
-    scores: &mut [[f32; PAGE]; ROWS],
-) {
-    let (keys, _) = S::as_simd_f32s(keys);
-    let vectors = PAGE / S::F32_LANES;
-    for pair in 0..vectors / 2 {
-        let mut sums = [[simd.splat_f32s(0.0); 2]; ROWS];
-        for (dimension, keys) in keys.chunks_exact(vectors).enumerate() {
-            let (first, second) = (keys[2 * pair], keys[2 * pair + 1]);
-            for row in 0..ROWS {
-                let query = simd.splat_f32s(queries[row][dimension]);
-                sums[row][0] = simd.mul_add_e_f32s(first, query, sums[row][0]);
-                sums[row][1] = simd.mul_add_e_f32s(second, query, sums[row][1]);
+    /// What the task's queries get from its stretches.
+    fn run(&self, task: &Task, level: Level) -> Partial {
+        let (head_dim, group) = (self.shape.head_dim, self.group());
+        let mut queries = Vec::with_capacity(task.count * group * head_dim);
+        let mut visible = Vec::with_capacity(task.count * group);
+        for token in task.first..task.first + task.count {
+            let start = (token * self.heads + task.head * group) * head_dim;
+            queries.extend_from_slice(&self.queries[start..start + group * head_dim]);
+            visible.extend(std::iter::repeat_n(self.visible(token), group));
+        }
+        let mut total: Option<Partial> = None;
+        for stretch in task.stretches.0..task.stretches.1 {
+            let first_page = stretch * STRETCH;
+            let pages: Vec<Option<HeadPage<'_>>> =
+                (first_page..first_page + STRETCH).map(|page| (self.page)(task.head, page)).collect();
+            let partial = Rows {
+                level,
+                shape: self.shape,
+                scale: self.scale,
+                soft_cap: self.soft_cap,
+                queries: &queries,
+                visible: &visible,
+                first: first_page * PAGE,
+                pages: &pages,
+            }
+            .attend();
+            match &mut total {
+                Some(total) => total.add(&partial),
+                None => total = Some(partial),
             }
         }
-        for row in 0..ROWS {
-            let (scores, _) = S::as_mut_simd_f32s(&mut scores[row]);
-            scores[2 * pair] = sums[row][0];
-            scores[2 * pair + 1] = sums[row][1];
-        }
+        total.unwrap_or_else(|| Partial::new(visible.len(), self.shape.padded()))
     }
 }
 
-/// Adds a page's values, each times its share.
-#[inline(always)]
-fn add_values<S: Simd, const ROWS: usize>(
-    simd: S,
-    values: &[f32],
-    shares: &[[f32; PAGE]; ROWS],
-    accumulated: &mut [f32],
-    padded: usize,
-) {
-    let (values, _) = S::as_simd_f32s(values);
-    let (accumulated, _) = S::as_mut_simd_f32s(accumulated);
-    let vectors = padded / S::F32_LANES;
-    for pair in 0..vectors / 2 {
-        let mut sums = [[simd.splat_f32s(0.0); 2]; ROWS];
-        for row in 0..ROWS {
-            sums[row] = [accumulated[row * vectors + 2 * pair], accumulated[row * vectors + 2 * pair + 1]];
+/// The mixed values of several sequences, whose work all cores share.
+pub fn attend_all<'a, P: Fn(usize, usize) -> Option<HeadPage<'a>> + Sync>(sequences: &[Attention<'_, P>]) -> Vec<Vec<f32>> {
+    attend_with(Level::best(), sequences)
+}
+
+fn attend_with<'a, P: Fn(usize, usize) -> Option<HeadPage<'a>> + Sync>(
+    level: Level,
+    sequences: &[Attention<'_, P>],
+) -> Vec<Vec<f32>> {
+    let mut tasks = Vec::new();
+    for (of, sequence) in sequences.iter().enumerate() {
+        sequence.tasks(of, &mut tasks);
+    }
+    let mut partials: Vec<Option<Partial>> = tasks.iter().map(|_| None).collect();
+    pool::for_each(tasks.iter().zip(&mut partials), |(task, partial)| {
+        *partial = sequences.get(task.of).map(|sequence| sequence.run(task, level));
+    });
+    let mut outputs: Vec<Vec<f32>> = sequences.iter().map(|sequence| vec![0.0; sequence.queries.len()]).collect();
+    let mut done = tasks.iter().zip(partials).peekable();
+    while let Some((task, partial)) = done.next() {
+        let Some(mut partial) = partial else { continue };
+        while let Some((_, Some(more))) = done.next_if(|(next, _)| next.continues(task)) {
+            partial.add(&more);
         }
-        for (position, values) in values.chunks_exact(vectors).enumerate() {
-            let (first, second) = (values[2 * pair], values[2 * pair + 1]);
-            for row in 0..ROWS {
-                let share = simd.splat_f32s(shares[row][position]);
-                sums[row][0] = simd.mul_add_e_f32s(first, share, sums[row][0]);
-                sums[row][1] = simd.mul_add_e_f32s(second, share, sums[row][1]);
+        if let (Some(sequence), Some(output)) = (sequences.get(task.of), outputs.get_mut(task.of)) {
+            let (head_dim, group) = (sequence.shape.head_dim, sequence.group());
+            for row in 0..task.count * group {
+                let (token, head) = (task.first + row / group, task.head * group + row % group);
+                let start = (token * sequence.heads + head) * head_dim;
+                partial.write(row, &mut output[start..start + head_dim]);
             }
         }
-        for row in 0..ROWS {
-            accumulated[row * vectors + 2 * pair] = sums[row][0];
-            accumulated[row * vectors + 2 * pair + 1] = sums[row][1];
+    }
+    outputs
+}
+
+/// Some tokens of a key-value head, and some stretches of positions.
+#[derive(Clone, Copy)]
+struct Task {
+    /// The sequence.
+    of: usize,
+    head: usize,
+    first: usize,
+    count: usize,
+    stretches: (usize, usize),
+}
+
+impl Task {
+    /// Whether this is another stretch for the same queries.
+    fn continues(&self, other: &Self) -> bool {
+        (self.of, self.head, self.first) == (other.of, other.head, other.first)
+    }
+}
+
+impl Partial {
+    /// Adds what the same queries get from positions further on.
+    fn add(&mut self, more: &Self) {
+        let width = self.width();
+        for row in 0..self.sums.len() {
+            // A row that sees nothing there has a sum of zero.
+            if more.sums[row] == 0.0 {
+                continue;
+            }
+            if self.sums[row] == 0.0 {
+                (self.sums[row], self.largest[row]) = (more.sums[row], more.largest[row]);
+                self.mixed[row * width..][..width].copy_from_slice(&more.mixed[row * width..][..width]);
+                continue;
+            }
+            let (ours, theirs) = (self.largest[row], more.largest[row]);
+            let largest = if theirs > ours { theirs } else { ours };
+            let share = |of: f32| if of == largest { 1.0 } else { exp(of - largest) };
+            let (ours, theirs) = (share(ours), share(theirs));
+            self.sums[row] = self.sums[row] * ours + more.sums[row] * theirs;
+            self.largest[row] = largest;
+            let mixed = &mut self.mixed[row * width..][..width];
+            for (mixed, more) in mixed.iter_mut().zip(&more.mixed[row * width..]) {
+                *mixed = *mixed * ours + more * theirs;
+            }
         }
+    }
+
+    fn write(&self, row: usize, output: &mut [f32]) {
+        let sum = self.sums[row];
+        for (output, mixed) in output.iter_mut().zip(&self.mixed[row * self.width()..]) {
+            *output = mixed / sum;
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.mixed.len() / self.sums.len().max(1)
     }
 }

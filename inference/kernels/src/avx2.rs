@@ -279,3 +279,40 @@ unsafe fn numbers_times<const TOKENS: usize, const FORMAT: u8>(
     }
     totals
 }
+
+/// Half-precision numbers as floats.
+///
+/// # Safety
+/// The processor has the instructions.
+#[target_feature(enable = "avx2,f16c")]
+pub(crate) unsafe fn widen(halves: &[u16], numbers: &mut [f32]) {
+    let (halves, rest) = halves.as_chunks::<8>();
+    let (numbers, more) = numbers.as_chunks_mut::<8>();
+    for (halves, numbers) in halves.iter().zip(numbers) {
+        // SAFETY: eight numbers are read and written.
+        unsafe { _mm256_storeu_ps(numbers.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().cast()))) };
+    }
+    for (number, half) in more.iter_mut().zip(rest) {
+        *number = unpack::half(*half);
+    }
+}
+
+/// Four bytes of each of sixteen rows, `row` bytes from one to the next, into each line.
+///
+/// # Safety
+/// The processor has the instructions, and each row has a sixteenth of the lines' bytes.
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn spread(bytes: *const u8, row: usize, lines: &mut [u8], flipped: u32) {
+    let rows = _mm256_mullo_epi32(_mm256_set1_epi32(row as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    let flipped = _mm256_set1_epi32(flipped.cast_signed());
+    for (index, line) in lines.as_chunks_mut::<{ unpack::LINE }>().0.iter_mut().enumerate() {
+        for half in 0..2 {
+            // SAFETY: as the caller promises.
+            unsafe {
+                let fours = _mm256_i32gather_epi32::<1>(bytes.add(8 * half * row + 4 * index).cast(), rows);
+                let line = line.as_mut_ptr().add(32 * half);
+                _mm256_storeu_si256(line.cast(), _mm256_xor_si256(fours, flipped));
+            }
+        }
+    }
+}

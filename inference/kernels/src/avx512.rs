@@ -186,3 +186,40 @@ unsafe fn numbers_times<const TOKENS: usize, const FORMAT: u8>(
     }
     even
 }
+
+/// Half-precision numbers as floats.
+///
+/// # Safety
+/// The processor has the instructions.
+#[target_feature(enable = "avx512f")]
+pub(crate) unsafe fn widen(halves: &[u16], numbers: &mut [f32]) {
+    let (halves, rest) = halves.as_chunks::<16>();
+    let (numbers, more) = numbers.as_chunks_mut::<16>();
+    for (halves, numbers) in halves.iter().zip(numbers) {
+        // SAFETY: sixteen numbers are read and written.
+        unsafe { _mm512_storeu_ps(numbers.as_mut_ptr(), _mm512_cvtph_ps(_mm256_loadu_si256(halves.as_ptr().cast()))) };
+    }
+    for (number, half) in more.iter_mut().zip(rest) {
+        *number = unpack::half(*half);
+    }
+}
+
+/// Four bytes of each of sixteen rows, `row` bytes from one to the next, into each line.
+///
+/// # Safety
+/// The processor has the instructions, and each row has a sixteenth of the lines' bytes.
+#[target_feature(enable = "avx512f")]
+pub(crate) unsafe fn spread(bytes: *const u8, row: usize, lines: &mut [u8], flipped: u32) {
+    let rows = _mm512_mullo_epi32(
+        _mm512_set1_epi32(row as i32),
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+    );
+    let flipped = _mm512_set1_epi32(flipped.cast_signed());
+    for (index, line) in lines.as_chunks_mut::<{ unpack::LINE }>().0.iter_mut().enumerate() {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let fours = _mm512_i32gather_epi32::<1>(rows, bytes.add(4 * index).cast());
+            _mm512_storeu_si512(line.as_mut_ptr().cast(), _mm512_xor_si512(fours, flipped));
+        }
+    }
+}

@@ -31,32 +31,32 @@ pub enum Format {
     Q6K,
 }
 
-/// Every format, its GGUF type, and what a group of sixteen rows takes of a block: bytes a row for
-/// scales and for integers.
-const FORMATS: [(Format, TensorType, usize, usize); 15] = [
-    (Format::F32, TensorType::F32, 0, 4),
-    (Format::F16, TensorType::F16, 0, 2),
-    (Format::BF16, TensorType::BF16, 0, 2),
-    (Format::Q8_0, TensorType::Q8_0, 2, BLOCK),
-    (Format::Q4_0, TensorType::Q4_0, 2, BLOCK / 2),
+/// Every format, its GGUF type with the columns and bytes of a block, and what a group of sixteen
+/// rows takes of a block: bytes a row for scales and for integers.
+const FORMATS: [(Format, TensorType, [usize; 4]); 15] = [
+    (Format::F32, TensorType::F32, [1, 4, 0, 4]),
+    (Format::F16, TensorType::F16, [1, 2, 0, 2]),
+    (Format::BF16, TensorType::BF16, [1, 2, 0, 2]),
+    (Format::Q8_0, TensorType::Q8_0, [BLOCK, 34, 2, BLOCK]),
+    (Format::Q4_0, TensorType::Q4_0, [BLOCK, 18, 2, BLOCK / 2]),
     // A scale and a minimum.
-    (Format::Q4_1, TensorType::Q4_1, 4, BLOCK / 2),
+    (Format::Q4_1, TensorType::Q4_1, [BLOCK, 20, 4, BLOCK / 2]),
     // The fifth bits of all, then the other four.
-    (Format::Q5_0, TensorType::Q5_0, 2, BLOCK / 8 + BLOCK / 2),
-    (Format::Q5_1, TensorType::Q5_1, 4, BLOCK / 8 + BLOCK / 2),
-    (Format::IQ4NL, TensorType::IQ4_NL, 2, BLOCK / 2),
+    (Format::Q5_0, TensorType::Q5_0, [BLOCK, 22, 2, BLOCK / 8 + BLOCK / 2]),
+    (Format::Q5_1, TensorType::Q5_1, [BLOCK, 24, 4, BLOCK / 8 + BLOCK / 2]),
+    (Format::IQ4NL, TensorType::IQ4_NL, [BLOCK, 18, 2, BLOCK / 2]),
     // A scale, and eight bytes that multiply it.
-    (Format::IQ4XS, TensorType::IQ4_XS, 2 + 8, SUPER_BLOCK / 2),
+    (Format::IQ4XS, TensorType::IQ4_XS, [SUPER_BLOCK, 136, 2 + 8, SUPER_BLOCK / 2]),
     // A scale and a minimum, and sixteen bytes that multiply both.
-    (Format::Q2K, TensorType::Q2_K, 4 + 16, SUPER_BLOCK / 4),
+    (Format::Q2K, TensorType::Q2_K, [SUPER_BLOCK, 84, 4 + 16, SUPER_BLOCK / 4]),
     // A scale and sixteen bytes that multiply it; the third bits, then the other two.
-    (Format::Q3K, TensorType::Q3_K, 2 + 16, SUPER_BLOCK / 8 + SUPER_BLOCK / 4),
+    (Format::Q3K, TensorType::Q3_K, [SUPER_BLOCK, 110, 2 + 16, SUPER_BLOCK / 8 + SUPER_BLOCK / 4]),
     // A scale and a minimum, and eight bytes each that multiply them.
-    (Format::Q4K, TensorType::Q4_K, 4 + 16, SUPER_BLOCK / 2),
+    (Format::Q4K, TensorType::Q4_K, [SUPER_BLOCK, 144, 4 + 16, SUPER_BLOCK / 2]),
     // As Q4_K; the fifth bits before the other four.
-    (Format::Q5K, TensorType::Q5_K, 4 + 16, SUPER_BLOCK / 8 + SUPER_BLOCK / 2),
+    (Format::Q5K, TensorType::Q5_K, [SUPER_BLOCK, 176, 4 + 16, SUPER_BLOCK / 8 + SUPER_BLOCK / 2]),
     // A scale and sixteen bytes that multiply it.
-    (Format::Q6K, TensorType::Q6_K, 2 + 16, SUPER_BLOCK * 3 / 4),
+    (Format::Q6K, TensorType::Q6_K, [SUPER_BLOCK, 210, 2 + 16, SUPER_BLOCK * 3 / 4]),
 ];
 
 /// A name that is none of a [`Format`].
@@ -122,13 +122,8 @@ impl Format {
     }
 
     pub(crate) fn layout(self) -> Layout {
-        let (_, tensor_type, scales, quants) = self.entry();
-        Layout {
-            columns: tensor_type.block_size(),
-            file: tensor_type.block_bytes(),
-            scales: scales * ROWS,
-            quants: quants * ROWS,
-        }
+        let [columns, file, scales, quants] = self.entry().2;
+        Layout { columns, file, scales: scales * ROWS, quants: quants * ROWS }
     }
 
     /// `None` for numbers, which are no integers.
@@ -144,7 +139,7 @@ impl Format {
         }
     }
 
-    fn entry(self) -> (Self, TensorType, usize, usize) {
+    fn entry(self) -> (Self, TensorType, [usize; 4]) {
         // The table is in the enumeration's order.
         FORMATS[self as usize]
     }
@@ -153,9 +148,10 @@ impl Format {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_table_is_in_order() {
-        for (index, (format, ..)) in super::FORMATS.iter().enumerate() {
+    fn the_table_is_in_order_and_its_blocks_are_those_of_files() {
+        for (index, (format, tensor_type, [columns, file, ..])) in super::FORMATS.iter().enumerate() {
             assert_eq!(*format as usize, index);
+            assert_eq!((tensor_type.block_size(), tensor_type.block_bytes()), (*columns, *file));
         }
     }
 }

@@ -22,18 +22,23 @@ mod avx512;
 mod exponential;
 mod format;
 mod level;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod packed;
+mod page;
 pub mod pool;
 mod portable;
 mod product;
+mod rows;
 mod unpack;
 mod vectors;
 
 pub use activations::Activations;
-pub use attention::{Attention, HeadPage, PAGE, PageShape};
+pub use attention::{Attention, attend_all};
 pub use format::{Format, UnknownFormat};
 pub use level::Level;
 pub use packed::{PackError, PackedMatrix};
+pub use page::{HeadPage, PAGE, PageFormat, PageShape, UnknownPageFormat};
 pub use product::{multiply, multiply_all, multiply_at};
 pub use vectors::{Gate, add_bias, add_scaled, gate, rms_norm, rms_norm_in_place, rotate, soft_cap, softmax};

@@ -1,5 +1,10 @@
 //! Weights in the order in which the products read them.
 
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
 use codriver_formats::quant;
 
 use crate::aligned::AlignedBytes;
@@ -8,6 +13,9 @@ use crate::pack::pack_group;
 
 /// Rows that are multiplied together: a 512-bit vector holds four bytes of each.
 pub(crate) const ROWS: usize = 16;
+
+/// Numbers that a task packs.
+const NUMBERS: usize = 64 * 1024;
 
 /// Why weights can't be packed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -34,27 +42,61 @@ pub struct PackedMatrix {
 impl PackedMatrix {
     /// Packs `bytes`, which hold `[rows, columns]` as a GGUF file does, on all cores.
     pub fn pack(format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Result<Self, PackError> {
+        let expected = Self::bytes(format, rows, columns)?;
+        if bytes.len() != expected {
+            return Err(PackError::Size { format, rows, columns, expected, found: bytes.len() });
+        }
+        let row = expected / rows.max(1);
+        let part = |rows: Range<usize>| Ok(Cow::Borrowed(bytes.get(rows.start * row..rows.end * row).unwrap_or_default()));
+        let Ok(packed) = Self::pack_with::<Infallible>(format, rows, columns, part)?;
+        Ok(packed)
+    }
+
+    /// [`PackedMatrix::pack`] of bytes that are made when they are needed: all cores ask for those
+    /// of some rows, so that never all are there at once.
+    ///
+    /// # Errors
+    /// Rows of so many columns can't be held; inside, the first error of making bytes.
+    pub fn pack_with<'a, E: Send>(
+        format: Format,
+        rows: usize,
+        columns: usize,
+        bytes: impl Fn(Range<usize>) -> Result<Cow<'a, [u8]>, E> + Sync,
+    ) -> Result<Result<Self, E>, PackError> {
+        let expected = Self::bytes(format, rows, columns)?;
+        let layout = format.layout();
+        let blocks = columns / layout.columns;
+        let (group_scales, group_quants) = (blocks * layout.scales, blocks * layout.quants);
+        // Enough rows at a time that asking for them costs nothing, and few enough to stay in a cache.
+        let together = (NUMBERS / (ROWS * columns)).max(1);
+        let failed = Mutex::new(None);
+        let fill = |group: usize, scales: &mut [u8], quants: &mut [u8]| {
+            let first = group * ROWS;
+            let count = (quants.len() / group_quants * ROWS).min(rows - first);
+            let made = bytes(first..first + count).unwrap_or_else(|error| {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                Cow::default()
+            });
+            let made = made.chunks((expected / rows * ROWS).max(1));
+            let mut scales = scales.chunks_exact_mut(group_scales.max(1));
+            for (quants, made) in quants.chunks_exact_mut(group_quants).zip(made) {
+                pack_group(format, blocks, made, scales.next().unwrap_or_default(), quants);
+            }
+        };
+        let [scales, quants] = AlignedBytes::filled(rows.div_ceil(ROWS), group_scales, group_quants, together, fill);
+        Ok(match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(Self { format, rows, columns, scales, quants }),
+        })
+    }
+
+    /// Bytes that so many numbers take in a file.
+    fn bytes(format: Format, rows: usize, columns: usize) -> Result<usize, PackError> {
         let layout = format.layout();
         if !format.fits(columns) {
             return Err(PackError::Columns { format, columns, multiple: layout.columns });
         }
-        let blocks = columns / layout.columns;
-        let expected = rows.saturating_mul(blocks).saturating_mul(layout.file);
-        if bytes.len() != expected {
-            return Err(PackError::Size { format, rows, columns, expected, found: bytes.len() });
-        }
-        let group_bytes = ROWS * blocks * layout.file;
-        let [scales, quants] = AlignedBytes::filled(
-            rows.div_ceil(ROWS),
-            blocks * layout.scales,
-            blocks * layout.quants,
-            |group, scales, quants| {
-                let start = group * group_bytes;
-                let end = bytes.len().min(start + group_bytes);
-                pack_group(format, blocks, bytes.get(start..end).unwrap_or_default(), scales, quants);
-            },
-        );
-        Ok(Self { format, rows, columns, scales, quants })
+        Ok(rows.saturating_mul(columns / layout.columns).saturating_mul(layout.file))
     }
 
     pub fn format(&self) -> Format {

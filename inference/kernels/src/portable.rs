@@ -1,7 +1,5 @@
 //! Products for any processor, and the plainest reading of what is unpacked.
 
-use half::{bf16, f16};
-
 use crate::activations::{BLOCK, Tile};
 use crate::format::Format;
 use crate::packed::{Group, ROWS};
@@ -82,8 +80,8 @@ pub(crate) unsafe fn add(part: &Part, tile: &Tile<'_>, totals: &mut [Numbers]) {
 pub(crate) fn floats(group: Group<'_>, token: &[f32]) -> [f32; ROWS] {
     match group.format {
         Format::F32 => numbers_times::<4>(group, token, f32::from_le_bytes),
-        Format::F16 => numbers_times::<2>(group, token, |bytes| f16::from_le_bytes(bytes).to_f32()),
-        _ => numbers_times::<2>(group, token, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+        Format::F16 => numbers_times::<2>(group, token, |bytes| unpack::half(u16::from_le_bytes(bytes))),
+        _ => numbers_times::<2>(group, token, |[low, high]| f32::from_le_bytes([0, 0, low, high])),
     }
 }
 

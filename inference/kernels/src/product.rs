@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use crate::activations::{Activations, TILE, Tile};
 use crate::format::Meaning;
@@ -10,6 +9,8 @@ use crate::level::Level;
 use crate::packed::{Group, PackedMatrix, ROWS};
 use crate::unpack::{CHUNK, Line, Numbers, SHORT_CHUNK, Unpacked};
 use crate::{pool, portable};
+#[cfg(target_arch = "aarch64")]
+use crate::neon;
 #[cfg(target_arch = "x86_64")]
 use crate::{amx, avx2, avx512};
 
@@ -24,8 +25,7 @@ pub fn multiply(weights: &PackedMatrix, input: &Activations) -> Vec<f32> {
 
 /// [`multiply`] with several weights, which costs no more than with one matrix of all their rows.
 pub fn multiply_all(weights: &[&PackedMatrix], input: &Activations) -> Vec<Vec<f32>> {
-    static LEVEL: OnceLock<Level> = OnceLock::new();
-    multiply_with(*LEVEL.get_or_init(Level::detect), weights, input)
+    multiply_with(Level::best(), weights, input)
 }
 
 /// [`multiply`] with chosen instructions, or with the portable ones where the processor lacks them.
@@ -39,6 +39,7 @@ const TOKENS: usize = 512;
 /// Groups whose sums are kept while the input's columns stay in a near cache.
 const BAND: usize = 4;
 /// Chunks between the one at hand and the one asked for: farther than the processor looks by itself.
+#[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 3;
 /// What a task reads at least: handing it over costs nothing beside that.
 const TASK_BYTES: usize = 48 * 1024;
@@ -104,7 +105,7 @@ fn integers(
                     if !many {
                         prefetch(&group, first + AHEAD * count, count);
                     }
-                    let mut part = Part::unpacked(level, &group, meaning, first, count, unpacked);
+                    let part = Part::unpacked(level, &group, meaning, first, count, unpacked);
                     for tile in input.tiles(tokens.clone()).filter(|tile| !(level == Level::Amx && tile.width == TILE)) {
                         let start = tile.first - tokens.start;
                         if let Some(totals) = totals.get_mut(start..start + tile.width) {
@@ -113,7 +114,7 @@ fn integers(
                     }
                     #[cfg(target_arch = "x86_64")]
                     if level == Level::Amx && tokens.len() >= TILE {
-                        part.signed(unpacked);
+                        let part = part.signed(unpacked);
                         for tile in input.tiles(tokens.clone()).take_while(|tile| tile.width == TILE) {
                             let start = tile.first - tokens.start;
                             if let Some(totals) = totals.get_mut(start..start + tile.width) {
@@ -179,6 +180,9 @@ impl Part {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 | Level::AvxVnni => unsafe { avx2::unpack(group, first, blocks, unpacked) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonDotProd => unsafe { neon::unpack(group, first, blocks, unpacked) },
             _ => portable::unpack(group, first, blocks, unpacked),
         }
         Self {
@@ -193,13 +197,13 @@ impl Part {
 
     /// Takes 128 off each integer, where that is not done with the input's sums.
     #[cfg(target_arch = "x86_64")]
-    fn signed(&mut self, unpacked: &mut Unpacked) {
+    fn signed(self, unpacked: &mut Unpacked) -> Self {
         if !self.meaning.minimums {
             for line in unpacked.lines.iter_mut().take(self.blocks * crate::unpack::LINES) {
                 line.iter_mut().for_each(|byte| *byte ^= 0x80);
             }
         }
-        self.lines = unpacked.lines.as_ptr();
+        Self { lines: unpacked.lines.as_ptr(), ..self }
     }
 
     /// Adds the products with a tile's tokens to their totals.
@@ -215,6 +219,9 @@ impl Part {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Level::AvxVnni => unsafe { avx2::add_vnni(self, tile, totals) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Level::NeonDotProd => unsafe { neon::add(self, tile, totals) },
             // SAFETY: as above.
             _ => unsafe { portable::add(self, tile, totals) },
         }
@@ -239,6 +246,7 @@ fn some_floats(
     mut write: impl FnMut(usize, &[f32; ROWS]),
 ) -> usize {
     /// As many tokens as a product's registers hold.
+    #[cfg(target_arch = "x86_64")]
     macro_rules! tile {
         ($instructions:ident, $($tokens:literal),+) => {{
             $(if input.tokens - first >= $tokens {

@@ -106,11 +106,12 @@ pub(crate) fn unpack(
             lines.iter_mut().for_each(|line| look_up(&IQ4_LEVELS, &{ *line }, line));
         }),
         Format::Q2K => each!(|held, quants, lines, scales, minimums| {
-            let (scale, minimum) = (halves(held, 0), halves(held, 1));
+            let (scale, minimum) = (halves(held, 0), halves(held, 1).map(|minimum| -minimum));
             for (part, (scales, minimums)) in scales.iter_mut().zip(minimums).enumerate() {
-                let of_part = bytes(held, 4 * ROWS + ROWS * part);
+                // Opaque, or a compiler takes a row of all parts for a vector, which lies scattered.
+                let of_part = bytes(held, 4 * ROWS + ROWS * std::hint::black_box(part));
                 *scales = multiplied(&scale, of_part, |byte| f32::from(byte & 15));
-                *minimums = multiplied(&minimum, of_part, |byte| -f32::from(byte >> 4));
+                *minimums = multiplied(&minimum, of_part, |byte| f32::from(byte >> 4));
             }
             for (quarter, lines) in lines.chunks_exact_mut(LINES).enumerate() {
                 let (half, shift) = (quarter / 4, quarter % 4 * 2);

@@ -1,7 +1,7 @@
 //! Attention and what lies between products, against the formulas in 64 bits.
 
 use codriver_kernels::{
-    Attention, Gate, HeadPage, PAGE, PageShape, gate, rms_norm, rotate, soft_cap, softmax,
+    Attention, Gate, HeadPage, Level, PAGE, PageFormat, PageShape, attend_all, gate, rms_norm, rotate, soft_cap, softmax,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -25,42 +25,63 @@ fn close(found: &[f32], expected: &[f64], allowed: f64) {
     }
 }
 
+/// Pages of every head of a sequence.
+struct Held {
+    shape: PageShape,
+    pages: Vec<Vec<u32>>,
+    each: usize,
+}
+
+impl Held {
+    fn new(shape: PageShape, key_value_heads: usize, positions: usize) -> Self {
+        let each = positions.div_ceil(PAGE);
+        Self { shape, pages: vec![vec![0; shape.words()]; key_value_heads * each], each }
+    }
+
+    /// Writes `[heads, positions, head_dim]`.
+    fn write(&mut self, positions: std::ops::Range<usize>, total: usize, keys: &[f32], values: &[f32]) {
+        let head_dim = self.shape.head_dim;
+        for head in 0..self.pages.len() / self.each {
+            for position in positions.clone() {
+                let row = (head * total + position) * head_dim..(head * total + position + 1) * head_dim;
+                let page = &mut self.pages[head * self.each + position / PAGE];
+                self.shape.write(page, position % PAGE, &keys[row.clone()], &values[row]);
+            }
+        }
+    }
+
+    fn page(&self, head: usize, page: usize) -> Option<HeadPage<'_>> {
+        if page >= self.each {
+            return None;
+        }
+        self.pages.get(head * self.each + page).map(|words| HeadPage { words })
+    }
+}
+
+const PAGE_FORMATS: [PageFormat; 3] = [PageFormat::F32, PageFormat::F16, PageFormat::Q8];
+
 #[test]
 fn attention_is_softmax_of_what_each_query_sees() {
     let mut random = random();
-    for _ in 0..40 {
+    for round in 0..60 {
         let group = random.random_range(1..6);
         let key_value_heads = random.random_range(1..4);
         let heads = group * key_value_heads;
         let head_dim = random.random_range(1..130);
-        let past = random.random_range(0..200);
-        let tokens = random.random_range(1..70);
-        let window = random.random_bool(0.4).then(|| random.random_range(1..100));
+        let past = random.random_range(0..if round % 4 == 0 { 1500 } else { 200 });
+        let tokens = random.random_range(1..if round % 3 == 0 { 4 } else { 70 });
+        let window = random.random_bool(0.4).then(|| random.random_range(1..700));
         let cap = random.random_bool(0.3).then_some(5.0f32);
         let scale = 1.0 / (head_dim as f32).sqrt();
         let total = past + tokens;
 
-        let shape = PageShape { head_dim };
+        let shape = PageShape { head_dim, format: PAGE_FORMATS[round % 3] };
         let keys = values(&mut random, key_value_heads * total * head_dim, 3.0);
         let contents = values(&mut random, key_value_heads * total * head_dim, 1.0);
         let queries = values(&mut random, tokens * heads * head_dim, 3.0);
-        // What is left of other sequences in a page is never seen.
-        let pages = total.div_ceil(PAGE);
-        let mut held = vec![(vec![f32::NAN; shape.keys()], vec![0.0; shape.values()]); key_value_heads * pages];
-        for head in 0..key_value_heads {
-            for position in 0..total {
-                let (page_keys, page_values) = &mut held[head * pages + position / PAGE];
-                let start = (head * total + position) * head_dim;
-                shape.write(
-                    page_keys,
-                    page_values,
-                    position % PAGE,
-                    &keys[start..start + head_dim],
-                    &contents[start..start + head_dim],
-                );
-            }
-        }
-        let found = Attention {
+        let mut held = Held::new(shape, key_value_heads, total);
+        held.write(0..total, total, &keys, &contents);
+        let attention = Attention {
             shape,
             heads,
             key_value_heads,
@@ -69,12 +90,8 @@ fn attention_is_softmax_of_what_each_query_sees() {
             window,
             past,
             queries: &queries,
-            page: |head: usize, page: usize| {
-                let (keys, values) = held.get(head * pages + page)?;
-                Some(HeadPage { keys, values })
-            },
-        }
-        .attend();
+            page: |head: usize, page: usize| held.page(head, page),
+        };
 
         let mut expected = Vec::new();
         for token in 0..tokens {
@@ -105,28 +122,109 @@ fn attention_is_softmax_of_what_each_query_sees() {
                 expected.extend(mixed);
             }
         }
-        close(&found, &expected, 2e-5);
+        let allowed = match shape.format {
+            PageFormat::F32 => 3e-5,
+            PageFormat::F16 => 1e-2,
+            PageFormat::Q8 => 0.15,
+        };
+        for level in Level::available() {
+            close(&attention.attend_at(level), &expected, allowed);
+        }
+    }
+}
+
+/// Cut into steps of any length, alone or beside other sequences: to the last bit.
+#[test]
+fn attention_does_not_depend_on_company() {
+    let mut random = random();
+    for round in 0..18 {
+        let (group, key_value_heads) = (random.random_range(1..6), random.random_range(1..4));
+        let heads = group * key_value_heads;
+        let head_dim = random.random_range(1..100);
+        let total = random.random_range(1..if round % 3 == 0 { 1200 } else { 150 });
+        let window = random.random_bool(0.3).then(|| random.random_range(1..200));
+        let shape = PageShape { head_dim, format: PAGE_FORMATS[round % 3] };
+        let keys = values(&mut random, key_value_heads * total * head_dim, 3.0);
+        let contents = values(&mut random, key_value_heads * total * head_dim, 1.0);
+        let queries = values(&mut random, total * heads * head_dim, 3.0);
+        // What another sequence left in the pages is never seen.
+        let mut held = Held::new(shape, key_value_heads, total);
+        let other = values(&mut random, key_value_heads * held.each * PAGE * head_dim, 100.0);
+        held.write(0..held.each * PAGE, held.each * PAGE, &other, &other);
+        for level in Level::available() {
+            let attend = |held: &Held, tokens: std::ops::Range<usize>| {
+                let attention = Attention {
+                    shape,
+                    heads,
+                    key_value_heads,
+                    scale: 0.2,
+                    soft_cap: None,
+                    window,
+                    past: tokens.start,
+                    queries: &queries[tokens.start * heads * head_dim..tokens.end * heads * head_dim],
+                    page: |head: usize, page: usize| held.page(head, page),
+                };
+                (attention.attend_at(level), attend_all(&[attention]).remove(0))
+            };
+            let mut position = 0;
+            let (mut cut, mut best) = (Vec::new(), Vec::new());
+            while position < total {
+                let next = total.min(position + if random.random_bool(0.6) { 1 } else { random.random_range(1..200) });
+                held.write(position..next, total, &keys, &contents);
+                let (of_level, of_best) = attend(&held, position..next);
+                cut.extend(of_level);
+                best.extend(of_best);
+                position = next;
+            }
+            let whole = attend(&held, 0..total);
+            let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+            assert!(bits(&cut) == bits(&whole.0), "{level:?} {shape:?} {total} {window:?}");
+            assert!(bits(&best) == bits(&whole.1), "{shape:?} {total} {window:?}");
+        }
     }
 }
 
 #[test]
-fn a_query_of_nan_stays_one() {
-    let shape = PageShape { head_dim: 4 };
-    let (mut keys, mut values) = (vec![0.0; shape.keys()], vec![0.0; shape.values()]);
-    shape.write(&mut keys, &mut values, 0, &[1.0; 4], &[1.0; 4]);
-    let page = HeadPage { keys: &keys, values: &values };
-    let attention = Attention {
-        shape,
-        heads: 1,
-        key_value_heads: 1,
-        scale: 1.0,
-        soft_cap: None,
-        window: None,
-        past: 0,
-        queries: &[f32::NAN; 4],
-        page: |_: usize, number: usize| (number == 0).then_some(page),
-    };
-    assert!(attention.attend().iter().all(|value| value.is_nan()));
+fn copied_positions_are_the_same_and_nothing_else_is_copied() {
+    let mut random = random();
+    for format in PAGE_FORMATS {
+        let shape = PageShape { head_dim: random.random_range(1..70), format };
+        let (mut from, mut to, mut expected) = (vec![0; shape.words()], vec![0; shape.words()], vec![0; shape.words()]);
+        let positions = random.random_range(0..=PAGE);
+        for position in 0..PAGE {
+            let key = values(&mut random, shape.head_dim, 1.0);
+            let value = values(&mut random, shape.head_dim, 1.0);
+            shape.write(&mut from, position, &key, &value);
+            if position < positions {
+                shape.write(&mut expected, position, &key, &value);
+            }
+        }
+        shape.copy(&from, &mut to, positions);
+        assert_eq!(to, expected, "{format} {positions}");
+    }
+}
+
+#[test]
+fn a_query_or_key_of_nan_stays_one() {
+    for format in PAGE_FORMATS {
+        let shape = PageShape { head_dim: 4, format };
+        for (query, key) in [(f32::NAN, 1.0), (1.0, f32::NAN)] {
+            let mut page = vec![0; shape.words()];
+            shape.write(&mut page, 0, &[key; 4], &[1.0; 4]);
+            let attention = Attention {
+                shape,
+                heads: 1,
+                key_value_heads: 1,
+                scale: 1.0,
+                soft_cap: None,
+                window: None,
+                past: 0,
+                queries: &[query; 4],
+                page: |_: usize, number: usize| (number == 0).then_some(HeadPage { words: &page }),
+            };
+            assert!(attention.attend().iter().all(|value| value.is_nan()), "{format} {query} {key}");
+        }
+    }
 }
 
 #[test]

@@ -216,6 +216,22 @@ fn a_fault_in_the_input_is_not_hidden() {
 }
 
 #[test]
+fn rows_that_are_made_in_pieces_are_the_same() {
+    let mut random = random();
+    let (rows, columns) = (random.random_range(1..900), 512);
+    let bytes = quant::quantize(TensorType::Q5_K, &values(&mut random, rows * columns)).unwrap();
+    let row = bytes.len() / rows;
+    let whole = PackedMatrix::pack(Format::Q5K, rows, columns, &bytes).unwrap();
+    let made = |part: std::ops::Range<usize>| Ok::<_, String>(bytes[part.start * row..part.end * row].to_vec().into());
+    let pieces = PackedMatrix::pack_with(Format::Q5K, rows, columns, made).unwrap().unwrap();
+    for index in 0..rows {
+        assert_eq!(whole.row(index), pieces.row(index));
+    }
+    let failing = |part: std::ops::Range<usize>| if part.contains(&(rows / 2)) { Err("no") } else { Ok(vec![0; part.len() * row].into()) };
+    assert_eq!(PackedMatrix::pack_with(Format::Q5K, rows, columns, failing).unwrap().err(), Some("no"));
+}
+
+#[test]
 fn sizes_that_do_not_fit() {
     let size = PackedMatrix::pack(Format::Q8_0, 2, 32, &[0; 34]).err().unwrap();
     assert!(matches!(size, PackError::Size { expected: 68, found: 34, .. }), "{size}");

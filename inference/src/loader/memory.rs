@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use burn::tensor::Device;
+use codriver_kernels::PageFormat;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::checkpoint::Checkpoint;
@@ -12,8 +13,8 @@ use super::decoder::DecoderSource;
 use super::packing::Packing;
 use super::{ModelFiles, encoder, file_error};
 use crate::device::DeviceChoice;
-use crate::engine::PREFILL_TOKENS;
 use crate::models::decoder::DecoderConfig;
+use crate::network::PREFILL_TOKENS;
 use crate::{ModelError, embedder};
 
 /// What running a model takes, in bytes, and what there is.
@@ -59,6 +60,9 @@ const IGNORE: &str = "CODRIVER_IGNORE_MEMORY";
 
 /// Windows are not cut below this to fit into memory: too little of a conversation would.
 const SHORTEST_WINDOW: usize = 4096;
+
+/// Tokens of other requests whose keys and values there is room for at most.
+const MORE_ROOM: usize = 16384;
 
 const FLOAT: u64 = size_of::<f32>() as u64;
 
@@ -106,6 +110,25 @@ impl Demand {
             window,
             available,
         }
+    }
+
+    /// The same with keys and values in `format`.
+    pub(crate) fn with_cache(self, format: PageFormat) -> Self {
+        let cache_per_token = match format {
+            PageFormat::F32 => self.cache_per_token,
+            PageFormat::F16 => self.cache_per_token / 2,
+            // A byte a number, and a scale for 32 of them or more.
+            PageFormat::Q8 => self.cache_per_token.saturating_mul(9) / 32,
+        };
+        Self { cache_per_token, ..self }
+    }
+
+    /// Tokens to have room for keys and values of: a window's, and where memory allows, several
+    /// requests' and what is kept of earlier ones.
+    pub(crate) fn choose_room(&self, window: usize, available: Option<u64>) -> usize {
+        let free = available.map_or(0, |available| available.saturating_sub(self.with_window(window, None).total()));
+        let more = usize::try_from(free / 2 / self.cache_per_token.max(1)).unwrap_or(usize::MAX);
+        window.saturating_add(more.min(MORE_ROOM))
     }
 
     /// The window to open a model with: the one asked for; where none is, the model's own, or if

@@ -6,8 +6,8 @@ use std::ops::Range;
 use burn::nn::Linear;
 use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
-use codriver_formats::quant;
-use codriver_kernels::{Format, PackedMatrix};
+use codriver_formats::quant::{self, QuantError};
+use codriver_kernels::{Format, PackError, PackedMatrix};
 
 use super::checkpoint::Checkpoint;
 use super::file_error;
@@ -111,19 +111,32 @@ impl Checkpoint {
         let columns = shape.last().copied().unwrap_or_default();
         let count = rows.len();
         let held = if self.changes(name) { None } else { self.row_bytes(name, rows.clone(), columns)? };
+        let broken = |error: PackError| self.broken(name, &error.to_string());
         let as_held = held.as_ref().and_then(|(tensor_type, _)| Format::of(*tensor_type));
         let wanted = quantization.filter(|format| format.fits(columns));
-        let (format, bytes): (Format, Cow<[u8]>) = match (held, as_held) {
-            (Some((_, bytes)), Some(format)) if wanted.is_none_or(|wanted| wanted == format) => (format, bytes),
-            (held, _) => {
-                // Bits that there are no products for are held as numbers of 16 bits.
-                let format = wanted.unwrap_or(if held.is_some() { Format::F16 } else { Format::F32 });
-                let values = self.row_values(name, shape, rows)?;
-                let bytes = quant::quantize(format.tensor_type(), &values);
-                (format, Cow::Owned(bytes.map_err(|error| self.broken(name, &error.to_string()))?))
-            }
+        if let (Some((_, bytes)), Some(format)) = (&held, as_held)
+            && wanted.is_none_or(|wanted| wanted == format)
+        {
+            return PackedMatrix::pack(format, count, columns, bytes).map_err(broken);
+        }
+        // Bits that there are no products for are held as numbers of 16 bits.
+        let format = wanted.unwrap_or(if held.is_some() { Format::F16 } else { Format::F32 });
+        let quantized = |part: Range<usize>| -> Result<Cow<'static, [u8]>, ModelError> {
+            let part = rows.start + part.start..rows.start + part.end;
+            let values = self.row_values(name, shape, part.clone())?;
+            let bytes = quant::quantize(format.tensor_type(), &values).map_err(|error| match error {
+                QuantError::Range { tensor_type, position, value } => {
+                    QuantError::Range { tensor_type, position: part.start * columns + position, value }
+                }
+                other => other,
+            });
+            Ok(Cow::Owned(bytes.map_err(|error| self.broken(name, &error.to_string()))?))
         };
-        PackedMatrix::pack(format, count, columns, &bytes).map_err(|error| self.broken(name, &error.to_string()))
+        if matches!(held, Some((_, Cow::Borrowed(_)))) {
+            return PackedMatrix::pack_with(format, count, columns, quantized).map_err(broken)?;
+        }
+        // Weights that are changed while they are read are read at once.
+        PackedMatrix::pack(format, count, columns, &quantized(0..count)?).map_err(broken)
     }
 
     fn vector(&self, name: &str, size: usize) -> Result<Vec<f32>, ModelError> {

@@ -1,90 +1,105 @@
-//! Keys and values in pages.
+//! Keys and values in blocks.
 
-use codriver_kernels::{HeadPage, PAGE, PageShape};
+use codriver_kernels::{HeadPage, PageFormat, PageShape};
 
+use crate::ModelError;
 use crate::models::decoder::DecoderConfig;
+use crate::network::{BLOCK, Block, Segment};
 
-/// Keys and values of the positions read so far, 64 positions a page: a sequence grows without
-/// moving what it has.
-pub(crate) struct PagedCache {
+/// The memory of the blocks that are in use.
+pub(super) struct Blocks {
     shape: PageShape,
     heads: usize,
     layers: usize,
-    pages: Vec<Page>,
-    length: usize,
+    /// All layers' and heads' keys and values of a block's positions: a page each.
+    blocks: Vec<Option<Vec<u32>>>,
 }
 
-/// All layers' and heads' keys and values of 64 positions.
-struct Page {
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
-impl PagedCache {
-    pub(crate) fn new(config: &DecoderConfig) -> Self {
+impl Blocks {
+    pub(super) fn new(config: &DecoderConfig, format: PageFormat) -> Self {
         Self {
-            shape: PageShape { head_dim: config.head_dim },
+            shape: PageShape { head_dim: config.head_dim, format },
             heads: config.num_key_value_heads,
             layers: config.num_hidden_layers,
-            pages: Vec::new(),
-            length: 0,
+            blocks: Vec::new(),
         }
     }
 
-    /// Positions held.
-    pub(crate) fn len(&self) -> usize {
-        self.length
+    /// Bytes of a block.
+    pub(super) fn block_size(&self) -> usize {
+        self.pages() * self.shape.words() * size_of::<u32>()
     }
 
-    /// Forgets all but the first `length` positions.
-    pub(crate) fn truncate(&mut self, length: usize) {
-        self.length = self.length.min(length);
-        self.pages.truncate(self.length.div_ceil(PAGE));
+    /// Makes a block of zeros: what lies past a sequence's end is multiplied by nothing, which only
+    /// a number makes nothing.
+    pub(super) fn provide(&mut self, block: Block) -> Result<(), ModelError> {
+        let index = block as usize;
+        if index >= self.blocks.len() {
+            self.blocks.resize_with(index + 1, || None);
+        }
+        let words = self.pages() * self.shape.words();
+        let Some(room) = self.blocks.get_mut(index) else { return Ok(()) };
+        if let Some(pages) = room {
+            pages.fill(0);
+        } else {
+            *room = Some(zeros(words)?);
+        }
+        Ok(())
     }
 
-    /// Makes room for `length` more positions.
-    pub(super) fn grow(&mut self, length: usize) {
-        let blocks = self.layers * self.heads;
-        let page = || Page {
-            keys: vec![0.0; blocks * self.shape.keys()],
-            values: vec![0.0; blocks * self.shape.values()],
-        };
-        let needed = (self.length + length).div_ceil(PAGE);
-        let missing = needed.saturating_sub(self.pages.len());
-        self.pages.extend(std::iter::repeat_with(page).take(missing));
+    pub(super) fn discard(&mut self, block: Block) {
+        if let Some(room) = self.blocks.get_mut(block as usize) {
+            *room = None;
+        }
     }
 
-    /// Counts positions that every layer has written.
-    pub(super) fn advance(&mut self, length: usize) {
-        self.length += length;
+    /// Copies the first `positions` of a block to one that was just provided.
+    pub(super) fn copy(&mut self, from: Block, to: Block, positions: usize) {
+        let Ok([from, to]) = self.blocks.get_disjoint_mut([from as usize, to as usize]) else { return };
+        let (Some(from), Some(to)) = (from, to) else { return };
+        let words = self.shape.words();
+        for (from, to) in from.chunks_exact(words).zip(to.chunks_exact_mut(words)) {
+            self.shape.copy(from, to, positions);
+        }
     }
 
     pub(super) fn shape(&self) -> PageShape {
         self.shape
     }
 
-    /// Writes a layer's keys and values, `[positions, heads, head_dim]`, from position `past` on.
-    pub(super) fn write(&mut self, layer: usize, past: usize, keys: &[f32], values: &[f32]) {
+    /// Writes a layer's keys and values, `[positions, heads, head_dim]`, of what a segment reads.
+    pub(super) fn write(&mut self, segment: &Segment<'_>, layer: usize, keys: &[f32], values: &[f32]) {
         let (shape, heads) = (self.shape, self.heads);
         let row = heads * shape.head_dim;
-        for (position, (keys, values)) in (past..).zip(keys.chunks_exact(row).zip(values.chunks_exact(row))) {
-            let Some(page) = self.pages.get_mut(position / PAGE) else { return };
-            let of_layer = layer * heads;
-            let key_pages = page.keys.chunks_exact_mut(shape.keys()).skip(of_layer);
-            let value_pages = page.values.chunks_exact_mut(shape.values()).skip(of_layer);
+        for (position, (keys, values)) in (segment.past..).zip(keys.chunks_exact(row).zip(values.chunks_exact(row))) {
+            let Some(block) = segment.blocks.get(position / BLOCK) else { return };
+            let Some(Some(pages)) = self.blocks.get_mut(*block as usize) else { return };
+            let pages = pages.chunks_exact_mut(shape.words()).skip(layer * heads);
             let heads = keys.chunks_exact(shape.head_dim).zip(values.chunks_exact(shape.head_dim));
-            for ((key_page, value_page), (key, value)) in key_pages.zip(value_pages).zip(heads) {
-                shape.write(key_page, value_page, position % PAGE, key, value);
+            for (page, (key, value)) in pages.zip(heads) {
+                shape.write(page, position % BLOCK, key, value);
             }
         }
     }
 
-    pub(super) fn head_page(&self, layer: usize, head: usize, page: usize) -> Option<HeadPage<'_>> {
-        let page = self.pages.get(page)?;
-        let block = layer * self.heads + head;
-        Some(HeadPage {
-            keys: page.keys.chunks_exact(self.shape.keys()).nth(block)?,
-            values: page.values.chunks_exact(self.shape.values()).nth(block)?,
-        })
+    /// The page of a segment's sequence for a layer's head.
+    pub(super) fn head_page(&self, segment: &Segment<'_>, layer: usize, head: usize, page: usize) -> Option<HeadPage<'_>> {
+        let pages = self.blocks.get(*segment.blocks.get(page)? as usize)?.as_ref()?;
+        let index = layer * self.heads + head;
+        Some(HeadPage { words: pages.chunks_exact(self.shape.words()).nth(index)? })
     }
+
+    /// Pages of a block.
+    fn pages(&self) -> usize {
+        self.layers * self.heads
+    }
+}
+
+fn zeros(count: usize) -> Result<Vec<u32>, ModelError> {
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(count).map_err(|_| ModelError::NoRoom {
+        reason: format!("the system has no {} MB for its keys and values", (count * size_of::<u32>()).div_ceil(1 << 20)),
+    })?;
+    zeros.resize(count, 0);
+    Ok(zeros)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use codriver_inference::sampling::Sampler;
 use codriver_inference::{
-    Cancellation, DeviceChoice, LocalModel, ModelError, OpenOptions, SamplingParameters, WeightFormat,
+    CacheFormat, Cancellation, DeviceChoice, LocalModel, ModelError, OpenOptions, SamplingParameters, WeightFormat,
 };
 
 use crate::fixture::write_random_model;
@@ -56,6 +56,32 @@ fn rounded_weights_are_close() {
     assert!(eight > 0.0 && eight < 0.03, "seed {seed}: {eight}");
     assert!(four > eight && four < 0.3, "seed {seed}: {four}");
     assert!("q3_z".parse::<WeightFormat>().unwrap_err().to_string().contains("q4_k"));
+}
+
+/// So do keys and values.
+#[test]
+fn rounded_keys_and_values_are_close() {
+    let folder = tempfile::tempdir().unwrap();
+    let seed = crate::reference::fresh_seed();
+    write_random_model(folder.path(), seed);
+    let scores = |cache_format| {
+        let options = OpenOptions { cache_format, ..OpenOptions::default() };
+        let model = LocalModel::open_with(folder.path(), &options).unwrap();
+        model.logits(&model.tokens(&"What keys and values say. ".repeat(8)).unwrap()).unwrap().concat()
+    };
+    let exact = scores(CacheFormat::F32);
+    let length = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+    let error = |format| {
+        let rounded = scores(format);
+        length(&mut exact.iter().zip(&rounded).map(|(exact, rounded)| exact - rounded))
+            / length(&mut exact.iter().copied())
+    };
+    let (half, eight) = (error(CacheFormat::F16), error(CacheFormat::Q8));
+    assert!(half > 0.0 && half < 0.002, "seed {seed}: {half}");
+    assert!(eight > half && eight < 0.02, "seed {seed}: {eight}");
+    let options = OpenOptions { cache_format: CacheFormat::Q8, as_tensors: true, ..OpenOptions::default() };
+    let refused = LocalModel::open_with(folder.path(), &options).err().unwrap().to_string();
+    assert!(refused.contains("on the processor only"), "{refused}");
 }
 
 #[test]

@@ -15,5 +15,6 @@ mod gguf_models;
 mod memory;
 mod mutated_files;
 mod reference;
+mod scheduling;
 mod store;
 mod training;

@@ -160,7 +160,7 @@ pub fn info_table(details: &ModelDetails) -> MimeBundle {
 
 /// How fast a model was: a line a test, and what it took beside time.
 pub fn bench_table(report: &BenchReport) -> MimeBundle {
-    let rows: Vec<Vec<String>> = report
+    let mut rows: Vec<Vec<String>> = report
         .tests
         .iter()
         .map(|test| {
@@ -168,6 +168,14 @@ pub fn bench_table(report: &BenchReport) -> MimeBundle {
             vec![test.test.clone(), speed_text(test.tokens_per_second), runs.join(", ")]
         })
         .collect();
+    if let Some(test) = &report.concurrent {
+        let detail = format!("{:.2} times the {} of one", test.ratio, speed_text(test.alone));
+        rows.push(vec![format!("{} at once", test.requests), speed_text(test.tokens_per_second), detail]);
+    }
+    if let Some(test) = &report.second_turn {
+        let detail = format!("{:.3} of the {:.2} s where nothing was read", test.ratio, test.cold);
+        rows.push(vec!["second turn".to_owned(), format!("{:.2} s", test.second), detail]);
+    }
     let memory = report.memory_bytes.map(|bytes| format!(", {} of memory", size_text(bytes))).unwrap_or_default();
     let title = format!("{} on {}; loaded in {:.2} s{memory}", report.model, report.device, report.load_seconds);
     let table = cards::table(&["test", "tokens/s", "runs"], &rows);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use codriver_inference::{ChatModel, ChatRequest, Message, SamplingParameters, ToolDefinition};
+use codriver_inference::{ChatModel, ChatRequest, Message, Priority, SamplingParameters, ToolDefinition};
 use codriver_memory::ConversationId;
 use codriver_tools::{Policy, nearest};
 
@@ -75,7 +75,9 @@ impl Plan {
             max_tokens: options.max_tokens.unwrap_or(agent.max_tokens).min(model.context_window() / 2).max(1),
             ..SamplingParameters::default()
         };
-        let chat = ChatRequest { tools: definitions, sampling, environment, ..ChatRequest::default() };
+        // Where nobody can be asked, nobody waits.
+        let priority = if context.output.can_ask() { Priority::Interactive } else { Priority::Batch };
+        let chat = ChatRequest { tools: definitions, sampling, environment, priority, ..ChatRequest::default() };
         let mut plan = Self {
             max_turns: options.max_turns.unwrap_or(agent.max_turns).max(1),
             policy: Policy { can_ask: context.output.can_ask() },

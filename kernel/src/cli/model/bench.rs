@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::{Args, value_parser};
 use codriver_inference::bench::{BenchOptions, measure};
-use codriver_inference::{DeviceChoice, ModelError, device};
+use codriver_inference::{CacheFormat, DeviceChoice, ModelError, device};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -31,6 +31,12 @@ pub struct BenchArguments {
     /// Runs of each test; the median counts
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u16).range(1..))]
     repeats: u16,
+    /// Requests to answer at once, beside one alone
+    #[arg(short, long, value_name = "N", default_value_t = 0)]
+    concurrency: usize,
+    /// How keys and values are held: f32, f16 or q8_0
+    #[arg(long, value_name = "FORMAT", default_value = "f32")]
+    kv: CacheFormat,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -47,6 +53,9 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         prompts: arguments.prompt.clone(),
         generated: arguments.generate,
         repeats: usize::from(arguments.repeats),
+        concurrency: arguments.concurrency,
+        turns: true,
+        cache_format: arguments.kv,
     };
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(120));

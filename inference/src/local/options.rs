@@ -1,0 +1,59 @@
+//! How models are opened and asked.
+
+use codriver_kernels::{Format, PageFormat};
+
+use crate::device::DeviceChoice;
+use crate::loader::lora::Adapter;
+use crate::loader::packing::Packing;
+use crate::Priority;
+
+/// How a model is opened.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    pub device: DeviceChoice,
+    /// Adapters merged into the weights as they are read.
+    pub adapters: Vec<Adapter>,
+    /// Tokens, prompt and answer together, that are enough; `None` is all that the model can read
+    /// and that memory allows.
+    pub window: Option<usize>,
+    /// Tokens of all requests together whose keys and values there is room for; `None` is a window's,
+    /// and more where memory allows. A request that needs more is refused.
+    pub cache_tokens: Option<usize>,
+    /// How keys and values are held. In fewer bits, long prompts take less memory and are attended to
+    /// faster, and scores differ a little.
+    pub cache_format: PageFormat,
+    /// What the weights are rounded to, on the processor; `None` keeps the bits they have.
+    pub quantization: Option<Format>,
+    /// Computes with tensors of 32-bit floats on the processor too: what the packed weights and the
+    /// processor's own products are compared with.
+    pub as_tensors: bool,
+    /// Loads the model even if memory seems not to suffice, as CODRIVER_IGNORE_MEMORY=1 does.
+    pub ignore_memory: bool,
+}
+
+impl OpenOptions {
+    pub(super) fn packing(&self) -> Packing {
+        match self.device {
+            DeviceChoice::Cpu if !self.as_tensors => Packing::Packed { quantization: self.quantization },
+            _ => Packing::Tensors,
+        }
+    }
+}
+
+/// How a prompt is continued, besides how tokens are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompletionOptions {
+    pub priority: Priority,
+    /// Whether tokens that have come before may be guessed, and several checked at once, where that
+    /// is faster. The answer is the same.
+    pub speculate: bool,
+    /// Whether to go on past the tokens that end an answer.
+    pub ignore_end: bool,
+}
+
+impl Default for CompletionOptions {
+    /// A person waits; guesses are made; an answer ends where the model says so.
+    fn default() -> Self {
+        Self { priority: Priority::default(), speculate: true, ignore_end: false }
+    }
+}
