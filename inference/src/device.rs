@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use burn::tensor::{Device, DeviceKind, DeviceType, Tensor};
+use codriver_gpu::Gpu;
 
 use crate::ModelError;
 
@@ -83,6 +84,18 @@ fn cuda() -> Result<Device, ModelError> {
         "device cuda: this build has no CUDA; build with `--features cuda`, or use --device wgpu"
             .to_string(),
     ))
+}
+
+/// The GPU of a choice, for kernels of our own: the device that tensors of [`resolve`] are on. `None`
+/// for the processor.
+pub(crate) fn gpu(choice: DeviceChoice) -> Result<Option<Gpu>, ModelError> {
+    let opened = match choice {
+        DeviceChoice::Cpu => return Ok(None),
+        DeviceChoice::Wgpu => caught(Gpu::wgpu),
+        DeviceChoice::Cuda => caught(Gpu::cuda),
+    };
+    let gpu = opened.and_then(|gpu| gpu.map_err(|error| error.to_string()));
+    gpu.map(Some).map_err(|reason| failure(&reason))
 }
 
 /// A line for people about each device this build can reach.

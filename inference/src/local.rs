@@ -16,13 +16,14 @@ use crate::device::{self, DeviceChoice};
 use crate::guidance::{self, Notices, refused};
 use crate::loader::decoder::DecoderSource;
 use crate::loader::memory::{self, Demand};
+use crate::loader::packing::Packing;
 use crate::loader::tokenizer::TokenizerFiles;
 use crate::loader::{self, ModelFiles, file_error};
 use crate::network;
 use crate::sampling::Sampler;
 use crate::scheduler::{Answer, Completion, Event, Load, Request, Room, Scheduler, Task, Ticket};
 use crate::streaming::{Detokenizer, StopStrings};
-use crate::{Cancellation, FinishReason, ModelError, SamplingParameters};
+use crate::{CacheFormat, Cancellation, FinishReason, ModelError, SamplingParameters};
 
 /// A decoder with its tokenizer and chat template. Requests may come from many threads at once: they
 /// are computed together.
@@ -73,15 +74,23 @@ impl LocalModel {
         let files = ModelFiles::open(folder)?;
         let tokenizer = TokenizerFiles::open(&files)?;
         let template = ChatTemplate::open(folder, &tokenizer.settings)?;
-        let packing = options.packing();
-        let available = memory::available_on(options.device, options.ignore_memory);
+        let gpu = device::gpu(options.device)?;
+        let packing = options.packing(gpu.as_ref());
+        let available = memory::available_on(gpu.as_ref(), options.ignore_memory);
         let source = DecoderSource::open(&files, &device)?;
         let demand = Demand::of_decoder(&source, packing).with_cache(options.cache_format);
         let window = demand.choose_window(folder, options.window, available)?;
         let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available));
-        let decoder = source.load(&options.adapters, packing)?;
-        let vocabulary_size = decoder.config.vocab_size;
-        let network = network::network(decoder, device, options.cache_format)?;
+        let vocabulary_size = source.config().vocab_size;
+        let opening = network::Opening { adapters: &options.adapters, device: &device, format: options.cache_format };
+        let network = match (opening.open(source, packing), packing) {
+            // What the GPU's kernels lack, tensors have.
+            (Err(ModelError::Unsupported(reason)), Packing::Resident { .. }) if options.cache_format == CacheFormat::F32 => {
+                tracing::warn!("{}: computed as tensors, which is slower: {reason}", folder.display());
+                opening.open(DecoderSource::open(&files, &device)?, Packing::Tensors)?
+            }
+            (opened, _) => opened?,
+        };
         let scheduler = Scheduler::start(network, Room { tokens, kept: KEPT_BYTES })?;
         Ok(Self {
             name: loader::model_name(folder),

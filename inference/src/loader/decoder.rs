@@ -46,7 +46,7 @@ impl DecoderSource {
     }
 
     /// Reads the weights, adapters merged into them.
-    pub(crate) fn load(self, adapters: &[Adapter], packing: Packing) -> Result<Decoder, ModelError> {
+    pub(crate) fn load(self, adapters: &[Adapter], packing: Packing<'_>) -> Result<Decoder, ModelError> {
         build(&self.architecture, &self.checkpoint.adapted(adapters)?, packing)
     }
 }
@@ -67,13 +67,13 @@ pub(crate) fn load_embedded(
 pub(crate) fn load(
     folder: &Path,
     adapters: &[Adapter],
-    packing: Packing,
+    packing: Packing<'_>,
     device: &Device,
 ) -> Result<Decoder, ModelError> {
     DecoderSource::open(&ModelFiles::open(folder)?, device)?.load(adapters, packing)
 }
 
-fn build(architecture: &Architecture, checkpoint: &Checkpoint, packing: Packing) -> Result<Decoder, ModelError> {
+fn build(architecture: &Architecture, checkpoint: &Checkpoint, packing: Packing<'_>) -> Result<Decoder, ModelError> {
     let config = &architecture.config;
     let (prefix, head) = names(checkpoint);
     let weights = Weights { checkpoint, architecture, packing, prefix: prefix.to_owned() };
@@ -111,7 +111,7 @@ fn names(checkpoint: &Checkpoint) -> (&'static str, &'static str) {
 struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     architecture: &'a Architecture,
-    packing: Packing,
+    packing: Packing<'a>,
     /// What the names of the part's tensors begin with.
     prefix: String,
 }
