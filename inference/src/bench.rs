@@ -1,11 +1,14 @@
 //! How fast a model reads and writes on a device.
 
+mod embedding;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sysinfo::{Pid, ProcessesToUpdate, System};
 
+pub use self::embedding::{EmbeddingReport, measure_embedder};
 use crate::{CacheFormat, Cancellation, DeviceChoice, LocalModel, ModelError, OpenOptions, device};
 
 /// What is measured.
@@ -122,6 +125,7 @@ pub fn measure(
         device: options.device,
         cache_tokens: Some(tokens),
         cache_format: options.cache_format,
+        cancellation: cancellation.clone(),
         ..OpenOptions::default()
     };
     let model = LocalModel::open_with(path, &opened)?;

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use burn::tensor::{Device, DeviceKind, DeviceType, Tensor};
-use codriver_gpu::Gpu;
+use codriver_gpu::{Gpu, GpuError};
 
 use crate::ModelError;
 
@@ -155,6 +155,17 @@ pub(crate) fn failure(reason: &str) -> ModelError {
         "the GPU is lost, for its driver was reset or it was taken away ({brief}). Nothing else is lost, but this process \
          cannot have it back: choose the model on the processor with --device cpu, or restart to open the GPU anew"
     ))
+}
+
+/// Why a model is not loaded onto a GPU; [`ModelError::Unsupported`] is for what others could do with it.
+pub(crate) fn unloadable(error: GpuError) -> ModelError {
+    match error {
+        GpuError::Device(reason) => failure(&reason),
+        GpuError::Memory { .. } => ModelError::Device(format!(
+            "{error} of the model; take a smaller one or one of fewer bits, end what else uses the GPU, or take --device cpu"
+        )),
+        other => ModelError::Unsupported(other.to_string()),
+    }
 }
 
 /// Whether a failure says that a GPU will not compute again: cubecl calls its device poisoned then.

@@ -1,24 +1,24 @@
 //! Texts as vectors, by embedding models in the folders that sentence-transformers writes.
 
 mod modules;
+mod network;
+mod packed;
 mod pooling;
 mod prompts;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use burn::tensor::Device;
 use serde_json::Value;
 use tokenizers::{PostProcessor, Tokenizer};
 
-use self::modules::{Modules, Step};
-use self::pooling::Pooling;
+use self::modules::Modules;
+pub(crate) use self::network::BATCH_TOKENS;
+use self::network::{Network, Tensors, in_parallel, threads};
 pub use self::prompts::Prompt;
 use self::prompts::Prompts;
-use crate::ModelError;
-use crate::device::{self, DeviceChoice, caught};
+use crate::device::{self, DeviceChoice};
 use crate::loader::{self, file_error, memory, read_optional_json};
-use crate::models::encoder::Encoder;
+use crate::{Cancellation, ModelError};
 
 /// An encoder with its tokenizer, its pooling and what comes after that.
 pub struct TextEmbedder {
@@ -30,25 +30,31 @@ pub struct TextEmbedder {
     longest: usize,
     vocabulary: usize,
     prompts: Prompts,
-    device: Device,
-    network: Mutex<Network>,
+    network: Network,
 }
 
-struct Network {
-    encoder: Encoder,
-    pooling: Pooling,
-    steps: Vec<Step>,
+/// How an embedding model is opened.
+#[derive(Debug, Clone, Default)]
+pub struct EmbedderOptions {
+    pub device: DeviceChoice,
+    /// Computes with tensors on the processor too: what the packed network is compared with.
+    pub as_tensors: bool,
 }
 
-/// Texts computed at once, at most, and tokens of them with padding.
-const BATCH_TEXTS: usize = 32;
-pub(crate) const BATCH_TOKENS: usize = 8192;
+/// Texts that a thread turns into tokens at a time.
+const TOKENIZED: usize = 16;
 
 impl TextEmbedder {
     /// Loads the model in a folder: `config.json`, `model.safetensors`, `tokenizer.json` and, as
     /// sentence-transformers writes them, `modules.json` with what it names,
     /// `sentence_bert_config.json` and `config_sentence_transformers.json`.
     pub fn open(folder: &Path, choice: DeviceChoice) -> Result<Self, ModelError> {
+        Self::open_with(folder, &EmbedderOptions { device: choice, as_tensors: false })
+    }
+
+    /// [`open`](Self::open), with all that can be chosen.
+    pub fn open_with(folder: &Path, options: &EmbedderOptions) -> Result<Self, ModelError> {
+        let choice = options.device;
         if !folder.is_dir() {
             return Err(file_error(folder, "no such folder; an embedding model is a folder with config.json in it"));
         }
@@ -67,6 +73,8 @@ impl TextEmbedder {
             return Err(file_error(&modules.encoder, reason));
         }
         let (pooling, steps, dimensions) = modules.load(loaded.hidden_size, &device)?;
+        let tensors = Tensors { encoder: loaded.encoder, pooling, steps };
+        let as_tensors = options.as_tensors || choice != DeviceChoice::Cpu;
         Ok(Self {
             name: loader::model_name(folder),
             dimensions,
@@ -75,8 +83,7 @@ impl TextEmbedder {
             longest,
             vocabulary: loaded.vocabulary,
             prompts: Prompts::open(folder)?,
-            device,
-            network: Mutex::new(Network { encoder: loaded.encoder, pooling, steps }),
+            network: Network::new(tensors, longest, device, as_tensors)?,
         })
     }
 
@@ -102,38 +109,52 @@ impl TextEmbedder {
 
     /// A vector for each text, in order. Text beyond the model's window is not read.
     pub fn embed_with(&self, prompt: Prompt<'_>, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelError> {
+        self.embed_watched(prompt, texts, &Cancellation::new(), &|_| ())
+    }
+
+    /// [`embed_with`](Self::embed_with), which ends between batches, of some hundred tokens, when it
+    /// is cancelled. `on_done` is told each time how many more texts are done, from any thread.
+    pub fn embed_watched(
+        &self,
+        prompt: Prompt<'_>,
+        texts: &[&str],
+        cancellation: &Cancellation,
+        on_done: &(dyn Fn(usize) + Sync),
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
         let prompt = self.prompts.text(prompt)?;
         let prompt_length = if prompt.is_empty() { 0 } else { self.prompt_length(prompt)? };
-        let tokens = texts.iter().map(|text| self.tokens(&format!("{prompt}{text}")));
-        let tokens = tokens.collect::<Result<Vec<_>, _>>()?;
-        self.check(&tokens)?;
-        // Texts of like length share a batch, so that little of it is padding.
-        let mut order: Vec<usize> = (0..tokens.len()).collect();
-        order.sort_by_key(|index| tokens[*index].len());
-        let mut vectors = vec![Vec::new(); texts.len()];
-        let mut rest = order.as_slice();
-        while !rest.is_empty() {
-            let fits = |count: &usize| *count == 1 || count * tokens[rest[count - 1]].len() <= BATCH_TOKENS;
-            let count = (1..=rest.len().min(BATCH_TEXTS)).take_while(fits).last().unwrap_or(1);
-            let (batch, after) = rest.split_at(count);
-            let rows: Vec<&[u32]> = batch.iter().map(|index| tokens[*index].as_slice()).collect();
-            for (index, vector) in batch.iter().zip(self.embed_batch(&rows, prompt_length)?) {
-                vectors[*index] = vector;
+        let some: Vec<&[&str]> = texts.chunks(TOKENIZED).collect();
+        let tokenized = in_parallel(some.len(), threads(), |index| {
+            if cancellation.is_cancelled() {
+                return Err(ModelError::Cancelled);
             }
-            rest = after;
+            let texts = some.get(index).copied().unwrap_or_default();
+            texts.iter().map(|text| self.tokens(&format!("{prompt}{text}"))).collect::<Result<Vec<_>, _>>()
+        })?;
+        let tokens: Vec<Vec<u32>> = tokenized.into_iter().flatten().collect();
+        self.check(&tokens)?;
+        let vectors = self.network.embed(&tokens, prompt_length, cancellation, on_done)?;
+        let usable = |vector: &Vec<f32>| {
+            vector.len() == self.dimensions && vector.iter().all(|value| value.is_finite())
+        };
+        if vectors.iter().all(usable) {
+            return Ok(vectors);
         }
-        Ok(vectors)
+        let reason = format!("{} computed a vector that is not finite; its weights may be corrupt", self.name);
+        Err(ModelError::Numeric(reason))
     }
 
     fn tokens(&self, text: &str) -> Result<Vec<u32>, ModelError> {
         // What Python's `strip` takes off.
         let text = text
             .trim_matches(|character: char| character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character));
-        let encoding = if self.lower_case {
-            self.tokenizer.encode_fast(text.to_lowercase(), true)
-        } else {
-            self.tokenizer.encode_fast(text, true)
+        let encode = || match self.lower_case {
+            true => self.tokenizer.encode_fast(text.to_lowercase(), true),
+            false => self.tokenizer.encode_fast(text, true),
         };
+        // A template that names no token of its own makes the tokenizers crate panic.
+        let encoding = device::caught(encode)
+            .map_err(|reason| ModelError::Tokenizer(format!("tokenizer.json of {} is damaged: {reason}", self.name)))?;
         let encoding = encoding.map_err(|error| ModelError::Tokenizer(error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -163,25 +184,6 @@ impl TextEmbedder {
             )),
             None => Ok(()),
         }
-    }
-
-    fn embed_batch(&self, rows: &[&[u32]], prompt_length: usize) -> Result<Vec<Vec<f32>>, ModelError> {
-        let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
-        let network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        let computed = caught(|| {
-            let hidden = network.encoder.forward(rows, &self.device);
-            let pooled = network.pooling.pool(&hidden, &lengths, prompt_length);
-            let finished = network.steps.iter().fold(pooled, |vectors, step| step.apply(vectors));
-            finished.try_into_vec_as::<f32>()
-        });
-        drop(network);
-        let failed = |reason: String| device::failure(&reason);
-        let values = computed.map_err(failed)?.map_err(|error| failed(error.to_string()))?;
-        if values.iter().any(|value| !value.is_finite()) {
-            let reason = format!("{} computed a vector that is not finite; its weights may be corrupt", self.name);
-            return Err(ModelError::Numeric(reason));
-        }
-        Ok(values.chunks(self.dimensions).map(<[f32]>::to_vec).collect())
     }
 }
 

@@ -80,9 +80,16 @@ impl LocalModel {
         let source = DecoderSource::open(&files, &device)?;
         let demand = Demand::of_decoder(&source, packing).with_cache(options.cache_format);
         let window = demand.choose_window(folder, options.window, available)?;
-        let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available));
+        // A GPU that does not say what it has refuses what it has no room for.
+        let refused = gpu.as_ref().map(|_| u64::MAX);
+        let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available.or(refused)));
         let vocabulary_size = source.config().vocab_size;
-        let opening = network::Opening { adapters: &options.adapters, device: &device, format: options.cache_format };
+        let opening = network::Opening {
+            adapters: &options.adapters,
+            device: &device,
+            format: options.cache_format,
+            cancellation: &options.cancellation,
+        };
         let network = match (opening.open(source, packing), packing) {
             // What the GPU's kernels lack, tensors have.
             (Err(ModelError::Unsupported(reason)), Packing::Resident { .. }) if options.cache_format == CacheFormat::F32 => {

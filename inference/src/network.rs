@@ -8,13 +8,13 @@ use codriver_kernels::{PAGE, PageFormat};
 
 use self::resident::Resident;
 use self::tensors::Tensors;
-use crate::ModelError;
 use crate::loader::decoder::DecoderSource;
 use crate::loader::lora::Adapter;
 use crate::loader::packing::Packing;
 use crate::models::decoder::DecoderConfig;
 use crate::models::rotary::Regime;
 use crate::processor::Processor;
+use crate::{Cancellation, ModelError};
 
 /// Positions in a block of the cache.
 pub(crate) const BLOCK: usize = PAGE;
@@ -116,6 +116,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) device: &'a Device,
     /// How keys and values are held.
     pub(crate) format: PageFormat,
+    /// Ends the loading.
+    pub(crate) cancellation: &'a Cancellation,
 }
 
 impl Opening<'_> {
@@ -130,7 +132,7 @@ impl Opening<'_> {
                 "keys and values are held as {format} on the processor only; leave that out, or take --device cpu"
             )));
         }
-        let decoder = source.load(self.adapters, packing)?;
+        let decoder = source.load(self.adapters, packing, self.cancellation)?;
         Ok(match packing {
             Packing::Packed { .. } => Box::new(Processor::new(decoder, format)),
             Packing::Resident { .. } => Box::new(Resident::new(decoder)?),

@@ -10,6 +10,7 @@ mod definitions;
 mod embedding;
 mod environment;
 mod examples;
+pub mod knowledge;
 mod ledger;
 mod magics;
 mod models;
@@ -24,14 +25,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use codriver_memory::{ContextItem, ConversationId, Memory};
+use codriver_memory::{ContextItem, ConversationId, Memory, StoredConversation};
 
 use crate::languages::CellError;
 use definitions::Definitions;
 use embedding::EmbedderLoader;
 
 pub use definitions::{AgentDefinition, configuration_folder};
-pub use embedding::model_folder as embedding_model_folder;
+pub use embedding::{model_folder as embedding_model_folder, open_embedder};
 pub use magics::magics;
 pub use models::{ModelEntry, ModelManager, STARTER};
 pub use secrets::Secrets;
@@ -89,6 +90,29 @@ impl Agents {
         let Some(conversation) = self.conversations.remove(agent) else { return Ok(false) };
         self.memory.reset_conversation(&conversation).map_err(|error| memory_error(&error))?;
         Ok(true)
+    }
+
+    /// Goes on with an earlier conversation of this project: the newest of the current agent that said
+    /// something, or the one of this identifier or the beginning of it.
+    fn resume(&mut self, id: Option<&str>) -> Result<StoredConversation, CellError> {
+        let found = match id {
+            Some(id) => self.memory.find_conversation(id).map_err(|error| memory_error(&error))?,
+            None => {
+                let here: Vec<&ConversationId> = self.conversations.values().collect();
+                let earlier = |conversation: &StoredConversation| {
+                    conversation.agent == self.current && conversation.turns > 0 && !here.contains(&&conversation.id)
+                };
+                let all = self.memory.conversations(usize::MAX).map_err(|error| memory_error(&error))?;
+                all.into_iter().find(earlier).ok_or_else(|| {
+                    CellError::new("AgentError", format!("there is no earlier conversation with {} in this project", self.current))
+                })?
+            }
+        };
+        if self.definitions.get(&found.agent).is_some() {
+            self.current.clone_from(&found.agent);
+        }
+        self.conversations.insert(self.current.clone(), found.id.clone());
+        Ok(found)
     }
 
     /// Starts loading the embedding model, for those who will search soon.

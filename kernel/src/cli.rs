@@ -3,16 +3,20 @@
 mod ask;
 mod doctor;
 mod install;
+mod knowledge;
+mod memory;
 mod model;
 mod run;
 mod signals;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::agent::knowledge::{READ_PDF, read_pdf};
 use crate::channels;
 use crate::session::SessionOptions;
 
@@ -40,6 +44,13 @@ enum Command {
     Ask(ask::AskArguments),
     /// List, get, inspect, measure and convert models
     Model(model::ModelArguments),
+    /// Take in files and pages, so that agents find what they say
+    Knowledge(knowledge::KnowledgeArguments),
+    /// Read a PDF file from standard input (started by Codriver, under limits)
+    #[command(name = READ_PDF, hide = true)]
+    ReadPdf,
+    /// Keep collections of documents and search them
+    Memory(memory::MemoryArguments),
 }
 
 #[derive(Debug, Args)]
@@ -75,5 +86,17 @@ fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Ask(arguments) => ask::ask(&arguments),
         Command::Model(arguments) => model::model(&arguments),
+        Command::Knowledge(arguments) => knowledge::knowledge(&arguments),
+        Command::ReadPdf => read_pdf(),
+        Command::Memory(arguments) => memory::memory(&arguments),
+    }
+}
+
+/// Prints to the end, or until the reader has gone away (`| head`).
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }

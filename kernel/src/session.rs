@@ -11,10 +11,12 @@ mod values;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
-use codriver_memory::{Memory, MemoryError};
+use codriver_memory::{Memory, MemoryError, MemoryOptions, Project, Redactor};
 
 use crate::agent::Agents;
 use crate::cells::{self, MagicRegistry};
@@ -80,6 +82,7 @@ impl Session {
         let session = Self::without_rust(options)?;
         session.rust.warm_up();
         session.agents.warm_up();
+        back_up_later(&session.memory);
         Ok(session)
     }
 
@@ -91,7 +94,7 @@ impl Session {
             workspace: Some(options.workspace.clone()),
             ..RustOptions::default()
         });
-        let memory = Arc::new(open_memory(options.data_folder.as_deref())?);
+        let memory = Arc::new(open_memory(options)?);
         sql.attach_memory(&memory).map_err(SessionError::Sql)?;
         Ok(Self {
             sql,
@@ -133,14 +136,40 @@ impl Session {
 }
 
 /// A memory file that cannot be opened must not keep the notebook from working.
-fn open_memory(folder: Option<&Path>) -> Result<Memory, MemoryError> {
-    if let Some(folder) = folder {
-        match Memory::open(&folder.join("memory.duckdb"), None) {
-            Ok(memory) => return Ok(memory),
-            Err(error) => tracing::warn!("memory lasts for this session only: {error}"),
+fn open_memory(options: &SessionOptions) -> Result<Memory, MemoryError> {
+    let of_project = |path: PathBuf| MemoryOptions {
+        project: Some(Project::of(&options.workspace)),
+        redactor: Redactor::with_environment().with_personal_data(hides_personal_data()),
+        ..MemoryOptions::new(path)
+    };
+    let Some(folder) = &options.data_folder else { return Memory::in_memory_with(of_project(PathBuf::new())) };
+    Memory::open_with(of_project(folder.join("memory.duckdb"))).or_else(|error| {
+        tracing::warn!("memory lasts for this session only: {error}");
+        let memory = Memory::in_memory_with(of_project(PathBuf::new()))?;
+        memory.notice(format!("memory lasts for this session only: {error}"));
+        Ok(memory)
+    })
+}
+
+/// Whether e-mail addresses, telephone, account and card numbers are blanked out too before anything is kept
+/// or sent: `CODRIVER_HIDE_PERSONAL_DATA=1`.
+fn hides_personal_data() -> bool {
+    std::env::var("CODRIVER_HIDE_PERSONAL_DATA").is_ok_and(|value| matches!(value.trim(), "1" | "true" | "yes"))
+}
+
+/// Once a day, at a quiet moment, and only while the session lives.
+fn back_up_later(memory: &Arc<Memory>) {
+    const QUIET: Duration = Duration::from_secs(90);
+    let memory = Arc::downgrade(memory);
+    let work = move || {
+        thread::sleep(QUIET);
+        if let Some(Err(error)) = memory.upgrade().map(|memory| memory.back_up_if_due()) {
+            tracing::warn!("memory was not backed up: {error}");
         }
+    };
+    if let Err(error) = thread::Builder::new().name("codriver-backup".to_owned()).spawn(work) {
+        tracing::warn!("memory is not backed up: {error}");
     }
-    Memory::in_memory(None)
 }
 
 fn panic_error(panic: &(dyn Any + Send)) -> CellError {

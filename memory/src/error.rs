@@ -37,6 +37,8 @@ pub enum MemoryError {
     Keyring(String),
     #[error("{path}, which holds memory's sealed key, cannot be read: {reason}. Nothing was changed. Take it from a backup, or move it aside")]
     Vault { path: String, reason: String },
+    #[error("{path} is not encrypted. codriver memory encrypt turns encryption on")]
+    NotEncrypted { path: String },
     #[error("{path} is in use ({holder}). End the other notebooks that use it and try again")]
     Busy { path: String, holder: String },
     #[error("{path} is not a backup of a memory: {reason}. Nothing was changed")]
@@ -51,6 +53,32 @@ pub enum MemoryError {
     Ambiguous { prefix: String, matches: Vec<String> },
     #[error("the figures could not be worked out: {0}")]
     Figures(String),
+    #[error(
+        "there is no collection {name:?}{}; `codriver memory import FILE --collection {name}` makes it",
+        if known.is_empty() { String::new() } else { format!(" (there are: {})", known.join(", ")) }
+    )]
+    NoCollection { name: String, known: Vec<String> },
+    #[error("{name:?} cannot be the name of a collection; letters, digits, `-`, `_` and `.` can, up to 100 of them, and a letter or a digit first")]
+    CollectionName { name: String },
+    #[error("{name} is being written by {holder}; try again when that has ended")]
+    CollectionBusy { name: String, holder: String },
+    #[error(
+        "searching by meaning needs an embedding model, and there is none: `codriver model pull \
+         sentence-transformers/all-MiniLM-L6-v2`, or name a folder in CODRIVER_EMBEDDING_MODEL; searching by words (lexical) works without"
+    )]
+    NoEmbedder,
+    #[error(
+        "the documents of {collection} have no vectors of {model} yet{}; import again, or `codriver memory rebuild --collection {collection}`, \
+         embeds them; searching by words (lexical) works without",
+        if others.is_empty() { String::new() } else { format!(" (they have: {})", others.join(", ")) }
+    )]
+    NotEmbedded { collection: String, model: String, others: Vec<String> },
+    #[error("stopped; what was done is kept, and the same command goes on from there")]
+    Stopped,
+    #[error("the index: {0}")]
+    Index(String),
+    #[error("the output could not be written: {0}")]
+    Output(String),
     #[error("an empty text cannot be remembered")]
     EmptyFact,
     #[error("a {from} fact holds as far as {to} already: it can be promoted from session to project, and from project to global")]
@@ -62,6 +90,18 @@ pub enum MemoryError {
 }
 
 impl MemoryError {
+    /// What is the matter, without where and what to do.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Unwritable { reason, .. }
+            | Self::Unreadable { reason, .. }
+            | Self::UnreadableLog { reason, .. }
+            | Self::Database { reason, .. }
+            | Self::NoBackup { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// Sorts what DuckDB said about the database at `path`.
     pub(crate) fn from_database(path: &str, error: &duckdb::Error) -> Self {
         let reason = first_line(&error.to_string());

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::project::{Project, ProjectKey};
-use crate::records::{ConversationId, Fact, FactId, FactKind, FactPlace, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
+use crate::records::{ConversationId, Fact, FactId, FactKind, FactPlace, NewChunk, NewDocument, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
 
 /// One change. Applying it twice is the same as applying it once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub(crate) enum Event {
     /// Replaces the note of that name; those before stay on record.
     NoteWritten { id: String, conversation: ConversationId, name: String, value: String },
     Sent { id: String, sent: Sent },
+    DocumentsKept { documents: Vec<NewDocument>, place: FactPlace },
+    DocumentsRemoved { origins: Vec<String>, place: FactPlace },
 }
 
 /// A fact that holds now. By content, since another process may know it by another identifier.

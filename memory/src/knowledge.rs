@@ -91,7 +91,7 @@ impl Memory {
     }
 
     /// Embeds up to `limit` texts. Memory is not locked while the model thinks.
-    fn embed_missing(&self, limit: usize) -> Result<(), MemoryError> {
+    pub(crate) fn embed_missing(&self, limit: usize) -> Result<(), MemoryError> {
         let Some(embedder) = self.embedder() else { return Ok(()) };
         let mut left = limit;
         while left > 0 {
@@ -130,7 +130,7 @@ impl State {
     }
 
     /// The index with this model's vectors.
-    fn index_for(&mut self, embedder: Option<&dyn Embedder>) -> Result<&mut Index, MemoryError> {
+    pub fn index_for(&mut self, embedder: Option<&dyn Embedder>) -> Result<&mut Index, MemoryError> {
         let model = embedder.map(|embedder| embedder.name().to_owned());
         let index = match self.index.take() {
             Some(index) if index.model == model => index,
@@ -180,7 +180,7 @@ impl State {
         self.store.add_vectors(embedder.name(), &durable)
     }
 
-    fn drop_unused_vectors(&mut self, mut contents: Vec<String>) -> Result<(), MemoryError> {
+    pub fn drop_unused_vectors(&mut self, mut contents: Vec<String>) -> Result<(), MemoryError> {
         if let Some(index) = &mut self.index {
             let used: HashSet<&str> = index.contents().collect();
             contents.retain(|content| !used.contains(content.as_str()));
@@ -214,7 +214,7 @@ fn fact_document(fact: &Fact) -> Document {
     }
 }
 
-fn chunk_document(place: &FactPlace, origin: &str, position: usize, chunk: &NewChunk, kept_at: DateTime<Utc>) -> Document {
+pub(crate) fn chunk_document(place: &FactPlace, origin: &str, position: usize, chunk: &NewChunk, kept_at: DateTime<Utc>) -> Document {
     Document {
         kind: "chunk",
         scope: place.scope,

@@ -2,15 +2,21 @@
 //!
 //! One DuckDB file a user holds conversations, turns, tool runs, facts and documents; a second,
 //! in-memory database holds what belongs to one notebook's run. A second process on the same
-//! file writes to a journal instead, which the holder of the file merges. Search is exact cosine and
-//! BM25 over an index that is a cache of the databases and nothing more.
+//! file writes to a journal instead, which the holder of the file merges. Search is by cosine and BM25, over
+//! indexes that are caches of the databases and nothing more. Collections of documents have files of their own.
 
 mod analytics;
+mod backup;
+pub mod chunk;
+mod collections;
+mod documents;
 mod embedder;
+mod encryption;
 mod error;
 mod event;
 mod facts;
 mod index;
+pub mod ingest;
 mod journal;
 mod knowledge;
 mod known_facts;
@@ -26,6 +32,10 @@ mod tables;
 mod vault;
 
 pub use analytics::{Price, Usage, UsageBy};
+pub use collections::{
+    BadLine, Collection, CollectionHit, CollectionLock, CollectionQuery, CollectionStatistics, Collections, Finding, Metadata, Progress,
+    Record, SearchMode, Stored, parse_line,
+};
 pub use embedder::Embedder;
 pub use error::MemoryError;
 pub use facts::{ExtractedFact, FactExtractor, RuleExtractor};

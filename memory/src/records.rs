@@ -5,10 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod documents;
 mod facts;
 mod search;
 mod turns;
 
+pub use documents::*;
 pub use facts::*;
 pub use search::*;
 pub use turns::*;

@@ -1,8 +1,9 @@
 //! What is open behind [`crate::Memory`]: the databases, the journal, the index, and who sees what.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::backup::replace_damaged;
 use crate::error::MemoryError;
 use crate::event::{Entry, Event};
 use crate::index::Index;
@@ -13,8 +14,8 @@ use crate::project::{Project, ProjectKey};
 use crate::records::{ConversationId, Mode, Scope};
 use crate::sharing::Seen;
 use crate::store::lock::{self, Attempt, FileLock};
-use crate::store::{IsNew, OpenFailure, Store};
-use crate::vault::{MasterKey, Vault, VaultFile, unlock};
+use crate::store::{IsNew, OpenFailure, Store, suspect};
+use crate::vault::{MasterKey, Vault, VaultFile, unlock, vault_path};
 
 /// How often a process beside the holder looks whether the holder is gone.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -33,7 +34,9 @@ pub(crate) struct State {
     /// Of the files, also while another process holds the database.
     pub vault: Vault,
     pub project: ProjectKey,
-    key: Option<MasterKey>,
+    /// What a person should be told of how it was opened.
+    pub notices: Vec<String>,
+    pub key: Option<MasterKey>,
     journal: Option<Journal>,
     looked_for_holder: Instant,
     lock: Option<FileLock>,
@@ -47,7 +50,7 @@ impl State {
         state.database = Some(path.clone());
         match lock::acquire(&path)? {
             Attempt::HeldBy(holder) => state.share(&path, holder)?,
-            Attempt::Acquired(lock) => match open_store(&path, options.key.as_ref()) {
+            Attempt::Acquired(lock) => match open_or_restore(&path, options.key.as_ref(), &mut state.notices) {
                 Ok(store) => state.hold(store, lock)?,
                 Err(OpenFailure::Busy(holder)) => state.share(&path, holder)?,
                 Err(OpenFailure::Failed(error)) => return Err(error),
@@ -74,6 +77,7 @@ impl State {
             seen: Seen::default(),
             vault: Vault::off(),
             project: options.project.as_ref().map_or_else(ProjectKey::none, |project: &Project| project.key.clone()),
+            notices: Vec::new(),
             key: options.key.clone(),
             journal: None,
             looked_for_holder: Instant::now(),
@@ -83,19 +87,24 @@ impl State {
 
     fn hold(&mut self, mut store: Store, lock: FileLock) -> Result<(), MemoryError> {
         store.close_lost_tool_runs()?;
+        self.mode = Mode::Durable;
+        self.lock = Some(lock);
+        self.adopt(store)
+    }
+
+    /// Goes on with this database, which is this process' to write.
+    pub fn adopt(&mut self, store: Store) -> Result<(), MemoryError> {
         // A journal that is locked by its writer is not taken away, and this is its writer.
         self.journal = None;
         self.vault = store.vault().clone();
         self.store = store;
         self.index = None;
-        self.mode = Mode::Durable;
-        self.lock = Some(lock);
         self.seen = Seen::default();
         self.refresh();
         self.publish_facts()
     }
 
-    fn share(&mut self, path: &std::path::Path, holder: String) -> Result<(), MemoryError> {
+    fn share(&mut self, path: &Path, holder: String) -> Result<(), MemoryError> {
         self.vault = match VaultFile::read(path)? {
             Some(file) => unlock(path, &file, self.key.as_ref())?,
             None => Vault::off(),
@@ -113,7 +122,7 @@ impl State {
         }
         self.looked_for_holder = Instant::now();
         let Attempt::Acquired(lock) = lock::acquire(&database)? else { return Ok(false) };
-        match open_store(&database, self.key.as_ref()) {
+        match open_or_restore(&database, self.key.as_ref(), &mut self.notices) {
             Ok(store) => self.hold(store, lock).map(|()| true),
             Err(OpenFailure::Busy(_)) => Ok(false),
             Err(OpenFailure::Failed(error)) => Err(error),
@@ -181,9 +190,27 @@ impl State {
     }
 }
 
+/// [`open_store`]; a damaged database is replaced by the newest backup, if there is one.
+fn open_or_restore(path: &Path, key: Option<&MasterKey>, notices: &mut Vec<String>) -> Result<Store, OpenFailure> {
+    let opened = open_store(path, key).and_then(|store| {
+        // Damage was seen the last time: this time everything is read.
+        if suspect(path).exists() {
+            store.read_everything()?;
+            fs_err::remove_file(suspect(path)).unwrap_or_else(|error| tracing::debug!(%error));
+        }
+        Ok(store)
+    });
+    let Err(OpenFailure::Failed(error @ MemoryError::Unreadable { .. })) = opened else { return opened };
+    let Some(notice) = replace_damaged(path, key, &error.reason())? else { return Err(error.into()) };
+    tracing::warn!("{notice}");
+    notices.push(notice);
+    fs_err::remove_file(suspect(path)).unwrap_or_else(|error| tracing::debug!(%error));
+    open_store(path, key)
+}
+
 /// Opens the file with the key it needs. Where there is none, nothing is touched. A new file is
 /// encrypted if a key is given.
-fn open_store(path: &std::path::Path, given: Option<&MasterKey>) -> Result<Store, OpenFailure> {
+pub(crate) fn open_store(path: &Path, given: Option<&MasterKey>) -> Result<Store, OpenFailure> {
     let beside = VaultFile::read(path)?;
     // Before the database is opened: DuckDB would tidy it up.
     let known = beside.as_ref().map(|file| unlock(path, file, given)).transpose()?;
@@ -211,8 +238,12 @@ fn open_store(path: &std::path::Path, given: Option<&MasterKey>) -> Result<Store
         written = Some(file);
         Ok((vault, entry))
     })?;
-    if let Some(file) = written.filter(|file| beside.as_ref() != Some(file)) {
-        file.write(path)?;
+    match written {
+        Some(file) if beside.as_ref() != Some(&file) => file.write(path)?,
+        None if beside.is_some() => {
+            fs_err::remove_file(vault_path(path)).unwrap_or_else(|error| tracing::warn!(%error, "this memory is not encrypted"));
+        }
+        _ => {}
     }
     Ok(store)
 }

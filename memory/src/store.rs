@@ -1,16 +1,23 @@
 //! The databases: one file a user, one in memory a notebook's run.
 
+use std::fs::Permissions;
+use std::io::Seek;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use duckdb::{Config, Connection, params};
+use duckdb::{AccessMode, Config, Connection, params};
+use fs_err::File;
 
 use crate::error::MemoryError;
 use crate::event::Entry;
+use crate::journal::beside;
 use crate::store::apply::{Sequences, Writer};
 use crate::store::schema::MIGRATIONS;
-use crate::vault::{Vault, VaultFile};
+use crate::vault::{MasterKey, Vault, VaultFile, unlock};
 
 mod apply;
+mod convert;
+mod documents;
 mod facts;
 pub(crate) mod lock;
 mod read;
@@ -38,6 +45,9 @@ pub(crate) struct Store {
     name: String,
     vault: Vault,
     sequences: Sequences,
+    /// To copy the file while it is in use. Open as long as the connection: the system would take
+    /// DuckDB's lock away when any other descriptor of the file is closed.
+    reader: Option<File>,
 }
 
 /// Why a database file could not be opened.
@@ -68,6 +78,7 @@ impl Store {
             }
         })?;
         let mut store = Self::new(connection, Some(file.to_owned()), name);
+        store.reader = File::open(file).ok();
         store.require_whole_file(file)?;
         let version = store.version()?;
         let found = if version >= FIRST_WITH_VAULT { store.vault_entry()? } else { None };
@@ -92,7 +103,54 @@ impl Store {
     }
 
     fn new(connection: Connection, file: Option<PathBuf>, name: String) -> Self {
-        Self { connection, given_up: None, file, name, vault: Vault::off(), sequences: Sequences::new() }
+        Self { connection, given_up: None, file, name, vault: Vault::off(), sequences: Sequences::new(), reader: None }
+    }
+
+    /// A copy of a database, to be read only.
+    pub fn read_copy(file: &Path) -> Result<Self, MemoryError> {
+        let name = file.display().to_string();
+        let open = || Connection::open_with_flags(file, settings()?.access_mode(AccessMode::ReadOnly)?);
+        let connection = open().map_err(|error| MemoryError::from_database(&name, &error))?;
+        // No file: a damaged copy says nothing of the database.
+        let store = Self::new(connection, None, name);
+        store.require_whole_file(file)?;
+        let (found, known) = (store.version()?, MIGRATIONS.last().map_or(0, |migration| migration.version));
+        match found {
+            0 => Err(MemoryError::NoBackup { path: store.name.clone(), reason: "it is empty".to_owned() }),
+            found if found > known => Err(MemoryError::NewerSchema { path: store.name.clone(), found, known }),
+            _ => Ok(store),
+        }
+    }
+
+    /// Whether a copy can be opened with the key that is there for the database at `path`.
+    pub fn require_key(&self, path: &Path, key: Option<&MasterKey>) -> Result<(), MemoryError> {
+        let entry = if self.version()? >= FIRST_WITH_VAULT { self.vault_entry()? } else { None };
+        entry.map_or(Ok(()), |entry| unlock(path, &entry, key).map(drop))
+    }
+
+    /// Everything that is in the log, into the file.
+    pub fn checkpoint(&mut self) -> Result<(), MemoryError> {
+        self.recover()?;
+        let Err(error) = self.connection.execute_batch("FORCE CHECKPOINT") else { return Ok(()) };
+        let failure = self.explain(&error);
+        self.give_up_if_fatal(&error.to_string())?;
+        Err(failure)
+    }
+
+    /// Writes what was committed to a new file, and gives its size. Nothing is written to the database
+    /// meanwhile: the store is borrowed.
+    pub fn copy_file(&mut self, to: &Path) -> Result<u64, MemoryError> {
+        self.checkpoint()?;
+        let Some(reader) = &mut self.reader else {
+            return Err(MemoryError::NoBackup { path: self.name.clone(), reason: "it is not in a file".to_owned() });
+        };
+        let mut copy = || {
+            let mut file = crate::backup::private(to)?;
+            reader.rewind()?;
+            let bytes = std::io::copy(reader, &mut file)?;
+            file.sync_all().map(|()| bytes)
+        };
+        copy().map_err(|error: std::io::Error| crate::backup::unwritable(to, &error))
     }
 
     pub fn vault(&self) -> &Vault {
@@ -186,12 +244,17 @@ impl Store {
         self.sequences.clear();
         let reason = error.to_string();
         let failure = self.explain(&error);
-        if reason.contains("FATAL Error") || reason.contains("database has been invalidated") {
-            self.given_up = Some(reason.clone());
-            self.recover()?;
-        }
+        self.give_up_if_fatal(&reason)?;
         // The change is in the log; only the checkpoint after it failed.
         if reason.contains("COMMIT succeeded and is durable") { Ok(()) } else { Err(failure) }
+    }
+
+    fn give_up_if_fatal(&mut self, reason: &str) -> Result<(), MemoryError> {
+        if reason.contains("FATAL Error") || reason.contains("database has been invalidated") {
+            self.given_up = Some(reason.to_owned());
+            self.recover()?;
+        }
+        Ok(())
     }
 
     /// Opens a database again that DuckDB gave up. What was committed is in its log.
@@ -213,8 +276,15 @@ impl Store {
         Ok(())
     }
 
+    /// In words, and where it speaks of damage, noted for the next opening: DuckDB reads blocks when
+    /// they are needed, so that damage may be seen late.
     fn explain(&self, error: &duckdb::Error) -> MemoryError {
-        MemoryError::from_database(&self.name, error)
+        let error = MemoryError::from_database(&self.name, error);
+        if let (MemoryError::Unreadable { reason, .. }, Some(file)) = (&error, &self.file) {
+            let noted = fs_err::write(suspect(file), reason).and_then(|()| fs_err::set_permissions(suspect(file), Permissions::from_mode(0o600)));
+            noted.unwrap_or_else(|error| tracing::debug!(%error));
+        }
+        error
     }
 
     /// DuckDB makes its files by the umask, and the log anew after each checkpoint.
@@ -225,15 +295,18 @@ impl Store {
     }
 }
 
+/// Lies beside a database that was seen to be damaged.
+pub(crate) fn suspect(file: &Path) -> PathBuf {
+    beside(file, "suspect")
+}
+
 /// The write-ahead log beside a database file.
-fn log_of(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".wal");
-    PathBuf::from(name)
+pub(crate) fn log_of(file: &Path) -> PathBuf {
+    beside(file, "wal")
 }
 
 /// No extension is fetched, no other file is read, and little is spent on idle threads.
-fn settings() -> duckdb::Result<Config> {
+pub(crate) fn settings() -> duckdb::Result<Config> {
     Config::default()
         .enable_external_access(false)?
         .enable_autoload_extension(false)?
@@ -245,7 +318,7 @@ fn settings() -> duckdb::Result<Config> {
 
 /// What DuckDB says when another process has the file: `... Conflicting lock is held in
 /// /usr/bin/duckdb (PID 42). See also ...`.
-fn lock_holder(message: &str) -> Option<String> {
+pub(crate) fn lock_holder(message: &str) -> Option<String> {
     if !message.contains("Could not set lock on file") {
         return None;
     }

@@ -3,6 +3,7 @@
 mod cuda;
 mod inference;
 mod kernel;
+mod memory;
 
 use anyhow::Result;
 
@@ -16,7 +17,7 @@ pub struct Options {
 enum Bench {
     /// Start to first kernel_info and round trips of trivial cells, beside ipykernel and evcxr_jupyter
     Kernel(kernel::Options),
-    /// Reading and writing tokens, loading and memory, beside llama.cpp on the same files
+    /// Reading and writing tokens, requests at once, texts as vectors, loading and memory, beside llama.cpp, candle and others
     Inference {
         /// Where: on the processor, or on an NVIDIA GPU beside transformers
         #[arg(long, value_enum, default_value_t = Device::Cpu)]
@@ -24,12 +25,8 @@ enum Bench {
         #[command(flatten)]
         options: inference::Options,
     },
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Device {
-    Cpu,
-    Cuda,
+    /// Finding among a million vectors, beside hnswlib and usearch; chunks, turns and messages
+    Memory(memory::Options),
 }
 
 pub fn run(options: &Options) -> Result<()> {
@@ -37,5 +34,12 @@ pub fn run(options: &Options) -> Result<()> {
         Bench::Kernel(options) => kernel::run(options),
         Bench::Inference { device: Device::Cpu, options } => inference::run(options),
         Bench::Inference { device: Device::Cuda, .. } => cuda::run(),
+        Bench::Memory(options) => memory::run(options),
     }
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Device {
+    Cpu,
+    Cuda,
 }

@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod duckdb;
 pub mod embedding;
+pub mod gpu;
 pub mod node;
 pub mod python;
 pub mod rust;
@@ -28,6 +29,7 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     say(&format!("Python environment: {}", python::environment()?.display()));
+    gpu::software_gpu();
     let browser = browser::browser()?;
     say(&format!("browser: {}, driven by {}", browser.chromium.display(), browser.modules.display()));
     Ok(())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::process::{self, say};
-use crate::setup::{browser, embedding, python, rust as toolchain};
+use crate::setup::{browser, embedding, gpu, python, rust as toolchain};
 use crate::{build, paths};
 
 #[derive(clap::Args)]
@@ -78,6 +78,7 @@ fn rust() -> Result<()> {
     let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
     say(&format!("cargo {} --release --workspace", runner.join(" ")));
     let python = python::environment()?;
+    gpu::software_gpu();
     let arguments = [runner, &["--release", "--workspace", "--bins", "--tests", "--no-fail-fast"]].concat();
     let mut command = build::cargo_with_duckdb(&arguments)?;
     with_embedding_model(&mut command);

@@ -40,7 +40,8 @@ pub struct Converted {
 /// Writes a model, a folder or a GGUF file, as a GGUF file of `file_type`.
 ///
 /// Matrices whose rows the type's blocks don't divide get its nearest relative in blocks of 32. Of a
-/// GGUF file, tensors that have their type already are copied. The file appears when it is whole; `progress` is asked before each tensor whether to go on.
+/// GGUF file, tensors that have their type already are copied. The file appears when it is whole; `progress` is
+/// asked before each tensor, and within large ones, whether to go on.
 ///
 /// # Errors
 /// The model can't be read, is of an architecture or with a tokenizer that GGUF files don't have, the
@@ -55,9 +56,8 @@ pub fn convert_to_gguf(
     if model.is_dir() {
         let folder = folder::Folder::open(model)?;
         folder.describe(&mut writer)?;
-        let bytes = |tensor: &Tensor<folder::Source>, tensor_type: TensorType| {
-            let bytes = quant::quantize(tensor_type, &folder.values(tensor)?);
-            bytes.map(Cow::Owned).map_err(|error| tensor.error(output, error))
+        let bytes = |tensor: &Tensor<folder::Source>, tensor_type: TensorType, go_on: GoOn<'_>| {
+            quantized(tensor, tensor_type, &folder.values(tensor)?, output, go_on)
         };
         write(writer, &folder.tensors()?, file_type, &bytes, progress)
     } else {
@@ -67,14 +67,13 @@ pub fn convert_to_gguf(
         }
         let tensors = file.tensors().iter();
         let tensors = tensors.map(|info| Tensor { held: info.tensor_type, ..Tensor::new(&info.name, &info.shape, ()) });
-        let bytes = |tensor: &Tensor<()>, tensor_type: TensorType| {
+        let bytes = |tensor: &Tensor<()>, tensor_type: TensorType, go_on: GoOn<'_>| {
             let view = file.tensor(&tensor.name)?;
             if tensor_type == tensor.held {
                 return Ok(Cow::Borrowed(view.bytes));
             }
             let values = view.dequantize().map_err(|error| tensor.error(model, error))?;
-            let bytes = quant::quantize(tensor_type, &values);
-            bytes.map(Cow::Owned).map_err(|error| tensor.error(output, error))
+            quantized(tensor, tensor_type, &values, output, go_on)
         };
         write(writer, &tensors.collect::<Vec<_>>(), file_type, &bytes, progress)
     }
@@ -103,11 +102,36 @@ impl<Source> Tensor<Source> {
     }
 }
 
+/// Told how many of a tensor's numbers are converted; an error where that is to stop.
+type GoOn<'a> = &'a mut dyn FnMut(usize) -> Result<(), FormatError>;
+
+/// Numbers that are quantized before it is asked whether to go on: whole blocks, a fraction of a second.
+const STEP: usize = 1 << 21;
+
+fn quantized<Source>(
+    tensor: &Tensor<Source>,
+    tensor_type: TensorType,
+    values: &[f32],
+    output: &Path,
+    go_on: GoOn<'_>,
+) -> Result<Cow<'static, [u8]>, FormatError> {
+    let mut bytes = Vec::new();
+    for (step, values) in values.chunks(STEP).enumerate() {
+        let done = step * STEP;
+        if done > 0 {
+            go_on(done)?;
+        }
+        let written = quant::quantize(tensor_type, values).map_err(|error| tensor.error(output, error.after(done)))?;
+        bytes.extend(written);
+    }
+    Ok(Cow::Owned(bytes))
+}
+
 fn write<'s, Source>(
     mut writer: GgufWriter,
     tensors: &[Tensor<Source>],
     file_type: FileType,
-    bytes: &dyn Fn(&Tensor<Source>, TensorType) -> Result<Cow<'s, [u8]>, FormatError>,
+    bytes: &dyn Fn(&Tensor<Source>, TensorType, GoOn<'_>) -> Result<Cow<'s, [u8]>, FormatError>,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Converted, FormatError> {
     writer.set("general.file_type", Value::U32(file_type.number()));
@@ -130,7 +154,8 @@ fn write<'s, Source>(
     let mut file = writer.create()?;
     for (tensor, tensor_type) in tensors.iter().zip(types) {
         go_on(&tensor.name, converted.parameters)?;
-        let bytes = bytes(tensor, tensor_type)?;
+        let done = converted.parameters;
+        let bytes = bytes(tensor, tensor_type, &mut |within| go_on(&tensor.name, done + within))?;
         file.write(&tensor.name, &bytes)?;
         converted.parameters += tensor.len();
         converted.bytes += bytes.len();

@@ -29,6 +29,18 @@ pub enum QuantError {
     Range { tensor_type: TensorType, position: usize, value: f32 },
 }
 
+impl QuantError {
+    /// The error in numbers that stand behind `before` others.
+    pub(crate) fn after(self, before: usize) -> Self {
+        match self {
+            Self::Range { tensor_type, position, value } => {
+                Self::Range { tensor_type, position: before + position, value }
+            }
+            other => other,
+        }
+    }
+}
+
 impl TensorView<'_> {
     /// All numbers as 32-bit floats, in row-major order.
     pub fn dequantize(&self) -> Result<Vec<f32>, QuantError> {

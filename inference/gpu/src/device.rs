@@ -108,8 +108,19 @@ impl Gpu {
         Ok(bytes.to_vec())
     }
 
+    /// Whether there is memory behind the buffers. Their creation does not wait for it, and what is
+    /// launched on one without memory is left out, with everything that depends on it.
+    pub(crate) fn ensure(&self, buffers: &[&Buffer]) -> Result<(), GpuError> {
+        let checked = self.client.check(buffers.iter().map(|buffer| &buffer.handle));
+        checked.map_err(|error| match error.is_device_poisoned() {
+            true => GpuError::Device(error.to_string()),
+            false => GpuError::Memory { bytes: buffers.iter().map(|buffer| 4 * buffer.length as u64).sum() },
+        })
+    }
+
     fn check(&self, bytes: u64) -> Result<(), GpuError> {
-        let largest = self.largest_buffer();
+        // Kernels count words in 32 bits.
+        let largest = self.largest_buffer().min(4 * u64::from(u32::MAX));
         if bytes > largest { Err(GpuError::Buffer { bytes, largest }) } else { Ok(()) }
     }
 }

@@ -1,6 +1,5 @@
 //! What a step computes, as data on the device.
 
-
 use crate::device::{Buffer, Gpu};
 use crate::kernels::attention::{MOST_ROWS, SPLIT, TASK};
 use crate::{Architecture, GpuError, Pool};
@@ -98,6 +97,7 @@ impl Inputs {
         let parts = [&tokens, &slots, &whole, &split, &table, &chosen].map(|words| upload.add(words));
         let angles: Vec<_> = rotations.iter().map(|(cosines, sines)| (upload.floats(cosines), upload.floats(sines))).collect();
         let uploaded = upload.send(gpu)?;
+        gpu.ensure(&[&uploaded.0])?;
         let [of_tokens, of_slots, of_whole, of_split, of_table, of_chosen] = parts.map(|part| uploaded.part(part));
         Ok(Self {
             tokens: of_tokens,

@@ -4,16 +4,18 @@
 use std::path::{Path, PathBuf};
 
 use burn::nn::{LayerNorm, Linear};
-use burn::tensor::activation::{gelu, relu, sigmoid, silu, tanh};
 use burn::tensor::{Device, Tensor};
+use codriver_kernels::{ActivationFunction, Panels, Then};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::packed::{Norm, panels};
 use super::pooling::Pooling;
 use crate::ModelError;
 use crate::loader::checkpoint::Checkpoint;
 use crate::loader::encoder::layer_norm;
 use crate::loader::{file_error, inside, read_json, read_optional_json};
+use crate::models::encoder::activate;
 
 /// An entry of `modules.json`.
 #[derive(Debug, Clone, Deserialize)]
@@ -126,7 +128,7 @@ const SMALLEST_LENGTH: f32 = 1e-12;
 #[derive(Debug)]
 pub(super) struct Dense {
     linear: Linear,
-    activation: fn(Tensor<2>) -> Tensor<2>,
+    activation: Option<ActivationFunction>,
     residual: Residual,
 }
 
@@ -175,13 +177,13 @@ impl Dense {
             return Err(ModelError::Unsupported(format!("{}: a Dense of `{other}`", path.display())));
         }
         let name = config.activation_function.as_deref().unwrap_or("Identity");
-        let activation: fn(Tensor<2>) -> Tensor<2> = match name.rsplit('.').next().unwrap_or_default() {
-            "Identity" => |vectors| vectors,
-            "Tanh" => tanh,
-            "ReLU" => relu,
-            "GELU" => gelu,
-            "SiLU" => silu,
-            "Sigmoid" => sigmoid,
+        let activation = match name.rsplit('.').next().unwrap_or_default() {
+            "Identity" => None,
+            "Tanh" => Some(ActivationFunction::Tanh),
+            "ReLU" => Some(ActivationFunction::Relu),
+            "GELU" => Some(ActivationFunction::Gelu),
+            "SiLU" => Some(ActivationFunction::Silu),
+            "Sigmoid" => Some(ActivationFunction::Sigmoid),
             other => return Err(ModelError::Unsupported(format!("{}: the activation `{other}`", path.display()))),
         };
         let checkpoint = Checkpoint::open(folder, device)?;
@@ -196,11 +198,75 @@ impl Dense {
     }
 
     fn apply(&self, vectors: Tensor<2>) -> Tensor<2> {
-        let output = (self.activation)(self.linear.forward(vectors.clone()));
+        let product = self.linear.forward(vectors.clone());
+        let output = match self.activation {
+            Some(activation) => activate(activation, product),
+            None => product,
+        };
         match &self.residual {
             Residual::None => output,
             Residual::Same => output + vectors,
             Residual::Projected(linear) => output + linear.forward(vectors),
+        }
+    }
+}
+
+/// A [`Step`] on this machine's processor.
+pub(super) enum PackedStep {
+    Dense { linear: Panels, activation: Option<ActivationFunction>, residual: PackedResidual },
+    LayerNorm(Norm),
+    Normalize,
+}
+
+pub(super) enum PackedResidual {
+    None,
+    Same,
+    Projected(Panels),
+}
+
+impl PackedStep {
+    /// `None` where a layer's parts do not fit each other.
+    pub(super) fn of(step: &Step) -> Option<Self> {
+        Some(match step {
+            Step::Normalize => Self::Normalize,
+            Step::LayerNorm(norm) => Self::LayerNorm(Norm::of(norm, LAYER_NORM_EPSILON)),
+            Step::Dense(dense) => Self::Dense {
+                linear: panels(&dense.linear)?,
+                activation: dense.activation,
+                residual: match &dense.residual {
+                    Residual::None => PackedResidual::None,
+                    Residual::Same => PackedResidual::Same,
+                    Residual::Projected(linear) => PackedResidual::Projected(panels(linear)?),
+                },
+            },
+        })
+    }
+
+    /// What the step makes of vectors of `size`, and their size then.
+    pub(super) fn apply(&self, mut vectors: Vec<f32>, size: usize) -> (Vec<f32>, usize) {
+        match self {
+            Self::Dense { linear, activation, residual } => {
+                let mut output = vec![0.0; vectors.len() / size.max(1) * linear.outputs()];
+                let then = activation.map_or(Then::Replace, Then::Apply);
+                linear.multiply(&vectors, &mut output, then, false);
+                match residual {
+                    PackedResidual::None => {}
+                    PackedResidual::Same => output.iter_mut().zip(&vectors).for_each(|(sum, value)| *sum += value),
+                    PackedResidual::Projected(around) => around.multiply(&vectors, &mut output, Then::Add, false),
+                }
+                (output, linear.outputs())
+            }
+            Self::LayerNorm(norm) => {
+                norm.apply(&mut vectors);
+                (vectors, size)
+            }
+            Self::Normalize => {
+                for vector in vectors.chunks_exact_mut(size.max(1)) {
+                    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt().max(SMALLEST_LENGTH);
+                    vector.iter_mut().for_each(|value| *value /= length);
+                }
+                (vectors, size)
+            }
         }
     }
 }

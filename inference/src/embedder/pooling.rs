@@ -112,6 +112,39 @@ impl Pooling {
         });
         Tensor::cat(pooled.collect(), 1)
     }
+
+    /// Pools `hidden`, `[tokens, hidden_size]`, of texts that lie end to end, to `[texts, size]`, as
+    /// [`pool`](Self::pool) does.
+    pub(super) fn pool_rows(&self, hidden: &[f32], hidden_size: usize, lengths: &[usize], prompt: usize) -> Vec<f32> {
+        let prompt = if self.include_prompt { 0 } else { prompt };
+        let mut pooled = vec![0.0; lengths.len() * self.size(hidden_size)];
+        let mut rows = hidden.chunks_exact(hidden_size.max(1));
+        for (length, pooled) in lengths.iter().zip(pooled.chunks_exact_mut(self.size(hidden_size).max(1))) {
+            let text: Vec<&[f32]> = rows.by_ref().take(*length).collect();
+            for (mode, vector) in self.modes.iter().zip(pooled.chunks_exact_mut(hidden_size.max(1))) {
+                if *mode == Mode::Maximum {
+                    vector.fill(-f32::MAX);
+                }
+                for (position, row) in text.iter().enumerate().skip(prompt) {
+                    match mode {
+                        Mode::Maximum => {
+                            vector.iter_mut().zip(*row).for_each(|(most, value)| {
+                                // A NaN is kept, so that it is noticed.
+                                if *value > *most || value.is_nan() {
+                                    *most = *value;
+                                }
+                            });
+                        }
+                        mode => {
+                            let weight = mode.weight(position, prompt, *length);
+                            vector.iter_mut().zip(*row).for_each(|(sum, value)| *sum += weight * value);
+                        }
+                    }
+                }
+            }
+        }
+        pooled
+    }
 }
 
 impl Mode {

@@ -19,9 +19,9 @@ use super::checkpoint::Checkpoint;
 use super::lora::Adapter;
 use super::packing::Packing;
 use super::{ModelFiles, file_error};
-use crate::ModelError;
 use crate::models::decoder::{Attention, Decoder, DecoderConfig, DecoderLayer, FeedForward, GatedLinear, OutputNorms};
 use crate::models::projection::Projection;
+use crate::{Cancellation, ModelError};
 
 /// A decoder that is not loaded yet: what it is, and where its weights are.
 pub(crate) struct DecoderSource {
@@ -45,9 +45,14 @@ impl DecoderSource {
         &self.checkpoint
     }
 
-    /// Reads the weights, adapters merged into them.
-    pub(crate) fn load(self, adapters: &[Adapter], packing: Packing<'_>) -> Result<Decoder, ModelError> {
-        build(&self.architecture, &self.checkpoint.adapted(adapters)?, packing)
+    /// Reads the weights, adapters merged into them, layer by layer until it is cancelled.
+    pub(crate) fn load(
+        self,
+        adapters: &[Adapter],
+        packing: Packing<'_>,
+        cancellation: &Cancellation,
+    ) -> Result<Decoder, ModelError> {
+        build(&self.architecture, &self.checkpoint.adapted(adapters)?, packing, cancellation)
     }
 }
 
@@ -60,7 +65,8 @@ pub(crate) fn load_embedded(
 ) -> Result<Decoder, ModelError> {
     let path = Path::new(name);
     let config: Value = serde_json::from_str(config).map_err(|error| file_error(path, error))?;
-    build(&parse_config(path, &config)?, &Checkpoint::embedded(name, weights, device)?, Packing::Tensors)
+    let checkpoint = Checkpoint::embedded(name, weights, device)?;
+    build(&parse_config(path, &config)?, &checkpoint, Packing::Tensors, &Cancellation::new())
 }
 
 /// Loads the decoder in a folder, adapters merged into it.
@@ -70,15 +76,23 @@ pub(crate) fn load(
     packing: Packing<'_>,
     device: &Device,
 ) -> Result<Decoder, ModelError> {
-    DecoderSource::open(&ModelFiles::open(folder)?, device)?.load(adapters, packing)
+    DecoderSource::open(&ModelFiles::open(folder)?, device)?.load(adapters, packing, &Cancellation::new())
 }
 
-fn build(architecture: &Architecture, checkpoint: &Checkpoint, packing: Packing<'_>) -> Result<Decoder, ModelError> {
+fn build(
+    architecture: &Architecture,
+    checkpoint: &Checkpoint,
+    packing: Packing<'_>,
+    cancellation: &Cancellation,
+) -> Result<Decoder, ModelError> {
     let config = &architecture.config;
     let (prefix, head) = names(checkpoint);
     let weights = Weights { checkpoint, architecture, packing, prefix: prefix.to_owned() };
     let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
     let layers = (0..config.num_hidden_layers).map(|index| {
+        if cancellation.is_cancelled() {
+            return Err(ModelError::Cancelled);
+        }
         let prefix = format!("{prefix}layers.{index}.");
         Weights { checkpoint, architecture, packing, prefix }.layer(index)
     });

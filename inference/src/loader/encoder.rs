@@ -7,6 +7,7 @@ use std::path::Path;
 
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Device;
+use codriver_kernels::ActivationFunction;
 use serde_json::Value;
 
 use super::checkpoint::Checkpoint;
@@ -15,7 +16,7 @@ use super::packing::Packing;
 use super::{file_error, read_json, read_optional_json};
 use crate::ModelError;
 use crate::embedder::BATCH_TOKENS;
-use crate::models::encoder::{Activation, Encoder, SCORES};
+use crate::models::encoder::{Encoder, SCORES};
 
 /// An encoder, and what its inputs must be like.
 #[derive(Debug)]
@@ -100,12 +101,12 @@ fn check_positive(path: &Path, name: &str, value: f64) -> Result<(), ModelError>
     Err(file_error(path, format!("{name} must be positive, and is {value}")))
 }
 
-fn activation(path: &Path, name: &str) -> Result<Activation, ModelError> {
+fn activation(path: &Path, name: &str) -> Result<ActivationFunction, ModelError> {
     match name {
-        "gelu" => Ok(Activation::Gelu),
-        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
-        "relu" => Ok(Activation::Relu),
-        "silu" | "swish" => Ok(Activation::Silu),
+        "gelu" => Ok(ActivationFunction::Gelu),
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(ActivationFunction::GeluTanh),
+        "relu" => Ok(ActivationFunction::Relu),
+        "silu" | "swish" => Ok(ActivationFunction::Silu),
         other => Err(unsupported(path, &format!("the activation `{other}`"))),
     }
 }

@@ -14,6 +14,7 @@ use codriver_kernels::{Format, PackError, PackedMatrix};
 use super::checkpoint::Checkpoint;
 use super::file_error;
 use crate::ModelError;
+use crate::device::unloadable;
 use crate::models::projection::{Projection, Table};
 
 /// What becomes of a decoder's matrices.
@@ -195,8 +196,7 @@ impl Checkpoint {
                 Cow::Owned(bytes.map_err(|error| self.broken(name, &error.to_string()))?)
             }
         };
-        let matrix = Matrix::upload(gpu, format, count, columns, &bytes);
-        matrix.map_err(|error| ModelError::Unsupported(format!("tensor {name}: {error}")))
+        Matrix::upload(gpu, format, count, columns, &bytes).map_err(unloadable)
     }
 
     fn vector(&self, name: &str, size: usize) -> Result<Vec<f32>, ModelError> {

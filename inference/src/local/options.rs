@@ -6,7 +6,7 @@ use codriver_kernels::{Format, PageFormat};
 use crate::device::DeviceChoice;
 use crate::loader::lora::Adapter;
 use crate::loader::packing::Packing;
-use crate::Priority;
+use crate::{Cancellation, Priority};
 
 /// How a model is opened.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,8 @@ pub struct OpenOptions {
     /// Computes with tensors of 32-bit floats: what packed weights and their products, the processor's
     /// and the GPU's, are compared with.
     pub as_tensors: bool,
+    /// Ends the loading.
+    pub cancellation: Cancellation,
     /// Loads the model even if memory seems not to suffice, as CODRIVER_IGNORE_MEMORY=1 does.
     pub ignore_memory: bool,
 }

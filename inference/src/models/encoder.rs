@@ -6,8 +6,9 @@ pub mod modern;
 
 use std::ops::Range;
 
-use burn::tensor::activation::{gelu, gelu_approximate, relu, silu, softmax};
+use burn::tensor::activation::{gelu, gelu_approximate, relu, sigmoid, silu, softmax, tanh};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use codriver_kernels::ActivationFunction;
 
 pub use bert::BertEncoder;
 pub use modern::ModernEncoder;
@@ -31,24 +32,15 @@ impl Encoder {
     }
 }
 
-/// The function between the two halves of a feed-forward block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    Gelu,
-    /// GELU by its approximation with tanh.
-    GeluTanh,
-    Relu,
-    Silu,
-}
-
-impl Activation {
-    fn apply(self, input: Tensor<3>) -> Tensor<3> {
-        match self {
-            Self::Gelu => gelu(input),
-            Self::GeluTanh => gelu_approximate(input),
-            Self::Relu => relu(input),
-            Self::Silu => silu(input),
-        }
+/// An activation function's values, as tensors.
+pub(crate) fn activate<const D: usize>(function: ActivationFunction, input: Tensor<D>) -> Tensor<D> {
+    match function {
+        ActivationFunction::Gelu => gelu(input),
+        ActivationFunction::GeluTanh => gelu_approximate(input),
+        ActivationFunction::Relu => relu(input),
+        ActivationFunction::Silu => silu(input),
+        ActivationFunction::Sigmoid => sigmoid(input),
+        ActivationFunction::Tanh => tanh(input),
     }
 }
 

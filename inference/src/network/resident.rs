@@ -10,7 +10,7 @@ use codriver_gpu::{
 
 use super::{BLOCK, Block, Limits, Network, Segment};
 use crate::ModelError;
-use crate::device::{caught, failure};
+use crate::device::{caught, failure, unloadable};
 use crate::models::decoder::{Activation, Decoder, DecoderConfig, DecoderLayer, FeedForward, GatedLinear};
 use crate::models::projection::{Projection, Table};
 use crate::models::rotary::{Regime, RotaryConfig};
@@ -38,9 +38,9 @@ impl Resident {
         let layers: Vec<Layer> = layers.collect::<Result<_, _>>()?;
         let head = lm_head.map(|head| linear(head).map(|head| head.weight)).transpose()?;
         let architecture = architecture(&config);
-        let pool = Pool::new(&gpu, architecture.page_shape(BLOCK), layers.len(), 1).map_err(unsupported)?;
+        let pool = Pool::new(&gpu, architecture.page_shape(BLOCK), layers.len(), 1).map_err(unloadable)?;
         let weights = Weights { table, layers, norm: weight(&norm), head };
-        let decoder = codriver_gpu::Decoder::new(&gpu, architecture, weights).map_err(unsupported)?;
+        let decoder = codriver_gpu::Decoder::new(&gpu, architecture, weights).map_err(unloadable)?;
         Ok(Self { decoder, config, pool })
     }
 
@@ -71,8 +71,7 @@ impl Network for Resident {
         }
         let gpu = self.gpu().clone();
         let grown = caught(|| self.pool.grow(&gpu, needed.max(2 * held)).or_else(|_| self.pool.grow(&gpu, needed)));
-        let grown = grown.and_then(|grown| grown.map_err(|error| error.to_string()));
-        grown.map_err(|reason| ModelError::NoRoom { reason: format!("the GPU has no memory for more: {reason}") })
+        grown.unwrap_or_else(|panic| Err(GpuError::Device(panic))).map_err(in_use)
     }
 
     /// The memory stays: blocks are parts of one buffer a layer.
@@ -93,10 +92,14 @@ impl Network for Resident {
         let parts: Vec<Part> = segments.iter().map(|segment| Part::new(segment, &self.config)).collect();
         let segments: Vec<codriver_gpu::Segment<'_>> =
             segments.iter().zip(&parts).map(|(segment, part)| part.of(segment)).collect();
-        let scores = self.decoder.step(&segments, &self.pool).and_then(|scores| scores.read(self.decoder.gpu()));
-        scores.map_err(|error| match error {
-            GpuError::Device(reason) => failure(&reason),
-            other => ModelError::Numeric(other.to_string()),
+        // Drivers report trouble by panics, too.
+        let scores = caught(|| {
+            let scores = self.decoder.step(&segments, &self.pool)?;
+            scores.read(self.decoder.gpu())
+        });
+        scores.unwrap_or_else(|panic| Err(GpuError::Device(panic))).map_err(|error| {
+            self.decoder.recover(&self.pool);
+            in_use(error)
         })
     }
 }
@@ -156,7 +159,7 @@ fn rotaries(config: &DecoderConfig) -> impl Iterator<Item = &RotaryConfig> {
 
 fn rotations(config: &DecoderConfig, regime: Regime, past: usize, length: usize) -> Vec<Rotation> {
     let rotation = |rotary: &RotaryConfig| {
-        let (cosines, sines) = rotary.angles(config.head_dim, regime, past, length);
+        let (cosines, sines) = rotary.angles(config.head_dim, regime, past..past + length);
         Rotation { cosines, sines }
     };
     rotaries(config).map(rotation).collect()
@@ -208,8 +211,13 @@ fn elsewhere() -> ModelError {
     ModelError::Unsupported("the GPU's engine needs weights on the GPU".to_owned())
 }
 
-fn unsupported(error: GpuError) -> ModelError {
-    ModelError::Unsupported(error.to_string())
+/// What failed once the model was loaded.
+fn in_use(error: GpuError) -> ModelError {
+    match error {
+        GpuError::Device(reason) => failure(&reason),
+        GpuError::Memory { .. } | GpuError::Buffer { .. } => ModelError::NoRoom { reason: error.to_string() },
+        other => ModelError::Numeric(other.to_string()),
+    }
 }
 
 fn weight(norm: &RmsNorm) -> Vec<f32> {

@@ -450,7 +450,9 @@ fn cancelling_interrupts_a_long_step() {
     let asked = Asked { cancellation: cancellation.clone(), ..Asked::default() };
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| bench.answer(&tokens, &sampling(1, 5), asked));
-        std::thread::sleep(Duration::from_millis(50));
+        while bench.probe.steps.load(Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         cancellation.cancel();
         assert!(matches!(waiting.join().unwrap(), Err(ModelError::Cancelled)));
     });

@@ -190,6 +190,10 @@ fn word(text: &mut String, next: &str) {
         text.push_str(rest);
         return;
     }
+    // What it speaks of may end its own sentence.
+    if next == "." && text.ends_with(['.', '!', '?']) {
+        return;
+    }
     let closes = matches!(next, "." | "," | ":" | ")" | "?" | "!");
     if !text.is_empty() && !closes && !text.ends_with('(') {
         text.push(' ');

@@ -110,7 +110,6 @@ impl ModelStore {
     }
 
     async fn pull_files(&self, hub: &Hub, name: &HubName, reporter: &Reporter) -> Result<Pulled, StoreError> {
-        reporter.phase(Phase::Asking);
         let Repository { commit, licence, files } = hub.repository(name).await?;
         let (is_folder, mut files) = match select(name, files)? {
             Selection::Folder(files) => (true, files),
@@ -279,6 +278,10 @@ pub(super) struct Reporter {
 impl Reporter {
     fn new(sender: Sender<PullProgress>) -> Self {
         let progress = PullProgress { phase: Phase::Asking, file: String::new(), done: 0, total: 0 };
+        // A hub may be silent for long: that it is being asked shows at once.
+        if sender.send(progress.clone()).is_err() {
+            tracing::trace!("nobody watches this pull");
+        }
         Self { sender, state: Mutex::new((progress, Instant::now())) }
     }
 

@@ -93,9 +93,11 @@ fn long_greedy_answers_are_those_of_llama_cpp() {
             }
         }
         eprintln!("{name}: {difference:e} from llama.cpp, the same tokens up to {first_tie}");
-        // Rounding may have a router choose another expert, whose answer is another one.
-        let tolerance = if name.contains("moe") || name.contains("mixtral") { 4.0 * tolerance } else { *tolerance };
-        assert!(difference < tolerance, "{name}: {difference:e}");
+        if name.contains("moe") || name.contains("mixtral") {
+            check_mixture(path, &whole, &ours, &theirs, prompt.len() - 1, *tolerance);
+        } else {
+            assert!(difference < *tolerance, "{name}: {difference:e}");
+        }
         let answer = complete(&model, &prompt, SamplingParameters { max_tokens: CONTINUED, ..Default::default() });
         let same = answer.iter().zip(&written).take_while(|(ours, theirs)| ours == theirs).count();
         // The token that ends answers here is one of many to llama.cpp when it is asked like this.
@@ -103,6 +105,43 @@ fn long_greedy_answers_are_those_of_llama_cpp() {
     }
     eprintln!("{ties} of {chosen} choices are ties");
     assert!(ties * 20 < chosen, "{ties} of {chosen} choices differ");
+}
+
+/// At a few positions rounding has a router choose another expert, whose answer is another one: llama.cpp's
+/// own answers leave those without rounding there. At most positions a mixture is as close as other models,
+/// and on the whole no further from the exact answers than llama.cpp is.
+fn check_mixture(
+    path: &Path,
+    tokens: &[u32],
+    ours: &[Vec<f32>],
+    theirs: &[Vec<f32>],
+    skipped: usize,
+    tolerance: f32,
+) {
+    let name = path.file_stem().unwrap().to_string_lossy();
+    let text = serde_json::to_string(tokens).unwrap();
+    let exact = reference::run(PROGRAM, &["exact", path.to_str().unwrap(), &text]);
+    let exact: Vec<Vec<f32>> = exact["logits"].as_array().unwrap().iter().skip(skipped).map(floats).collect();
+    let median = |ours: &[Vec<f32>], theirs: &[Vec<f32>]| {
+        let mut apart: Vec<f32> = ours.iter().zip(theirs).map(|(ours, theirs)| relative(ours, theirs)).collect();
+        apart.sort_by(f32::total_cmp);
+        apart[apart.len() / 2]
+    };
+    let others = |scores: &[Vec<f32>]| {
+        let far = scores.iter().zip(&exact).filter(|(scores, exact)| relative(scores, exact) > 3.0 * tolerance);
+        far.count()
+    };
+    let between = median(ours, theirs);
+    let (we, they) = (median(ours, &exact), median(theirs, &exact));
+    let (our_others, their_others) = (others(ours), others(theirs));
+    eprintln!(
+        "{name}: at most positions {between:e} from llama.cpp, {we:e} from exact (llama.cpp {they:e}); \
+         {our_others} of {} are others' answers (llama.cpp {their_others})",
+        exact.len()
+    );
+    assert!(between < tolerance, "{name}: {between:e} from llama.cpp");
+    assert!(we < 1.25 * they + 1e-4, "{name}: {we:e} from exact, llama.cpp {they:e}");
+    assert!(our_others <= 2 * their_others + 4, "{name}: {our_others} positions, llama.cpp {their_others}");
 }
 
 #[test]
@@ -142,7 +181,7 @@ fn trained_weights_lose_no_more_than_under_llama_cpp() {
 #[test]
 fn text_that_is_certain_is_written_in_the_tokenizers_tokens() {
     let folder = tempfile::tempdir().unwrap();
-    let cases = reference::run(PROGRAM, &["make", folder.path().to_str().unwrap(), "1"]);
+    let cases = reference::run(PROGRAM, &["make", folder.path().to_str().unwrap(), "1", "llama"]);
     let file = converted(&folder, &cases[0], FileType::F16);
     let model = LocalModel::open(&file, DeviceChoice::Cpu).unwrap();
     // Random weights would spell it in other tokens at once if they had a choice.

@@ -48,7 +48,9 @@ def run(path, tokens, output):
     import llama_cpp
 
     model = llama_cpp.Llama(
-        path, n_ctx=128, n_batch=128, logits_all=True, verbose=False, type_k=0, type_v=0, flash_attn=False, n_threads=2
+        path, n_ctx=128, n_batch=128, logits_all=True, verbose=False, type_k=0, type_v=0, flash_attn=False,
+        # More would wait for each other longer than they compute.
+        n_threads=1, n_threads_batch=1,
     )
     scores = []
     for ids in json.loads(tokens):

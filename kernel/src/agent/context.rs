@@ -12,7 +12,7 @@ use codriver_inference::ChatModel;
 use codriver_memory::{ContextItem, EarlierTurn, ItemDetails};
 use serde::Serialize;
 
-pub use gather::Sources;
+pub use gather::{LEAST_SCORE_BY_MEANING, LEAST_SCORE_BY_WORDS, Sources};
 pub use shares::{Section, Shares};
 
 /// Items of one kind under one heading, for the template.

@@ -53,9 +53,13 @@ impl EmbedderLoader {
                 + statistics.messages
                 > 0
         });
-        if !something {
-            return;
+        if something {
+            self.wait_anyway(memory, interrupt);
         }
+    }
+
+    /// The same before there is something, by those who are about to add it.
+    pub fn wait_anyway(&self, memory: &Arc<Memory>, interrupt: &Interrupt) {
         let progress = self.progress(memory);
         let mut state = progress.state();
         state.wanted = true;
@@ -121,8 +125,17 @@ impl Drop for FinishOnDrop {
 }
 
 fn load(folder: &std::path::Path, memory: &Memory) -> Result<(), String> {
+    memory.set_embedder(open(folder)?).map_err(|error| error.to_string())
+}
+
+/// The embedding model that memory uses, loaded; `None` where there is none.
+pub fn open_embedder() -> Option<Result<Arc<dyn Embedder>, String>> {
+    model_folder().map(|folder| open(&folder))
+}
+
+fn open(folder: &std::path::Path) -> Result<Arc<dyn Embedder>, String> {
     let embedder = TextEmbedder::open(folder, DeviceChoice::Cpu).map_err(|error| error.to_string())?;
-    memory.set_embedder(Arc::new(Adapter(embedder))).map_err(|error| error.to_string())
+    Ok(Arc::new(Adapter(embedder)))
 }
 
 /// The embedding model where nobody chose another; its owner goes without saying.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod context;
+mod knowledge;
 mod memory;
 mod model;
 mod prompt;
@@ -9,14 +10,15 @@ mod tools;
 mod usage;
 
 use crate::cells::Magic;
-use crate::languages::{CellOutcome, CellResult, Completion};
-use crate::session::MimeBundle;
+use crate::languages::{CellContext, CellOutcome, CellResult, Completion};
+use crate::session::{MimeBundle, Session};
 
-/// `%agent`, `%context`, `%memory`, `%model`, `%prompt`, `%tools` and `%usage`.
+/// `%agent`, `%context`, `%knowledge`, `%memory`, `%model`, `%prompt`, `%tools` and `%usage`.
 pub fn magics() -> Vec<Box<dyn Magic>> {
     vec![
         Box::new(agent::Agent),
         Box::new(context::Context),
+        Box::new(knowledge::Knowledge),
         Box::new(memory::MemoryMagic),
         Box::new(model::Model),
         Box::new(prompt::Prompt),
@@ -31,6 +33,13 @@ fn shown(bundle: MimeBundle) -> CellResult {
 
 fn said(text: impl Into<String>) -> CellResult {
     shown(MimeBundle::plain(text))
+}
+
+/// That memory was restored, or lasts for this session only.
+fn tell_notices(session: &Session, context: &CellContext) {
+    for notice in session.memory.take_notices() {
+        context.output.stderr(format!("{notice}\n"));
+    }
 }
 
 fn completions<'a>(names: impl IntoIterator<Item = &'a str>, kind: &str) -> Vec<Completion> {

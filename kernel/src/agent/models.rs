@@ -8,7 +8,7 @@ use codriver_inference::device::DeviceChoice;
 use codriver_inference::gateway::OpenAiCompatible;
 use codriver_inference::starter::Starter;
 use codriver_inference::store::Purpose;
-use codriver_inference::{Adapter, ChatModel, LocalModel, ModelError, OpenOptions, WeightFormat};
+use codriver_inference::{Adapter, Cancellation, ChatModel, LocalModel, ModelError, OpenOptions, WeightFormat};
 use secrecy::SecretString;
 
 use super::secrets::Secrets;
@@ -89,8 +89,8 @@ impl ModelManager {
         Arc::clone(&self.secrets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The model of that name, or the current one; loaded if need be.
-    pub fn get(&self, name: Option<&str>) -> Result<Arc<dyn ChatModel>, ModelError> {
+    /// The model of that name, or the current one; loaded if need be, which `cancellation` ends.
+    pub fn get(&self, name: Option<&str>, cancellation: &Cancellation) -> Result<Arc<dyn ChatModel>, ModelError> {
         let key = {
             let state = self.state();
             let choice = name.map(Choice::plain).filter(|named| named.name != state.current.name);
@@ -99,7 +99,7 @@ impl ModelManager {
         if let Some(model) = self.state().loaded.get(&key) {
             return Ok(Arc::clone(model));
         }
-        let model = self.load(&key.0, key.1)?;
+        let model = self.load(&key.0, key.1, cancellation)?;
         self.state().loaded.insert(key, Arc::clone(&model));
         Ok(model)
     }
@@ -138,12 +138,29 @@ impl ModelManager {
         Ok(())
     }
 
-    /// Lets go of models whose files are deleted; whether the current one was among them.
-    pub fn forget(&self, path: &Path) -> bool {
-        let is_gone = |name: &str| find_model(name, &self.workspace).is_ok_and(|model| model.path == path);
+    /// The names under which the model at `path` is loaded or current.
+    pub fn named(&self, path: &Path) -> Vec<String> {
+        let state = self.state();
+        let used = state.loaded.keys().map(|(choice, _)| choice).chain([&state.current]).map(|choice| &choice.name);
+        let is_it = |name: &&String| find_model(name, &self.workspace).is_ok_and(|model| model.path == path);
+        used.filter(is_it).cloned().collect()
+    }
+
+    /// Lets go of models that are deleted. Where the current one was among them, agents think with the
+    /// starter again; whether it was.
+    pub fn forget(&self, names: &[String]) -> bool {
         let mut state = self.state();
-        state.loaded.retain(|(choice, _), _| !is_gone(&choice.name));
-        is_gone(&state.current.name)
+        state.loaded.retain(|(choice, _), _| !names.contains(&choice.name));
+        let was_current = names.contains(&state.current.name);
+        if was_current {
+            state.current = Choice::plain(STARTER);
+        }
+        was_current
+    }
+
+    /// Why the current model can't be loaded (again), where its files are gone or changed.
+    pub fn missing(&self) -> Option<String> {
+        self.kind(&self.current()).err().map(|error| error.to_string())
     }
 
     /// Moves the local models to another device.
@@ -163,7 +180,14 @@ impl ModelManager {
         used.dedup();
         let used: Vec<(String, String)> = used
             .into_iter()
-            .map(|name| (name.clone(), if name.contains("://") { "remote" } else { "local" }.to_owned()))
+            .map(|name| {
+                let what = match name.contains("://") {
+                    true => "remote",
+                    false if find_model(name, &self.workspace).is_err() => "its files are not there any more",
+                    false => "local",
+                };
+                (name.clone(), what.to_owned())
+            })
             .collect();
         names.extend(used);
         names
@@ -177,13 +201,19 @@ impl ModelManager {
             .collect()
     }
 
-    fn load(&self, choice: &Choice, device: DeviceChoice) -> Result<Arc<dyn ChatModel>, ModelError> {
+    fn load(
+        &self,
+        choice: &Choice,
+        device: DeviceChoice,
+        cancellation: &Cancellation,
+    ) -> Result<Arc<dyn ChatModel>, ModelError> {
         Ok(match self.kind(&choice.name)? {
             Kind::Starter => Arc::new(Starter::embedded(device)?),
             Kind::Local(path) => {
                 let adapters = choice.adapters.iter().map(Adapter::new).collect();
                 let quantization = choice.quantization;
-                let options = OpenOptions { device, adapters, quantization, ..OpenOptions::default() };
+                let cancellation = cancellation.clone();
+                let options = OpenOptions { device, adapters, quantization, cancellation, ..OpenOptions::default() };
                 Arc::new(LocalModel::open_with(&path, &options)?)
             }
             Kind::Remote { base, model } => {

@@ -1,5 +1,10 @@
 //! The model store as people see it, in notebooks and in the terminal.
 
+pub mod convert;
+pub mod inputs;
+pub mod template;
+pub mod tokenize;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -69,8 +74,11 @@ pub fn explain(error: &StoreError, store: &ModelStore) -> String {
 pub fn list_table(models: &[(StoredModel, Option<ModelDetails>)], unfinished: &[UnfinishedPull]) -> MimeBundle {
     let known = |text: Option<String>| text.unwrap_or_default();
     let complete = models.iter().map(|(model, details)| {
-        let note =
-            if model.missing.is_empty() { model.place.to_string() } else { "incomplete: pull it again".to_owned() };
+        let note = match details {
+            _ if !model.missing.is_empty() => "incomplete: pull it again".to_owned(),
+            None => "cannot be read: its info says why".to_owned(),
+            Some(_) => model.place.to_string(),
+        };
         vec![
             model.name.clone(),
             model.purpose.to_string(),
@@ -247,16 +255,7 @@ impl PullDisplay {
                 progress.file
             ),
         };
-        let bar = format!(
-            "<div style=\"background:var(--jp-layout-color3,#ddd);border-radius:3px;height:6px;max-width:40em;margin:4px 0\">\
-             <div style=\"background:var(--jp-brand-color1,#1976d2);border-radius:3px;height:6px;width:{percent}%\"></div></div>"
-        );
-        let html = format!(
-            "<div><b>{}</b> <span style=\"color:var(--jp-ui-font-color2,#757575)\">{}</span>{bar}</div>",
-            table::escape(&self.name),
-            table::escape(&state)
-        );
-        MimeBundle::html(html, format!("{}: {percent} % · {state}", self.name))
+        progress_bar(&self.name, percent, &state)
     }
 
     fn pace(&self, left: u64) -> String {
@@ -269,6 +268,20 @@ impl PullDisplay {
     }
 }
 
+/// A bar under what is done, and how it stands.
+pub fn progress_bar(name: &str, percent: u128, state: &str) -> MimeBundle {
+    let bar = format!(
+        "<div style=\"background:var(--jp-layout-color3,#ddd);border-radius:3px;height:6px;max-width:40em;margin:4px 0\">\
+         <div style=\"background:var(--jp-brand-color1,#1976d2);border-radius:3px;height:6px;width:{percent}%\"></div></div>"
+    );
+    let html = format!(
+        "<div><b>{}</b> <span style=\"color:var(--jp-ui-font-color2,#757575)\">{}</span>{bar}</div>",
+        table::escape(name),
+        table::escape(state)
+    );
+    MimeBundle::html(html, format!("{name}: {percent} % · {state}"))
+}
+
 /// How a pull ended.
 pub fn pulled_text(pulled: &Pulled, elapsed: Duration) -> String {
     match pulled.received {
@@ -279,11 +292,12 @@ pub fn pulled_text(pulled: &Pulled, elapsed: Duration) -> String {
     }
 }
 
-/// `12 s`, `3 min`, `2 h 5 min`.
+/// `12 s`, `1 min 9 s`, `25 min`, `2 h 5 min`.
 fn time_text(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds.div_ceil(60)),
+        60..600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        600..3600 => format!("{} min", seconds.div_ceil(60)),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
 }

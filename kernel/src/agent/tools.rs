@@ -131,7 +131,7 @@ fn all(parts: &SessionParts) -> ToolRegistry {
         Arc::new(memory::Remember::new(parts)),
         Arc::new(memory::Recall::new(parts)),
         Arc::new(explain_error::ExplainError::new(parts)),
-        Arc::new(search_docs::SearchDocs::new()),
+        Arc::new(search_docs::SearchDocs::new(parts)),
     ];
     for tool in session_tools.into_iter().chain(codriver_tools::builtin()) {
         registry.register(tool);

@@ -8,7 +8,7 @@ mod told;
 use std::sync::Arc;
 use std::time::Instant;
 
-use codriver_inference::{Cancellation, ChatEvent, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage};
+use codriver_inference::{Cancellation, ChatEvent, ChatRequest, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage};
 use codriver_memory::{ContextItem, ConversationId};
 use serde_json::{Value, json};
 
@@ -222,13 +222,14 @@ impl Turn<'_> {
                 return Err(Ending::Interrupted);
             }
             let started = Instant::now();
-            let prompt = self.plan.model.render_prompt(&self.plan.chat).map_err(|error| self.model_failed(&error))?;
+            let chat = self.as_sent();
+            let prompt = self.plan.model.render_prompt(&chat).map_err(|error| self.model_failed(&error))?;
             let tokens = self.plan.model.count_tokens(&prompt);
             self.prompts.push((self.secrets.redact(&prompt), tokens));
             let secrets = Arc::clone(&self.secrets);
             let mut words = Words::new(&self.context.output, &secrets);
             let quiet = self.dry_run;
-            let outcome = self.plan.model.chat(&self.plan.chat, &self.cancellation, &mut |event| match event {
+            let outcome = self.plan.model.chat(&chat, &self.cancellation, &mut |event| match event {
                 ChatEvent::Text(text) if !quiet => words.say(&text),
                 ChatEvent::Reasoning(text) if !quiet => words.think(&text),
                 ChatEvent::Notice(text) if !quiet => words.note(&text),
@@ -261,6 +262,21 @@ impl Turn<'_> {
                 Err(error) => Err(self.model_failed(&error)),
             };
         }
+    }
+
+    /// What leaves the machine is without secrets, whatever a cell, a table or a file holds.
+    fn as_sent(&self) -> ChatRequest {
+        let mut chat = self.plan.chat.clone();
+        if self.plan.model.destination().is_some() {
+            let redactor = self.memory.redactor();
+            for message in &mut chat.messages {
+                message.content = redactor.redact(&message.content).into_owned();
+                for call in &mut message.tool_calls {
+                    call.arguments = redactor.redact_json(&call.arguments);
+                }
+            }
+        }
+        chat
     }
 
     /// What was asked to condense earlier turns is part of the turn's record.

@@ -2,12 +2,10 @@
 
 mod bench;
 mod convert;
-mod inputs;
+mod embedding;
 mod pull;
-mod template;
-mod tokenize;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,7 +14,12 @@ use clap::{Args, Subcommand};
 use codriver_inference::store::{StoredModel, size_text};
 use serde_json::json;
 
+use crate::agent::store::convert::{self as conversion, ConvertArguments, QuantizeArguments};
+use crate::agent::store::inputs::Inputs;
+use crate::agent::store::template::{self, TemplateArguments};
+use crate::agent::store::tokenize::{self, TokenizeArguments};
 use crate::agent::store::{explain, find_model, info_table, list_table, memory_needed, model_store, with_details};
+use crate::cli::print;
 
 #[derive(Debug, Args)]
 pub struct ModelArguments {
@@ -38,17 +41,17 @@ enum ModelCommand {
     /// Measure how fast a model reads and writes
     Bench(bench::BenchArguments),
     /// Write a model as a GGUF file
-    #[command(after_help = convert::TYPES)]
-    Convert(convert::ConvertArguments),
+    #[command(after_help = conversion::TYPES)]
+    Convert(ConvertArguments),
     /// Write a model as a GGUF file with smaller weights
-    #[command(after_help = convert::TYPES)]
-    Quantize(convert::QuantizeArguments),
+    #[command(after_help = conversion::TYPES)]
+    Quantize(QuantizeArguments),
     /// Print the token ids of a text
     #[command(after_help = tokenize::OUTPUT)]
-    Tokenize(tokenize::TokenizeArguments),
+    Tokenize(TokenizeArguments),
     /// Print the prompt that a chat template makes of messages
     #[command(after_help = template::EXAMPLES)]
-    Template(template::TemplateArguments),
+    Template(TemplateArguments),
 }
 
 #[derive(Debug, Args)]
@@ -80,16 +83,20 @@ struct RemoveArguments {
 
 /// Does what `codriver model` was asked for.
 pub fn model(arguments: &ModelArguments) -> anyhow::Result<ExitCode> {
+    let workspace = workspace();
+    let inputs = Inputs { workspace: &workspace, standard_input: true };
     match &arguments.command {
         ModelCommand::List(arguments) => list(arguments),
         ModelCommand::Pull(arguments) => pull::pull(arguments),
         ModelCommand::Info(arguments) => info(arguments),
         ModelCommand::Rm(arguments) => remove(arguments),
         ModelCommand::Bench(arguments) => bench::bench(arguments),
-        ModelCommand::Convert(arguments) => convert::convert(arguments),
-        ModelCommand::Quantize(arguments) => convert::quantize(arguments),
-        ModelCommand::Tokenize(arguments) => tokenize::tokenize(arguments),
-        ModelCommand::Template(arguments) => template::template(arguments),
+        ModelCommand::Convert(arguments) => convert::write(|interrupt, on_progress| arguments.run(&inputs, interrupt, on_progress)),
+        ModelCommand::Quantize(arguments) => {
+            convert::write(|interrupt, on_progress| arguments.run(&inputs, interrupt, on_progress))
+        }
+        ModelCommand::Tokenize(arguments) => print(&arguments.run(&inputs).map_err(|reason| anyhow!(reason))?),
+        ModelCommand::Template(arguments) => print(&arguments.run(&inputs).map_err(|reason| anyhow!(reason))?),
     }
 }
 
@@ -161,13 +168,4 @@ fn workspace() -> PathBuf {
 
 fn print_json(value: &serde_json::Value) -> anyhow::Result<ExitCode> {
     print(&format!("{value:#}\n"))
-}
-
-/// Prints to the end, or until the reader has gone away (`| head`).
-fn print(text: &str) -> anyhow::Result<ExitCode> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
 }

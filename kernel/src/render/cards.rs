@@ -198,7 +198,7 @@ fn table_html(columns: &[&str], rows: &[Vec<String>]) -> String {
         })
         .collect();
     format!(
-        "<div style=\"max-height:320px;overflow:auto;\"><table style=\"border-collapse:collapse;color:inherit;font-size:inherit;margin:4px 0;\">\
+        "<div style=\"max-height:420px;overflow:auto;\"><table style=\"border-collapse:collapse;color:inherit;font-size:inherit;margin:4px 0;\">\
          <thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 }

@@ -157,7 +157,7 @@ fn sections_html(items: &[ContextItem]) -> String {
         .map(|(section, cells)| {
             let colour = COLOURS.iter().find(|(name, _)| *name == section.name()).map_or("inherit", |(_, colour)| colour);
             let cells: String = cells.iter().map(|cell| format!("<td style=\"{CELL}\">{}</td>", escape(cell))).collect();
-            format!("<tr><td style=\"{CELL}\"><span style=\"color:{colour};\">■</span></td>{cells}</tr>")
+            format!("<tr><td style=\"{CELL}\"><div style=\"background:{colour};height:10px;width:10px;\"></div></td>{cells}</tr>")
         })
         .collect();
     let head: String = SECTION_COLUMNS.iter().map(|name| format!("<th style=\"{CELL}{MUTED}\">{name}</th>")).collect();

@@ -107,6 +107,12 @@ fn chart(figures: &[Usage]) -> String {
     format!(
         "<svg role=\"img\" aria-label=\"tokens by group\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
          style=\"display:block;font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:12px;margin:6px 0;max-width:100%;\">{bars}</svg>\
-         <div style=\"{MUTED}font-size:12px;\"><span style=\"color:{READ};\">■</span> read <span style=\"color:{WRITTEN};\">■</span> written</div>"
+         <div style=\"{MUTED}font-size:12px;\">{} read {} written</div>",
+        square(READ),
+        square(WRITTEN)
     )
+}
+
+fn square(colour: &str) -> String {
+    format!("<span style=\"background:{colour};display:inline-block;height:10px;width:10px;\"></span>")
 }

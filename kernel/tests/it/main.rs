@@ -1,3 +1,4 @@
 mod agent;
 mod languages;
+mod memory;
 mod render;

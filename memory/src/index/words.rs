@@ -1,44 +1,81 @@
 //! Text becomes the words that search compares.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use rust_stemmers::{Algorithm, Stemmer};
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// The words of `text`: Unicode's word boundaries, without case, accents and English plurals;
-/// the parts of `snake_case` and `camelCase` names beside the whole. Scripts that write no
-/// spaces give their characters one by one.
+/// Another number where the words of a text are others: indexes of the old ones are made anew.
+pub(crate) const VERSION: u32 = 1;
+
+/// Longer ones are not words but data: they are cut.
+const LONGEST: usize = 64;
+
+/// The words of `text`, as [`each_word`] gives them.
 pub(crate) fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
+    let mut found = Vec::new();
+    each_word(text, |word| found.push(word.to_owned()));
+    found
+}
+
+/// Gives the words of `text`: Unicode's word boundaries, without case, accents and English endings; the parts of
+/// `snake_case` and `camelCase` names beside the whole. Scripts that write no spaces give their characters one by one.
+pub(crate) fn each_word(text: &str, mut each: impl FnMut(&str)) {
+    let mut give = |word: &str| {
+        if !word.is_empty() {
+            each(word.char_indices().nth(LONGEST).map_or(word, |(end, _)| &word[..end]));
+        }
+    };
     for word in text.unicode_words() {
+        if !is_name(word) {
+            give(&stem(&fold(word)));
+            continue;
+        }
         let parts = name_parts(word);
         if parts.len() > 1 {
-            words.push(fold(word));
-            words.extend(parts.into_iter().map(|part| singular(fold(part))));
-        } else {
-            words.push(singular(fold(word)));
+            give(&fold(word));
+        }
+        for part in parts {
+            give(&stem(&fold(part)));
         }
     }
-    words.retain(|word| !word.is_empty());
-    words
+}
+
+/// Whether a word may have parts.
+fn is_name(word: &str) -> bool {
+    let capitals = word.chars().skip(1).any(char::is_uppercase) && word.chars().any(char::is_lowercase);
+    capitals || word.chars().any(|character| !character.is_alphanumeric())
 }
 
 /// Compatibility forms and accents away, then lower case.
-fn fold(word: &str) -> String {
+fn fold(word: &str) -> Cow<'_, str> {
+    if word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
+        return Cow::Borrowed(word);
+    }
+    if word.is_ascii() {
+        return Cow::Owned(word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').map(|c| c.to_ascii_lowercase()).collect());
+    }
     let combining = |character: &char| ('\u{300}'..='\u{36f}').contains(character);
-    word.nfkd().filter(|character| !combining(character)).nfc().flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric() || *c == '_').collect()
+    let folded = word.nfkd().filter(|character| !combining(character)).nfc().flat_map(char::to_lowercase);
+    Cow::Owned(folded.filter(|c| c.is_alphanumeric() || *c == '_').collect())
 }
 
-/// `total_revenue` and `totalRevenue` -> `total`, `revenue`
+/// `total_revenue` and `totalRevenue` -> `total`, `revenue`; `HTTPServer` -> `HTTP`, `Server`; `GPUs` stays whole
 fn name_parts(word: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     for part in word.split(|character: char| !character.is_alphanumeric()) {
-        let mut start = 0;
-        let mut before_was_lower = false;
+        let (mut start, mut before) = (0, None::<char>);
         for (position, character) in part.char_indices() {
-            if character.is_uppercase() && before_was_lower {
+            let begins_word = || part[position..].chars().skip(1).take(2).filter(|next| next.is_lowercase()).count() == 2;
+            let boundary = character.is_uppercase()
+                && before.is_some_and(|before| before.is_lowercase() || (before.is_uppercase() && begins_word()));
+            if boundary {
                 parts.push(&part[start..position]);
                 start = position;
             }
-            before_was_lower = character.is_lowercase();
+            before = Some(character);
         }
         parts.push(&part[start..]);
     }
@@ -46,23 +83,15 @@ fn name_parts(word: &str) -> Vec<&str> {
     parts
 }
 
-/// Harman's S-stemmer, for words in plain letters: the one inflection that questions and
-/// notes most often differ in.
-fn singular(mut word: String) -> String {
-    if word.len() < 3 || !word.bytes().all(|byte| byte.is_ascii_lowercase()) {
-        return word;
+/// Without its English ending (Snowball's English stemmer, Porter 2001), for words in plain letters.
+fn stem(word: &str) -> Cow<'_, str> {
+    match word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        true => ENGLISH.stem(word),
+        false => Cow::Borrowed(word),
     }
-    if let Some(stem) = word.strip_suffix("ies") {
-        if !stem.ends_with(['a', 'e']) {
-            return format!("{stem}y");
-        }
-    } else if word.ends_with("es") && !word.ends_with("aes") && !word.ends_with("ees") && !word.ends_with("oes")
-        || word.ends_with('s') && !word.ends_with("us") && !word.ends_with("ss") && !word.ends_with("es")
-    {
-        word.pop();
-    }
-    word
 }
+
+static ENGLISH: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::English));
 
 #[cfg(test)]
 mod tests {
@@ -73,17 +102,20 @@ mod tests {
     }
 
     #[test]
-    fn case_accents_and_plurals_do_not_matter() {
-        assert_eq!(joined("The Cafés, queries & CLASSES: Straße"), "the cafe query classe straße");
+    fn case_accents_and_endings_do_not_matter() {
+        assert_eq!(joined("The Cafés, queries & CLASSES: Straße"), "the café queri class straße".replace('é', "e"));
         assert_eq!(joined("cafe\u{301} ÅNGSTRÖM ﬁle"), "cafe angstrom file");
-        assert_eq!(joined("status pass is"), "status pass is");
+        assert_eq!(joined("connect connected connecting connections"), "connect connect connect connect");
+        assert_eq!(joined("is 1999 x"), "is 1999 x");
     }
 
     #[test]
     fn names_are_found_whole_and_by_their_parts() {
-        assert_eq!(joined("total_revenue"), "total_revenue total revenue");
-        assert_eq!(joined("customerIds"), "customerids customer id");
+        assert_eq!(joined("total_revenues"), "total_revenues total revenu");
+        assert_eq!(joined("customerIds"), "customerids custom id");
         assert_eq!(joined("HTTP2 GPU x_1"), "http2 gpu x_1 x 1");
+        assert_eq!(joined("HTTPServer parseJSON Vec<u8>"), "httpserver http server parsejson pars json vec u8");
+        assert_eq!(joined("GPUs iPhone"), "gpus iphone i phone");
     }
 
     #[test]
@@ -91,5 +123,10 @@ mod tests {
         assert_eq!(joined("売上 は 月曜"), "売 上 は 月 曜");
         assert_eq!(joined("Отчёты о продажах"), "отчеты о продажах");
         assert_eq!(joined("🎉 -- !!"), "");
+    }
+
+    #[test]
+    fn data_is_cut_to_the_length_of_a_word() {
+        assert_eq!(joined(&"é".repeat(5000)).chars().count(), 64);
     }
 }

@@ -1,5 +1,7 @@
 //! Pieces of documents, what is found, and how much there is.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::records::{ConversationId, Mode, Scope};
@@ -33,8 +35,28 @@ pub struct ChunkPlace {
     /// The notebook's cell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cell: Option<String>,
+    /// The page, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+impl fmt::Display for ChunkPlace {
+    /// Behind an origin: `:10-20`, `#cell-3`, `#page=7`; nothing where only the document is known.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(cell) = &self.cell {
+            return write!(formatter, "#cell-{cell}");
+        }
+        if let Some(page) = self.page {
+            return write!(formatter, "#page={page}");
+        }
+        match self.lines {
+            Some((first, last)) if first == last => write!(formatter, ":{first}"),
+            Some((first, last)) => write!(formatter, ":{first}-{last}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Something found by [`Memory::search`](crate::Memory::search).
@@ -49,9 +71,11 @@ pub struct Hit {
     pub origin: String,
     pub title: String,
     pub text: String,
-    /// 0 to 1: the mean of `cosine` and the share of the best possible BM25 for the query;
-    /// that share alone where there is no embedder.
+    /// 0 to 1: the mean of `cosine` and the share of the best possible BM25 for the query, times
+    /// `weight`; that share alone where there is no embedder.
     pub score: f32,
+    /// What scope, age, importance and pinning make of it: near 1.
+    pub weight: f32,
     /// `None` without an embedder, or where it gave no usable vector.
     pub cosine: Option<f32>,
     /// `None` where no word of the query occurs.

@@ -7,6 +7,7 @@ use duckdb::{Connection, ToSql, params};
 
 use crate::event::{Entry, Event, FactDetails, FactKey, fingerprint};
 use crate::records::{ConversationId, FactId, FactPlace, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
+use crate::store::documents::append_chunks;
 use crate::vault::Vault;
 
 /// The last turn's number of each conversation that was written to: looking for it in a large table takes longer than writing.
@@ -88,6 +89,8 @@ impl Writer<'_> {
                 self.run("INSERT INTO notes VALUES (?, ?, ?, ?, ?)", params![id, conversation.as_str(), name, value, at])
             }
             Event::Sent { id, sent } => self.note_sent(id, sent, &at),
+            Event::DocumentsKept { documents, place } => self.keep_documents(documents, place, &at),
+            Event::DocumentsRemoved { origins, place } => self.remove_documents(origins, place, &at),
         }
     }
 
@@ -208,8 +211,7 @@ impl Writer<'_> {
     }
 
     fn replace_chunks(&self, document: &str, chunks: &[NewChunk], place: &FactPlace, at: &Value) -> duckdb::Result<()> {
-        let vault = self.vault;
-        let name = vault.disguise(document);
+        let name = self.vault.disguise(document);
         let (scope, project) = (place.scope.name(), place.project.as_str());
         let newer = "SELECT 1 FROM chunks WHERE document = ? AND scope = ? AND project = ? AND created_at > ? LIMIT 1";
         if !self.fresh && self.connection.prepare(newer)?.exists(params![name, scope, project, at])? {
@@ -217,21 +219,7 @@ impl Writer<'_> {
         }
         self.run("DELETE FROM chunks WHERE document = ? AND scope = ? AND project = ?", params![name, scope, project])?;
         let mut rows = self.connection.appender("chunks")?;
-        for (position, chunk) in chunks.iter().enumerate() {
-            let row = numbered(&name, position);
-            let place = serde_json::to_string(&chunk.place).unwrap_or_default();
-            rows.append_row(params![
-                name,
-                position as i64,
-                vault.seal_text("chunks.title", &row, &chunk.title)?,
-                vault.seal_text("chunks.text", &row, &chunk.text)?,
-                at,
-                scope,
-                project,
-                vault.seal_text("chunks.name", &row, document)?,
-                vault.seal_text("chunks.place", &row, &place)?
-            ])?;
-        }
+        append_chunks(&mut rows, self.vault, document, chunks, place, at)?;
         rows.flush()
     }
 
@@ -273,7 +261,7 @@ impl Writer<'_> {
         if self.fresh { Ok(false) } else { self.connection.prepare(exists)?.exists(params![id]) }
     }
 
-    fn run(&self, sql: &str, values: &[&dyn ToSql]) -> duckdb::Result<()> {
+    pub(super) fn run(&self, sql: &str, values: &[&dyn ToSql]) -> duckdb::Result<()> {
         self.connection.prepare(sql)?.execute(values).map(drop)
     }
 }

@@ -64,11 +64,20 @@ pub(crate) fn prepare_folder(database: &Path) -> Result<PathBuf, MemoryError> {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        private_folder(folder)?;
         let name = database.file_name().ok_or_else(|| std::io::Error::other("it is not the name of a file"))?;
         Ok(fs_err::canonicalize(folder)?.join(name))
     };
     attempt().map_err(|error: std::io::Error| unwritable(database, &error))
+}
+
+/// Makes a folder that only its owner can look into; one that is there stays as it is.
+pub(crate) fn make_folder(folder: &Path) -> Result<(), MemoryError> {
+    private_folder(folder).map_err(|error| unwritable(folder, &error))
+}
+
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Takes a file from everybody but its owner; one that is not there is fine.

@@ -90,16 +90,6 @@ impl Store {
         })
     }
 
-    /// The folders of the projects that were seen.
-    pub fn project_roots(&self) -> Result<HashMap<ProjectKey, String>, MemoryError> {
-        let rows = self.rows("SELECT key, root FROM projects", &[], |row| {
-            let key: String = row.get(0)?;
-            let root = self.vault.open_text("projects.root", &key, row.get(1)?)?;
-            Ok((ProjectKey::from(key), root))
-        })?;
-        Ok(rows.into_iter().collect())
-    }
-
     /// The last `limit` messages since the conversation's last reset, oldest first.
     pub fn recent_messages(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredMessage>, MemoryError> {
         let sql = "SELECT turn, position, role, content, json, epoch_us(created_at) FROM messages
@@ -345,7 +335,7 @@ impl Store {
         Ok((TurnId::from(turn), item))
     }
 
-    fn chunk(&self, row: &Row<'_>) -> duckdb::Result<StoredChunk> {
+    pub(super) fn chunk(&self, row: &Row<'_>) -> duckdb::Result<StoredChunk> {
         let position = row.get::<_, i64>(1)? as usize;
         let name = numbered(&row.get::<_, String>(0)?, position);
         let place = self.vault.open_text("chunks.place", &name, row.get(7)?)?;
@@ -379,7 +369,7 @@ impl Store {
     }
 }
 
-const CHUNKS: &str = "SELECT document, position, title, text, scope, project, name, place, epoch_us(created_at) FROM chunks";
+pub(super) const CHUNKS: &str = "SELECT document, position, title, text, scope, project, name, place, epoch_us(created_at) FROM chunks";
 
 pub(super) fn time(microseconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(microseconds).unwrap_or_default()

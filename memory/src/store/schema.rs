@@ -86,6 +86,14 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     DROP TABLE chunks;
     ALTER TABLE chunks_anew RENAME TO chunks;",
     },
+    Migration {
+        version: 4,
+        description: "documents: what pieces were read from, and what that was then",
+        sql: "
+    CREATE TABLE documents (
+        name VARCHAR NOT NULL, scope VARCHAR NOT NULL, project VARCHAR NOT NULL, record VARCHAR NOT NULL,
+        kept_at TIMESTAMP NOT NULL);",
+    },
 ];
 
 /// Brings the database to the newest of `migrations`, each step in its own transaction.

@@ -33,16 +33,6 @@ impl Store {
         })
     }
 
-    /// Of all models but this one: how many there were.
-    pub fn remove_vectors_of_others(&mut self, model: &str) -> Result<usize, MemoryError> {
-        let mut removed = 0;
-        self.in_transaction(|connection, _, _| {
-            removed = connection.execute("DELETE FROM embeddings WHERE model <> ?", params![model])?;
-            Ok(())
-        })?;
-        Ok(removed)
-    }
-
     pub fn vectors(&self, model: &str) -> Result<HashMap<String, Vec<f32>>, MemoryError> {
         let rows = self.rows("SELECT content, vector FROM embeddings WHERE model = ?", params![model], |row| {
             Ok(opened(&self.vault, row.get(0)?, row.get(1)?)?)

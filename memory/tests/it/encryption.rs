@@ -134,6 +134,47 @@ fn the_database_alone_knows_that_it_is_encrypted() {
 }
 
 #[test]
+fn a_memory_that_is_there_is_encrypted_gets_another_key_and_is_opened_again() {
+    let (_folder, path) = folder();
+    let topics = Arc::new(Topics::default());
+    let memory = Memory::open(&path, Some(topics.clone())).unwrap();
+    let conversation = fill(&memory);
+    memory.back_up_if_due().unwrap().unwrap();
+    let (first, second): (MasterKey, MasterKey) = ("correct horse battery staple".parse().unwrap(), MasterKey::random());
+    // Nobody else may be at work on it.
+    assert!(matches!(Memory::encrypt(&path, None, &first), Err(MemoryError::Busy { .. })));
+    drop(memory);
+    topics.asked.lock().unwrap().clear();
+    Memory::encrypt(&path, None, &first).unwrap();
+    for word in WORDS {
+        assert_eq!(files_with(&path, word), [""; 0], "{word}");
+    }
+    let open = |key: &MasterKey| Memory::open_with(MemoryOptions { embedder: Some(topics.clone()), ..with_key(&path, key) });
+    check(&open(&first).unwrap(), &conversation);
+    assert!(open(&first).unwrap().search("weather", 1).unwrap()[0].cosine.unwrap() > 0.9, "the vectors came along");
+    assert!(!topics.asked.lock().unwrap().iter().any(|text| text.contains("factzebra")), "and were not made again");
+
+    // The user's key changes, the contents stay.
+    let size = std::fs::metadata(&path).unwrap().len();
+    Memory::change_key(&path, Some(&first), &second).unwrap();
+    assert!(matches!(open(&first).err().unwrap(), MemoryError::WrongKey { .. }));
+    check(&open(&second).unwrap(), &conversation);
+    assert!(std::fs::metadata(&path).unwrap().len() < size + (1 << 20));
+    // The data key changes too.
+    let key_id = || std::fs::read_to_string(path.with_extension("duckdb.vault")).unwrap();
+    let before = key_id();
+    Memory::encrypt(&path, Some(&second), &first).unwrap();
+    assert_ne!(key_id(), before);
+    check(&open(&first).unwrap(), &conversation);
+    // Turned off, everything can be read without a key.
+    assert!(matches!(Memory::decrypt(&path, Some(&second)), Err(MemoryError::WrongKey { .. })));
+    Memory::decrypt(&path, Some(&first)).unwrap();
+    check(&Memory::open(&path, None).unwrap(), &conversation);
+    assert!(matches!(Memory::change_key(&path, None, &second), Err(MemoryError::NotEncrypted { .. })));
+    assert!(!files_with(&path, "requestzebra").is_empty());
+}
+
+#[test]
 fn a_vault_that_is_off_changes_nothing() {
     let vault = Vault::off();
     assert_eq!((vault.is_on(), vault.key_id(), vault.open(b"index", b"here").unwrap()), (false, None, b"index".to_vec()));

@@ -1,10 +1,17 @@
 //! Memory as its callers use it, on real files and in real processes.
 
+mod backup;
+mod chunks;
+mod collections;
 mod conversations;
 mod damage;
 mod durability;
 mod encryption;
 mod facts;
+mod faults;
+mod figures;
+mod files;
+mod ingest;
 mod knowledge;
 mod latency;
 mod redaction;

@@ -18,7 +18,7 @@ fn gallery() -> Vec<PathBuf> {
 fn the_gallery_is_stored_clean() {
     let paths = gallery();
     let names: Vec<_> = paths.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
-    assert_eq!(names, ["git-review", "quickstart", "rust-tour", "sql-analysis"]);
+    assert_eq!(names, ["git-review", "memory", "quickstart", "rust-tour", "sql-analysis"]);
     for path in paths {
         let text = std::fs::read_to_string(&path).unwrap();
         let notebook = Notebook::read(&path).unwrap();

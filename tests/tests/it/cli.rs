@@ -13,6 +13,7 @@ fn codriver(folder: &Path, arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(folder)
         .env("CODRIVER_DATA_DIR", folder.join("data"))
+        .env("CODRIVER_CONFIG_DIR", folder.join("configuration"))
         .output()
         .unwrap()
 }
@@ -54,6 +55,47 @@ fn a_notebook_runs_and_its_results_lie_beside_it() {
     assert!(std::fs::read_to_string(folder.path().join("work.executed.html")).unwrap().contains("42"));
     assert_eq!(std::fs::read(folder.path().join("work.ipynb")).unwrap(), before, "the notebook itself is left alone");
     assert!(!folder.path().join("data").exists(), "a run leaves nothing with the user's data");
+}
+
+#[test]
+fn prompts_have_versions_and_examples_are_chosen_by_likeness() {
+    let folder = tempfile::tempdir().unwrap();
+    let cells = [
+        "%%sql\nCREATE TABLE sales AS SELECT 'March' AS month, 7 AS revenue",
+        "%%prompt edit chat\nYou answer in rhymes. {% include \"rules.j2\" %}",
+        "%%prompt edit chat\nYou answer in verses.\n{% include \"rules.j2\" %}",
+        "%prompt diff chat 1",
+        "%%prompt edit chat\n{% for %}",
+        "%prompt show chat",
+        "%prompt use chat 1",
+        "%prompt show chat",
+        "%prompt use chat 9",
+        "%prompt show caht",
+        "%prompt list",
+        "%prompt use chat built-in",
+        "%%agent how many rows has sales?",
+        "%prompt example add",
+        "%prompt example",
+        "%prompt example remove 1",
+        "%prompt example",
+    ];
+    write_notebook(folder.path(), "prompts.ipynb", &cells);
+    let output = codriver(folder.path(), &["run", "prompts.ipynb", "--allow-errors"]);
+    let executed: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("prompts.executed.ipynb")).unwrap()).unwrap();
+    let shown = |cell: usize| executed["cells"][cell]["outputs"].to_string();
+    assert!(shown(2).contains("version 2"), "{}", shown(2));
+    assert!(shown(3).contains("in rhymes") && shown(3).contains("in verses"), "{}", shown(3));
+    assert!(shown(4).contains("PromptError") && shown(4).contains("is not kept"), "{}", shown(4));
+    assert!(shown(5).contains("in verses"), "what does not render is not used: {}", shown(5));
+    assert!(shown(7).contains("in rhymes") && !shown(7).contains("in verses"), "{}", shown(7));
+    assert!(shown(8).contains("no version 9"), "{}", shown(8));
+    assert!(shown(9).contains("Did you mean"), "{}", shown(9));
+    assert!(shown(10).contains("version 1") && shown(10).contains("1, 2"), "{}", shown(10));
+    assert!(shown(14).contains("how many rows has sales?"), "{}", shown(14));
+    assert!(shown(16).contains("there are no examples"), "{}", shown(16));
+    assert!(!folder.path().join("configuration/prompts/chat.j2").exists(), "{output:?}");
+    assert!(folder.path().join("configuration/prompts/versions/chat/2.j2").exists());
 }
 
 #[test]

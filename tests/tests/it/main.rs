@@ -10,6 +10,7 @@ mod history;
 mod hostile;
 mod interrupt;
 mod kernel;
+mod knowledge;
 mod models;
 mod outputs;
 mod questions;

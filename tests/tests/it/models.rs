@@ -201,6 +201,44 @@ fn in_a_notebook_models_are_measured_and_take_adapters() {
 }
 
 #[test]
+fn in_a_notebook_files_are_written_and_read_and_a_deleted_model_is_let_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(100_000);
+    let path = folder.path().to_owned();
+    write_model(&path.join("model"));
+    std::fs::write(path.join("t.jinja"), "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}").unwrap();
+    std::fs::write(path.join("m.json"), r#"[{"role": "user", "content": "Grüße"}]"#).unwrap();
+    let mut kernel = Kernel::start_with(folder, |command| environment(command, &path, Some(&server)));
+    let client = &mut kernel.client;
+    let written = client.execute("%model quantize ./model --type q8_0");
+    assert_eq!(written.status(), "ok", "{written:#?}");
+    let end = written.of_kind("update_display_data").last().unwrap()["data"]["text/plain"].clone();
+    assert!(end.as_str().unwrap().contains("%model ./model-Q8_0.gguf uses it"), "{end}");
+    assert!(client.execute("%model ./model-Q8_0.gguf").result().contains("on cpu"));
+    let ids = client.execute("%model tokenize --model model-Q8_0.gguf --text 'Hello there' --json");
+    let of_folder = client.execute("%model tokenize --model ./model --text 'Hello there' --json");
+    assert!(ids.result().starts_with('[') && ids.result() == of_folder.result(), "{ids:#?}");
+    assert_eq!(client.execute("%model template --template t.jinja --messages m.json").result(), "<user>Grüße");
+    for (cell, said) in [
+        ("%model quantize ./model --type q8_0", "--force"),
+        ("%model convert ./model --output nowhere/x.gguf", "not a folder"),
+        ("%model tokenize --model ./model --file -", "no standard input"),
+        ("%model template --template t.jinja --messages t.jinja", "not JSON"),
+        ("%model lst", "%model list"),
+    ] {
+        let refused = client.execute(cell);
+        let reason = refused.reply["evalue"].as_str().unwrap();
+        assert!(reason.contains(said) && refused.of_kind("display_data").next().is_none(), "{cell}: {refused:#?}");
+    }
+    std::fs::remove_file(path.join("model-Q8_0.gguf")).unwrap();
+    assert!(client.execute("%model").result().contains("is not there any more"));
+    assert_eq!(client.execute(&format!("%model pull {NAME}")).status(), "ok");
+    assert!(client.execute("%model tiny").result().contains("tiny on cpu"));
+    assert!(client.execute("%model rm --yes tiny").result().contains("think with the starter now"));
+    assert!(client.execute("%model").result().starts_with("starter on"));
+}
+
+#[test]
 fn a_template_prints_the_prompt_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

@@ -1,78 +1,122 @@
-//! `cargo xtask bench inference`.
+//! `cargo xtask bench inference`: Codriver's engine beside others, on the same files.
+//!
+//! Engines take turns, each in a process of its own with all cores; every round measures each of
+//! them once, and the medians of the rounds are compared. What the memory gives is read in every
+//! round too, on the same machine in the same minutes.
 
-use std::process::Command;
+mod bandwidth;
+mod measure;
+mod peers;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::json;
 
-use crate::process::{self, say};
-use crate::setup::python;
-use crate::{build, paths};
+use self::measure::{Figures, Models, Test};
+use self::peers::{Peer, Peers};
+use crate::build;
+use crate::process::say;
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Runs of each engine on each file
+    /// Rounds; each measures every engine once
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Formats of the weights
-    #[arg(long, value_delimiter = ',', default_value = "q8_0,q4_0,q4_k")]
+    /// Formats of the weights; bf16 is for transformers, which reads no GGUF files
+    #[arg(long, value_delimiter = ',', default_value = "q8_0,q4_0,q4_k,bf16")]
     formats: Vec<String>,
+    /// Shapes of the models: qwen3-0.6b, llama-3.2-1b
+    #[arg(long, value_delimiter = ',', default_value = "qwen3-0.6b,llama-3.2-1b")]
+    shapes: Vec<String>,
+    /// Engines to compare with
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Peer::ALL)]
+    peers: Vec<Peer>,
+    /// What is measured
+    #[arg(long, value_delimiter = ',', value_enum, default_values_t = Test::ALL)]
+    tests: Vec<Test>,
     /// Tokens of the prompt
     #[arg(long, default_value_t = 512)]
     prompt: usize,
     /// Tokens of the answer
     #[arg(long, default_value_t = 64)]
     generate: usize,
+    /// Requests at once
+    #[arg(long, default_value_t = 8)]
+    concurrency: usize,
+    /// Texts to embed
+    #[arg(long, default_value_t = 1000)]
+    texts: usize,
+    /// Where the figures of every run go, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A first impression: one round, one shape, less of everything
+    #[arg(long)]
+    quick: bool,
 }
 
-/// Measures both engines in turn and prints medians, ratios and the goals.
-pub fn run(options: &Options) -> Result<()> {
-    build::binary()?;
-    let python = python::environment()?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    say("measuring (the engines take turns, with all cores each)");
-    let mut command = Command::new(python);
-    command
-        .arg(paths::root().join("tests/python/bench_inference.py"))
-        .arg(paths::codriver())
-        .arg(paths::cache()?.join("bench-models"))
-        .arg("--formats")
-        .args(&options.formats)
-        .args(["--rounds", &options.rounds.to_string()])
-        .args(["--prompt", &options.prompt.to_string()])
-        .args(["--generate", &options.generate.to_string()])
-        .args(["--threads", &threads.to_string()]);
-    let report: Value =
-        serde_json::from_str(process::capture(&mut command)?.trim()).context("the benchmark's report")?;
-    let peer = report.get("peer").and_then(Value::as_str).unwrap_or_default();
-    println!("llama.cpp: {peer}\n");
-    print!("{}", table(&report, options));
-    Ok(())
-}
-
-fn table(report: &Value, options: &Options) -> String {
-    let mut text = format!("{:28} {:>12} {:>12}  {:>6}  goal\n", "median", "codriver", "llama.cpp", "ratio");
-    for format in &options.formats {
-        let prompt = format!("{format}: prompt of {} tokens/s", options.prompt);
-        for (name, key, unit, goal) in [
-            (prompt, "prompt", 1.0, Some(0.8)),
-            (format!("{format}: answer tokens/s"), "answer", 1.0, Some(1.0)),
-            (format!("{format}: load s"), "load", 1.0, None),
-            (format!("{format}: memory MB"), "memory", 1e6, None),
-        ] {
-            let figure = |engine: &str| Some(report.get(format)?.get(engine)?.get(key)?.as_f64()? / unit);
-            let (ours, theirs) = (figure("codriver"), figure("llama.cpp"));
-            let ratio = ours.zip(theirs).map(|(ours, theirs)| ours / theirs);
-            let verdict = match (ratio, goal) {
-                (_, None) => String::new(),
-                (Some(ratio), Some(goal)) if ratio >= goal => format!(">= {goal} met"),
-                (Some(_), Some(goal)) => format!(">= {goal} MISSED"),
-                (None, Some(goal)) => format!(">= {goal} not measured"),
+impl Options {
+    /// With `--quick`, what takes long is less.
+    fn settled(&self) -> Self {
+        let first = |names: &[String], count: usize| names.iter().take(count).cloned().collect();
+        if !self.quick {
+            return Self {
+                formats: self.formats.clone(),
+                shapes: self.shapes.clone(),
+                peers: self.peers.clone(),
+                tests: self.tests.clone(),
+                json: self.json.clone(),
+                ..*self
             };
-            let shown = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
-            let ratio = ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
-            text.push_str(&format!("{name:28} {:>12} {:>12}  {ratio:>6}  {verdict}\n", shown(ours), shown(theirs)));
+        }
+        Self {
+            rounds: 1,
+            formats: self.formats.clone(),
+            shapes: first(&self.shapes, 1),
+            peers: self.peers.clone(),
+            tests: self.tests.clone(),
+            prompt: self.prompt.min(128),
+            generate: self.generate.min(16),
+            texts: self.texts.min(200),
+            json: self.json.clone(),
+            ..*self
         }
     }
-    text
+}
+
+/// Measures, prints medians, ratios and the goals, and what each peer was built with.
+pub fn run(options: &Options) -> Result<()> {
+    let options = options.settled();
+    build::binary()?;
+    let peers = Peers::prepare(&options.peers)?;
+    let models = Models::prepare(&peers, &options)?;
+    let cases = models.cases(&options);
+    let mut figures: Figures = BTreeMap::new();
+    let mut bandwidths = Vec::new();
+    let mut problems = peers.missing();
+    for round in 1..=options.rounds {
+        bandwidths.push(bandwidth::read());
+        for case in &cases {
+            for engine in case.engines(&peers) {
+                say(&format!("round {round} of {}: {case}, {engine}", options.rounds));
+                match models.measure(&peers, case, engine, &options) {
+                    Ok(measured) => figures.entry((case.clone(), engine)).or_default().push(measured),
+                    Err(error) => problems.push(format!("{case}: {engine} failed: {error:#}")),
+                }
+            }
+        }
+    }
+    let report = report::Report { options: &options, models: &models, peers: &peers, figures: &figures, bandwidths: &bandwidths };
+    println!("{}", report.text());
+    problems.dedup();
+    for problem in &problems {
+        println!("NOT MEASURED: {problem}");
+    }
+    if let Some(path) = &options.json {
+        let report = json!({ "report": report.json(), "problems": problems });
+        fs_err::write(path, serde_json::to_string_pretty(&report)?).context("the figures")?;
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
@@ -17,6 +18,12 @@ use super::{Error, Result};
 
 /// Steps a template may take: a conversation takes thousands, an endless loop all of them.
 const FUEL: u64 = 50_000_000;
+
+/// How long they may take: nothing else interrupts a template.
+const LONGEST: Duration = Duration::from_secs(3);
+
+/// Steps between two looks at the clock.
+const UNWATCHED: u64 = 1 << 14;
 
 /// Bytes a rendering may have.
 const LONGEST_OUTPUT: usize = 64 << 20;
@@ -63,6 +70,7 @@ pub(super) enum Flow {
 pub(super) struct Interpreter {
     root: Rc<Scope>,
     fuel: u64,
+    started: Instant,
     depth: usize,
     /// Bytes written, to the output or to texts that are made on the way.
     written: usize,
@@ -76,7 +84,7 @@ impl Interpreter {
         for (name, value) in variables {
             root.set(name, Value::from(value));
         }
-        Self { root, fuel: FUEL, depth: 0, written: 0, circular: Vec::new() }
+        Self { root, fuel: FUEL, started: Instant::now(), depth: 0, written: 0, circular: Vec::new() }
     }
 
     pub(super) fn render(&mut self, body: &[Statement]) -> Result<String> {
@@ -99,7 +107,11 @@ impl Interpreter {
     /// Pays for work; text costs by its length.
     pub(super) fn charge(&mut self, cost: usize) -> Result<()> {
         let left = self.fuel.checked_sub(cost as u64);
-        self.fuel = left.ok_or_else(|| Error::new("the template does not end: it ran out of steps"))?;
+        let left = left.ok_or_else(|| Error::new("the template does not end: it ran out of steps"))?;
+        if left / UNWATCHED != self.fuel / UNWATCHED && self.started.elapsed() > LONGEST {
+            return Err(Error::new(format!("the template does not end: it took more than {} seconds", LONGEST.as_secs())));
+        }
+        self.fuel = left;
         Ok(())
     }
 

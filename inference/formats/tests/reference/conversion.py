@@ -1,7 +1,8 @@
 """Random models as Hugging Face folders, and what llama.cpp computes with the GGUF files made of them.
 
-make FOLDER SEED   writes a folder for each family; prints their names, tokens and transformers' logits
+make FOLDER SEED [NAME...]   writes a folder for each family, or those named; prints their names, tokens and transformers' logits
 run FILE TOKENS    prints llama.cpp's logits after each of the tokens (JSON), and its tokens of a text
+exact FILE TOKENS  prints llama.cpp's logits with the file's weights as 32-bit floats: nothing is rounded again
 continue COUNT (FILE TOKENS)...   prints llama.cpp's greedy continuations, and its logits before each token
 """
 
@@ -43,7 +44,7 @@ TEXT = "Hello, world! It's 1234567 o'clock — naïve größer 数据 🙂\n\n  
 
 def main():
     command, *arguments = sys.argv[1:]
-    print(json.dumps({"make": make, "run": run, "continue": continue_greedily}[command](*arguments)))
+    print(json.dumps({"make": make, "run": run, "exact": exact, "continue": continue_greedily}[command](*arguments)))
 
 
 def specifications():
@@ -83,7 +84,7 @@ def specifications():
     }
 
 
-def make(folder, seed):
+def make(folder, seed, *names):
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -92,6 +93,8 @@ def make(folder, seed):
     tokenizer = train_tokenizer()
     cases = []
     for name, (config_class, settings) in specifications().items():
+        if names and name not in names:
+            continue
         config = config_class(**{**COMMON, **settings})
         model = AutoModelForCausalLM.from_config(config).eval().float()
         with torch.no_grad():
@@ -122,7 +125,9 @@ def load(path):
     import llama_cpp
 
     return llama_cpp.Llama(
-        path, n_ctx=WINDOW, n_batch=WINDOW, logits_all=True, verbose=False, type_k=0, type_v=0, flash_attn=False, n_threads=2
+        path, n_ctx=WINDOW, n_batch=WINDOW, logits_all=True, verbose=False, type_k=0, type_v=0, flash_attn=False,
+        # More would wait for each other longer than they compute.
+        n_threads=1, n_threads_batch=1,
     )
 
 
@@ -146,6 +151,28 @@ def run(path, tokens):
     model.eval(tokens)
     logits = np.array(model.scores[: len(tokens)], dtype=np.float64)
     return {"logits": logits.tolist(), "text_tokens": model.tokenize(TEXT.encode(), add_bos=False, special=False)}
+
+
+def exact(path, tokens):
+    import gguf
+
+    reader = gguf.GGUFReader(path)
+    whole = path + ".exact.gguf"
+    writer = gguf.GGUFWriter(whole, reader.get_field("general.architecture").contents())
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name in ("general.architecture", "general.file_type"):
+            continue
+        kind = field.types[0]
+        element = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), kind, sub_type=element)
+    for tensor in reader.tensors:
+        shape = [int(size) for size in reversed(tensor.shape)]
+        writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(shape))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return run(whole, tokens)
 
 
 def train_tokenizer():

@@ -252,7 +252,11 @@ fn product<W: Size>(
                         output[at] = activated(gate, shape.finish.gate) * value;
                     } else {
                         let total = totals[comptime!(index * tile + token)];
-                        output[at] = finished(total, row, output[at], bias, multiplier, cap, shape.finish);
+                        let mut held = 0.0f32;
+                        if comptime!(shape.finish.adds) {
+                            held = output[at];
+                        }
+                        output[at] = finished(total, row, held, bias, multiplier, cap, shape.finish);
                     }
                 }
             }

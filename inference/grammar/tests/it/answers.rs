@@ -1,5 +1,7 @@
 //! Answers: free text with calls in it, calls that are required, reasoning before them.
 
+use std::time::Duration;
+
 use std::sync::Arc;
 
 use codriver_chat::Constraint;
@@ -140,6 +142,9 @@ fn an_answer_is_calls_or_what_it_must_be() {
     }
 }
 
+/// A mask takes milliseconds; a loaded machine takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[test]
 fn the_thread_says_what_the_guide_says() {
     let (tokenizer, vocabulary) = model();
@@ -151,9 +156,9 @@ fn the_thread_says_what_the_guide_says() {
         let mut here = AnswerGuide::new(&vocabulary, Plan::Whole(grammar.clone())).unwrap();
         let mut beside = Beside::begin(AnswerGuide::new(&vocabulary, Plan::Whole(grammar.clone())).unwrap()).unwrap();
         loop {
-            assert_eq!(beside.ahead().unwrap().forced, here.forced());
+            assert_eq!(beside.ahead(PATIENCE).unwrap().unwrap().forced, here.forced());
             let next = here.next().unwrap();
-            assert_eq!(beside.next().unwrap(), next);
+            assert_eq!(beside.next(PATIENCE).unwrap(), Some(next.clone()));
             let Next::Of(mask) = next else { break };
             let token = *mask.tokens().choose(&mut random).unwrap();
             if token == end {
@@ -165,11 +170,11 @@ fn the_thread_says_what_the_guide_says() {
     }
     // An error comes back, and ends the thread.
     let mut beside = Beside::begin(AnswerGuide::new(&vocabulary, Plan::Whole(grammar)).unwrap()).unwrap();
-    beside.ahead().unwrap();
-    beside.next().unwrap();
+    beside.ahead(PATIENCE).unwrap();
+    beside.next(PATIENCE).unwrap();
     beside.commit(end).unwrap();
-    assert!(matches!(beside.ahead(), Err(GrammarError::Rejected { .. })));
-    assert!(beside.ahead().is_err());
+    assert!(matches!(beside.ahead(PATIENCE), Err(GrammarError::Rejected { .. })));
+    assert!(beside.ahead(PATIENCE).is_err());
 }
 
 #[test]

@@ -229,5 +229,6 @@ fn build(
         layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_, _>>()?,
         heads: config.num_attention_heads,
         padding_token,
+        epsilon: config.layer_norm_eps,
     })
 }

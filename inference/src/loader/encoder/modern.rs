@@ -116,6 +116,7 @@ fn settings(path: &Path, config: &ModernConfig) -> Result<ModernSettings, ModelE
         global_theta: theta("full_attention", config.global_rope_theta)?,
         local_theta: theta("sliding_attention", config.local_rope_theta.unwrap_or(config.global_rope_theta))?,
         activation: activation(path, &config.hidden_activation)?,
+        epsilon: config.norm_eps,
     })
 }
 

@@ -5,9 +5,10 @@
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use codriver_kernels::ActivationFunction;
 
 use super::super::project;
-use super::{Activation, Sight, longest, rectangle, split_heads};
+use super::{Sight, activate, longest, rectangle, split_heads};
 
 /// A BERT-like encoder without its pooler.
 #[derive(Module, Debug)]
@@ -26,6 +27,9 @@ pub struct BertEncoder {
     /// are not counted. `None`: positions count from 0.
     #[module(skip)]
     pub padding_token: Option<u32>,
+    /// Of the layer normalizations.
+    #[module(skip)]
+    pub epsilon: f64,
 }
 
 impl BertEncoder {
@@ -72,7 +76,7 @@ pub struct BertLayer {
     pub output: Linear,
     pub output_norm: LayerNorm,
     #[module(skip)]
-    pub activation: Activation,
+    pub activation: ActivationFunction,
 }
 
 impl BertLayer {
@@ -80,7 +84,7 @@ impl BertLayer {
         let split = |projection: &Linear| split_heads(project(projection, hidden.clone()), heads);
         let attended = sight.attend(split(&self.query), split(&self.key), split(&self.value), relative);
         let hidden = self.attention_norm.forward(hidden + project(&self.attention_output, attended));
-        let wide = self.activation.apply(project(&self.intermediate, hidden.clone()));
+        let wide = activate(self.activation, project(&self.intermediate, hidden.clone()));
         self.output_norm.forward(hidden + project(&self.output, wide))
     }
 }
@@ -96,7 +100,8 @@ fn relative_biases(biases: &Embedding, length: usize, device: &Device) -> Tensor
     biases.forward(Tensor::<2, Int>::from_data(buckets, device)).permute([2, 0, 1]).unsqueeze()
 }
 
-fn bucket(query: usize, key: usize) -> usize {
+/// The bucket of a key's distance from a query.
+pub(crate) fn bucket(query: usize, key: usize) -> usize {
     const EACH_WAY: usize = DISTANCE_BUCKETS / 2;
     const EXACT: usize = EACH_WAY / 2;
     const FARTHEST: f32 = 128.0;

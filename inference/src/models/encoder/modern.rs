@@ -4,10 +4,11 @@
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
+use codriver_kernels::ActivationFunction;
 
 use super::super::project;
 use super::super::rotary::{Regime, RotaryConfig, Rotation};
-use super::{Activation, Sight, longest, rectangle, split_heads};
+use super::{Sight, activate, longest, rectangle, split_heads};
 
 #[derive(Module, Debug)]
 pub struct ModernEncoder {
@@ -30,7 +31,9 @@ pub struct ModernSettings {
     pub global_theta: f32,
     /// And where it is local.
     pub local_theta: f32,
-    pub activation: Activation,
+    pub activation: ActivationFunction,
+    /// Of the layer normalizations.
+    pub epsilon: f64,
 }
 
 impl ModernEncoder {
@@ -82,7 +85,7 @@ impl ModernLayer {
 
         let wide = project(&self.wide, self.feed_forward_norm.forward(hidden.clone()));
         let half = wide.dims()[2] / 2;
-        let gated = settings.activation.apply(wide.clone().narrow(2, 0, half)) * wide.narrow(2, half, half);
+        let gated = activate(settings.activation, wide.clone().narrow(2, 0, half)) * wide.narrow(2, half, half);
         hidden + project(&self.output, gated)
     }
 }

@@ -16,8 +16,8 @@ const MOST_PATHS: usize = 80;
 const MOST_HITS: usize = 8;
 /// Hits below this are noise. By words alone a good match scores low where many texts have
 /// the words; by meaning every text matches a little.
-const LEAST_SCORE_BY_WORDS: f32 = 0.08;
-const LEAST_SCORE_BY_MEANING: f32 = 0.25;
+pub const LEAST_SCORE_BY_WORDS: f32 = 0.08;
+pub const LEAST_SCORE_BY_MEANING: f32 = 0.25;
 const LONGEST_ERROR: usize = 2_000;
 
 /// Where context comes from.
@@ -97,7 +97,7 @@ impl Retrieved {
     fn memories(&mut self, memory: &Memory, request: &str) {
         let options = SearchOptions { kinds: vec!["fact", "chunk"], ..SearchOptions::default() };
         match memory.search_with(request, MOST_HITS, &options) {
-            Ok(hits) => self.items.extend(hits.into_iter().map(found)),
+            Ok(hits) => self.items.extend(hits.into_iter().map(|hit| found(&memory.whereabouts(&hit), hit))),
             Err(error) => tracing::warn!("memory is not searched: {error}"),
         }
     }
@@ -156,19 +156,19 @@ impl Retrieved {
     }
 }
 
-fn found(hit: Hit) -> ContextItem {
+fn found(origin: &str, hit: Hit) -> ContextItem {
     let text = if hit.title.is_empty() { format!("- {}", hit.text) } else { format!("- {}: {}", hit.title, hit.text) };
     let reason = match (hit.cosine.is_some(), hit.bm25.is_some()) {
         (true, true) => "matches the request by meaning and by words",
         (true, false) => "matches the request by meaning",
         _ => "matches the request by words",
     };
-    let mut found = item(hit.kind, &hit.origin, &hit.title, text)
+    let mut found = item(hit.kind, origin, &hit.title, text)
         .because(Section::Retrieved, reason)
         .score(Some(hit.score))
         .keyed(&hit.id);
     (found.details.cosine, found.details.bm25) = (hit.cosine, hit.bm25);
-    found.details.link = (hit.kind == "chunk").then(|| hit.origin.clone());
+    found.details.link = (hit.kind == "chunk").then(|| origin.to_owned());
     let least = if hit.cosine.is_some() { LEAST_SCORE_BY_MEANING } else { LEAST_SCORE_BY_WORDS };
     if hit.score < least {
         found.dropped = Some(format!("matches too little (below {least})"));

@@ -1,7 +1,9 @@
-//! `%%agent`: ask; `%agent list | use | reset | history`: whom.
+//! `%%agent`: ask; `%agent list | use | reset | history | conversations | resume`: whom.
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use chrono::{DateTime, Local, Utc};
+use codriver_memory::{ConversationId, StoredConversation};
 use codriver_tools::nearest;
 
 use super::{completions, said, shown, split_word};
@@ -12,6 +14,7 @@ use crate::render::cards;
 use crate::session::Session;
 
 const MOST_HISTORY: usize = 20;
+const MOST_CONVERSATIONS: usize = 50;
 
 pub(super) struct Agent;
 
@@ -33,7 +36,9 @@ impl Magic for Agent {
                  %agent list           all agents\n\
                  %agent use NAME       who answers from now on\n\
                  %agent reset [NAME]   forget this conversation (the record stays)\n\
-                 %agent history [N]    the last N requests and answers",
+                 %agent history [N]    the last N requests and answers\n\
+                 %agent conversations  the conversations of this project\n\
+                 %agent resume [ID]    go on with an earlier one; the last, without ID",
             )
             .arg(
                 value(
@@ -65,6 +70,7 @@ impl Magic for Agent {
         if let Some(problem) = session.agents.problem.take() {
             context.output.stderr(format!("your agents are left out: {problem}\n"));
         }
+        super::tell_notices(session, context);
         let body_is_empty = invocation.body.as_deref().is_none_or(|body| body.trim().is_empty());
         if body_is_empty && let Some(outcome) = manage(&invocation.text, session) {
             return outcome;
@@ -87,9 +93,13 @@ impl Magic for Agent {
         match previous_word(argument_prefix) {
             "--model" | "-m" => super::model::completions(session),
             "--tools" => super::tools::completions(session),
+            "resume" => {
+                let known = session.memory.conversations(MOST_CONVERSATIONS).unwrap_or_default();
+                completions(known.iter().map(|conversation| conversation.id.short()), "conversation")
+            }
             "use" | "reset" => completions(session.agents.definitions.names(), "agent"),
             "" => {
-                let commands = ["list", "use", "reset", "history"];
+                let commands = ["list", "use", "reset", "history", "conversations", "resume"];
                 completions(session.agents.definitions.names().chain(commands), "agent")
             }
             _ => Vec::new(),
@@ -132,6 +142,9 @@ fn manage(text: &str, session: &mut Session) -> Option<CellResult> {
             Some(reset(&current, session))
         }
         ["reset", name] if session.agents.definitions.get(name).is_some() => Some(reset(name, session)),
+        ["conversations"] => Some(conversations(session)),
+        ["resume"] => Some(resume(None, session)),
+        ["resume", id] if id.chars().all(|character| character.is_ascii_hexdigit() || character == '-') => Some(resume(Some(id), session)),
         ["history"] => Some(history(MOST_HISTORY, session)),
         ["history", count] => count.parse().ok().map(|count| history(count, session)),
         _ => None,
@@ -193,6 +206,38 @@ fn history(count: usize, session: &Session) -> CellResult {
         .map(|stored| vec![stored.turn.request, cards::one_line(&stored.turn.answer, 300), stored.turn.model])
         .collect();
     shown(cards::table(&["request", "answer", "model"], &rows))
+}
+
+fn conversations(session: &Session) -> CellResult {
+    let all = session.memory.conversations(MOST_CONVERSATIONS).map_err(|error| memory_error(&error))?;
+    let said_something: Vec<StoredConversation> = all.into_iter().filter(|conversation| conversation.turns > 0).collect();
+    if said_something.is_empty() {
+        return said("there are no conversations in this project yet");
+    }
+    let current: Vec<&ConversationId> = session.agents.conversations.values().collect();
+    let time = |time: DateTime<Utc>| time.with_timezone(&Local).format("%Y-%m-%d %H:%M").to_string();
+    let rows: Vec<Vec<String>> = said_something
+        .iter()
+        .map(|conversation| {
+            vec![
+                if current.contains(&&conversation.id) { "●" } else { "" }.to_owned(),
+                conversation.id.short().to_owned(),
+                conversation.agent.clone(),
+                cards::one_line(&conversation.first_request, 120),
+                conversation.turns.to_string(),
+                time(conversation.last_turn_at.unwrap_or(conversation.started_at)),
+                conversation.notebook.clone(),
+            ]
+        })
+        .collect();
+    shown(cards::table(&["", "id", "agent", "it began with", "turns", "last", "notebook"], &rows))
+}
+
+fn resume(id: Option<&str>, session: &mut Session) -> CellResult {
+    let resumed = session.agents.resume(id)?;
+    let request = cards::one_line(&resumed.first_request, 120);
+    let turns = if resumed.turns == 1 { "1 turn".to_owned() } else { format!("{} turns", resumed.turns) };
+    said(format!("going on with {} ({turns}, {}): {request}", resumed.id.short(), resumed.agent))
 }
 
 /// The last word that is complete.

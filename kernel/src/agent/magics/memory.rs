@@ -1,7 +1,9 @@
-//! `%memory`: what is remembered.
+//! `%memory`: what is remembered, why, and for whom.
 
-use clap::{Arg, Command, value_parser};
-use codriver_memory::{FactId, Scope, Statistics};
+mod facts;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use codriver_memory::{Scope, Statistics};
 
 use super::{completions, said, shown, split_word};
 use crate::agent::memory_error;
@@ -10,7 +12,12 @@ use crate::languages::{CellContext, CellError, CellResult, Completion};
 use crate::render::cards;
 use crate::session::Session;
 
-const COMMANDS: [&str; 5] = ["search", "list", "forget", "stats", "remember"];
+const COMMANDS: [&str; 14] = [
+    "search", "list", "show", "why", "remember", "edit", "pin", "unpin", "promote", "forget", "history", "cleanup", "backup", "stats",
+];
+
+/// What follows these is text as it is typed.
+const WITH_TEXT: [&str; 3] = ["search", "remember", "edit"];
 
 pub(super) struct MemoryMagic;
 
@@ -25,13 +32,22 @@ impl Magic for MemoryMagic {
 
     fn command(&self) -> Command {
         Command::new("memory")
-            .about("Searches, lists and forgets what is remembered")
+            .about("Searches, lists, explains and forgets what is remembered")
             .after_help(
-                "%memory search QUERY     facts, documents and conversations that match\n\
-                 %memory list             all facts\n\
-                 %memory remember TEXT    keeps a fact\n\
-                 %memory forget ID        deletes a fact (the ID is in the list)\n\
-                 %memory stats            how much there is, and where",
+                "%memory search QUERY        facts, documents and conversations that match\n\
+                 %memory list                the facts that hold here; with --scope, of one scope\n\
+                 %memory show ID             one fact, whole\n\
+                 %memory why ID              where a fact comes from, and what it replaced\n\
+                 %memory remember TEXT       keeps a fact, for this project; --scope global for all\n\
+                 %memory edit ID TEXT        what the fact says from now on\n\
+                 %memory pin ID | unpin ID   pinned facts come first and never fade\n\
+                 %memory promote ID          from the session to the project, from the project to everywhere\n\
+                 %memory forget ID           deletes a fact and what it replaced\n\
+                 %memory history             what was replaced\n\
+                 %memory cleanup             what faded and can go; with --yes, it goes\n\
+                 %memory backup [FILE]       a copy of the whole memory\n\
+                 %memory stats               how much there is, and where\n\n\
+                 Flags stand before the command, and before or behind what is not text.",
             )
             .arg(
                 Arg::new("limit")
@@ -42,6 +58,15 @@ impl Magic for MemoryMagic {
                     .default_value("10")
                     .help("Hits of a search"),
             )
+            .arg(
+                Arg::new("scope")
+                    .long("scope")
+                    .short('s')
+                    .value_name("SCOPE")
+                    .value_parser(["session", "project", "global"])
+                    .help("session, project or global"),
+            )
+            .arg(Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Does it, and does not only say what"))
     }
 
     fn takes_text(&self) -> bool {
@@ -49,35 +74,80 @@ impl Magic for MemoryMagic {
     }
 
     fn run(&self, invocation: &Invocation, session: &mut Session, context: &CellContext) -> CellResult {
+        super::tell_notices(session, context);
         let (command, rest) = split_word(&invocation.text);
-        let limit = invocation.matches.get_one::<usize>("limit").copied().unwrap_or(10);
-        match (command, rest) {
-            ("search", "") => Err(usage("what to search for is missing: %memory search QUERY")),
-            ("search", query) => search(query, limit, session, context),
-            ("list", "") => list(session),
-            ("remember", "") => Err(usage("what to remember is missing: %memory remember TEXT")),
-            ("remember", text) => {
-                let id = session.memory.remember(text, Scope::Global, "user").map_err(|error| memory_error(&error))?;
-                said(format!("remembered as {}", id.short()))
-            }
-            ("forget", "") => Err(usage("which fact is missing: %memory forget ID (%memory list shows them)")),
-            ("forget", id) => forget(id, session),
+        let mut options = Options::of(&invocation.matches);
+        let mut rest = rest.trim().to_owned();
+        if !WITH_TEXT.contains(&command) {
+            let words = rest.split_whitespace().map(str::to_owned);
+            let line = Command::no_binary_name(self.command(), true).arg(Arg::new("rest").num_args(0..));
+            let matches = line.try_get_matches_from(words).map_err(|error| usage(error.to_string().lines().next().unwrap_or_default()))?;
+            options = options.and(&matches);
+            rest = matches.get_many::<String>("rest").unwrap_or_default().map(String::as_str).collect::<Vec<_>>().join(" ");
+        }
+        let missing = |what: &str| Err(usage(&format!("{what} is missing: %memory --help")));
+        match (command, rest.as_str()) {
+            ("search", "") => missing("what to search for"),
+            ("search", query) => search(query, options.limit, session, context),
+            ("list", _) => facts::list(options.scope, session),
+            ("remember", "") => missing("what to remember"),
+            ("remember", text) => facts::remember(text, options.scope.unwrap_or(Scope::Project), session),
+            ("edit", rest) => match split_word(rest) {
+                ("", _) | (_, "") => missing("which fact, or what it says now,"),
+                (id, text) => facts::edit(id, text, session),
+            },
+            ("history", "") => facts::history(session),
+            ("cleanup", "") => facts::cleanup(options.yes, session),
+            ("backup", file) => backup(file, session),
+            ("show" | "why" | "pin" | "unpin" | "promote" | "forget", "") => missing("which fact (%memory list shows their ids)"),
+            ("show", id) => facts::show(id, session),
+            ("why", id) => facts::why(id, session),
+            ("pin", id) => facts::pin(id, true, session),
+            ("unpin", id) => facts::pin(id, false, session),
+            ("promote", id) => facts::promote(id, options.scope, session),
+            ("forget", id) => facts::forget(id, session),
             ("" | "stats", "") => statistics(session),
             (other, _) => {
                 let hint = codriver_tools::nearest(other, COMMANDS).map(|near| format!("; did you mean {near}?"));
-                Err(usage(&format!(
-                    "%memory does not know {other:?}{}",
-                    hint.unwrap_or_else(|| "; %memory --help".to_owned())
-                )))
+                Err(usage(&format!("%memory does not know {other:?}{}", hint.unwrap_or_else(|| "; %memory --help".to_owned()))))
             }
         }
     }
 
-    fn complete(&self, argument_prefix: &str, _session: &Session) -> Vec<Completion> {
-        if argument_prefix.trim_start().contains(char::is_whitespace) {
+    fn complete(&self, argument_prefix: &str, session: &Session) -> Vec<Completion> {
+        let (command, rest) = split_word(argument_prefix);
+        if !argument_prefix.trim_start().contains(char::is_whitespace) {
+            return completions(COMMANDS, "keyword");
+        }
+        let by_id = ["show", "why", "edit", "pin", "unpin", "promote", "forget"].contains(&command);
+        if !by_id || rest.contains(char::is_whitespace) {
             return Vec::new();
         }
-        completions(COMMANDS, "keyword")
+        let facts = session.memory.facts(None).unwrap_or_default();
+        completions(facts.iter().map(|fact| fact.id.short()), "fact")
+    }
+}
+
+/// What the flags say, wherever they stood.
+struct Options {
+    limit: usize,
+    scope: Option<Scope>,
+    yes: bool,
+}
+
+impl Options {
+    fn of(matches: &ArgMatches) -> Self {
+        let scope = matches.get_one::<String>("scope").map(|name| match name.as_str() {
+            "session" => Scope::Session,
+            "project" => Scope::Project,
+            _ => Scope::Global,
+        });
+        Self { limit: matches.get_one::<usize>("limit").copied().unwrap_or(10), scope, yes: matches.get_flag("yes") }
+    }
+
+    fn and(self, matches: &ArgMatches) -> Self {
+        let more = Self::of(matches);
+        Self { limit: self.limit, scope: more.scope.or(self.scope), yes: self.yes || more.yes }
     }
 }
 
@@ -106,24 +176,13 @@ fn search(query: &str, limit: usize, session: &Session, context: &CellContext) -
     shown(cards::table(&["kind", "text", "scope", "origin", "score", "meaning", "words"], &rows))
 }
 
-fn list(session: &Session) -> CellResult {
-    let facts = session.memory.facts(None).map_err(|error| memory_error(&error))?;
-    if facts.is_empty() {
-        return said("nothing is remembered yet");
-    }
-    let rows: Vec<Vec<String>> = facts
-        .into_iter()
-        .map(|fact| vec![fact.id.short().to_owned(), fact.text, fact.scope.to_string(), fact.source])
-        .collect();
-    shown(cards::table(&["id", "fact", "scope", "said by"], &rows))
-}
-
-fn forget(id: &str, session: &Session) -> CellResult {
-    let known = session.memory.forget(&FactId::from(id.trim())).map_err(|error| memory_error(&error))?;
-    if known {
-        return said("forgotten");
-    }
-    Err(CellError::new("MemoryError", format!("there is no fact {id:?}; %memory list shows them")))
+fn backup(file: &str, session: &Session) -> CellResult {
+    let path = match file {
+        "" => session.workspace.join(format!("codriver-memory-{}.duckdb", chrono::Local::now().format("%Y%m%d-%H%M%S"))),
+        file => session.workspace.join(file),
+    };
+    let bytes = session.memory.backup(&path).map_err(|error| memory_error(&error))?;
+    said(format!("{} KiB are in {}", bytes.div_ceil(1024), path.display()))
 }
 
 fn statistics(session: &Session) -> CellResult {
@@ -146,12 +205,14 @@ fn statistics(session: &Session) -> CellResult {
         embedder,
         pending_journals,
     } = session.memory.statistics().map_err(|error| memory_error(&error))?;
+    let backups = session.memory.backups();
     let rows: Vec<Vec<String>> = [
         ("where", path.unwrap_or_else(|| "in this process".to_owned())),
         ("mode", mode.to_string()),
         ("size", format!("{} KiB", bytes.div_ceil(1024))),
         ("schema", schema_version.to_string()),
         ("encryption", if encrypted { "on" } else { "off" }.to_owned()),
+        ("backups", backups.len().to_string()),
         ("facts", format!("{facts}, {project_facts} of this project; and {session_facts} of this session")),
         ("document pieces", format!("{chunks}, and {session_chunks} of this session")),
         ("conversations", conversations.to_string()),

@@ -1,5 +1,6 @@
 //! `%model`: which model thinks, and where; the models on this machine.
 
+mod files;
 mod store;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -13,6 +14,9 @@ use crate::languages::{CellContext, CellError, CellResult, Completion};
 use crate::session::Session;
 
 pub(super) struct Model;
+
+const COMMANDS: [&str; 9] =
+    ["list", "pull", "info", "rm", "bench", "convert", "quantize", "tokenize", "template"];
 
 impl Magic for Model {
     fn name(&self) -> &'static str {
@@ -58,12 +62,16 @@ impl Magic for Model {
             .arg(quantization)
             .args_conflicts_with_subcommands(true)
             .subcommands(store::commands(device))
+            .subcommands(files::commands())
     }
 
     fn run(&self, invocation: &Invocation, session: &mut Session, context: &CellContext) -> CellResult {
         let matches = &invocation.matches;
         if let Some((command, matches)) = matches.subcommand() {
-            return store::run(command, matches, session, context);
+            return match files::run(command, matches, session, context) {
+                Some(result) => result,
+                None => store::run(command, matches, session, context),
+            };
         }
         let device = chosen_device(matches)?;
         let models = &session.agents.models;
@@ -72,7 +80,11 @@ impl Magic for Model {
                 let adapters = matches.get_many::<String>("adapter").unwrap_or_default().map(String::as_str);
                 let adapters: Vec<&str> = adapters.collect();
                 let quantization = matches.get_one::<WeightFormat>("quant").copied();
-                models.choose(name, &adapters, quantization, device).map_err(|error| model_error(&error))?;
+                models.choose(name, &adapters, quantization, device).map_err(|error| {
+                    let meant = codriver_tools::nearest(name, COMMANDS);
+                    let hint = meant.map(|command| format!(" (did you mean %model {command}?)")).unwrap_or_default();
+                    model_error(&format!("{error}{hint}"))
+                })?;
             }
             None if matches.contains_id("adapter") || matches.contains_id("quant") => {
                 return Err(CellError::new(
@@ -86,6 +98,10 @@ impl Magic for Model {
                 }
             }
         }
+        if let Some(reason) = models.missing() {
+            let current = models.current();
+            return said(format!("{current} was chosen, but is not there any more: {reason}"));
+        }
         let adapters: Vec<String> =
             models.adapters().iter().map(|folder| format!(" with {}", folder.display())).collect();
         let rounded = models.quantization().map(|format| format!(" as {format}")).unwrap_or_default();
@@ -96,7 +112,7 @@ impl Magic for Model {
         match argument_prefix.split_whitespace().next() {
             Some("list") if argument_prefix.contains(char::is_whitespace) => Vec::new(),
             // Names of models that only the store knows: embedding models, adapters.
-            Some("info" | "rm") if argument_prefix.contains(char::is_whitespace) => {
+            Some("info" | "rm" | "convert" | "quantize") if argument_prefix.contains(char::is_whitespace) => {
                 let names = model_store().names();
                 super::completions(names.iter().map(String::as_str), "model")
             }

@@ -78,12 +78,16 @@ impl Tool for Recall {
         }
         let lines: Vec<String> = hits
             .iter()
-            .map(|hit| if hit.title.is_empty() { hit.text.clone() } else { format!("{}: {}", hit.title, hit.text) })
+            .map(|hit| match hit.kind {
+                "chunk" => format!("{} ({}): {}", hit.title, self.parts.memory.whereabouts(hit), hit.text),
+                _ if hit.title.is_empty() => hit.text.clone(),
+                _ => format!("{}: {}", hit.title, hit.text),
+            })
             .collect();
         let rows = hits
             .iter()
             .zip(&lines)
-            .map(|(hit, line)| vec![hit.kind.to_owned(), line.clone(), hit.origin.clone(), format!("{:.2}", hit.score)])
+            .map(|(hit, line)| vec![hit.kind.to_owned(), line.clone(), self.parts.memory.whereabouts(hit), format!("{:.2}", hit.score)])
             .collect();
         let columns = ["kind", "text", "origin", "score"].map(str::to_owned).to_vec();
         Ok(ToolOutput { text: lines.join("\n"), display: ToolDisplay::Table { columns, rows, total_rows: hits.len() } })

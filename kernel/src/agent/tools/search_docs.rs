@@ -1,12 +1,14 @@
-//! `search_docs`: Codriver's own help, found by BM25.
+//! `search_docs`: Codriver's own help, found by BM25, and the documents that were taken in.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use codriver_memory::{Hit, SearchOptions};
 use codriver_tools::{Effect, Tool, ToolContext, ToolDisplay, ToolError, ToolOutput, ToolSpecification};
 use serde_json::{Value, json};
 
-use super::text_argument;
+use super::{SessionParts, text_argument};
+use crate::agent::context::{LEAST_SCORE_BY_MEANING, LEAST_SCORE_BY_WORDS};
 
 macro_rules! pages {
     ($($name:literal),* $(,)?) => {
@@ -25,6 +27,7 @@ pub const PAGES: &[(&str, &str)] = pages![
     "git",
     "install",
     "interrupts",
+    "knowledge",
     "magics",
     "memory",
     "models",
@@ -54,15 +57,18 @@ pub struct Section {
 }
 
 pub(super) struct SearchDocs {
+    parts: SessionParts,
     specification: ToolSpecification,
 }
 
 impl SearchDocs {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(parts: &SessionParts) -> Self {
         Self {
+            parts: parts.clone(),
             specification: ToolSpecification {
                 name: "search_docs",
-                description: "Searches Codriver's own help: magics, agents, models, memory, SQL, Rust, shell, git, installation.",
+                description: "Searches Codriver's own help (magics, agents, models, memory, SQL, Rust, shell, git, installation) and the documents that \
+                              were taken in with %knowledge.",
                 parameters: json!({
                     "type": "object",
                     "properties": { "query": { "type": "string", "description": "a few words" } },
@@ -82,12 +88,32 @@ impl Tool for SearchDocs {
 
     fn run(&self, arguments: &Value, _context: &ToolContext) -> Result<ToolOutput, ToolError> {
         let hits = search(text_argument(arguments, "query"), MOST_HITS);
-        if hits.is_empty() {
-            return Ok(ToolOutput { text: "nothing in the help matches".to_owned(), display: ToolDisplay::Text });
+        let mut texts = Vec::new();
+        if !hits.is_empty() {
+            let found: Vec<String> = hits.iter().map(|section| described(section)).collect();
+            texts.push(format!("{} of Codriver's help:\n{}", count(found.len()), found.join("\n\n")));
         }
-        let found: Vec<String> = hits.iter().map(|section| described(section)).collect();
-        let text = format!("{} of Codriver's help:\n{}", count(found.len()), found.join("\n\n"));
-        Ok(ToolOutput { text, display: ToolDisplay::Text })
+        let pieces = self.pieces(text_argument(arguments, "query"))?;
+        if !pieces.is_empty() {
+            texts.push(format!("From documents:\n{}", pieces.join("\n\n")));
+        }
+        if texts.is_empty() {
+            texts.push("nothing in the help or in documents matches".to_owned());
+        }
+        Ok(ToolOutput { text: texts.join("\n\n"), display: ToolDisplay::Text })
+    }
+}
+
+impl SearchDocs {
+    /// The pieces of documents that match well, each with where it stands.
+    fn pieces(&self, query: &str) -> Result<Vec<String>, ToolError> {
+        let memory = &self.parts.memory;
+        let options = SearchOptions { kinds: vec!["chunk"], ..SearchOptions::default() };
+        self.parts.embedder.wait(memory, &self.parts.context.interrupt);
+        let hits = memory.search_with(query, MOST_HITS, &options).map_err(|error| ToolError::Failed(error.to_string()))?;
+        let matches = |hit: &&Hit| hit.score >= if hit.cosine.is_some() { LEAST_SCORE_BY_MEANING } else { LEAST_SCORE_BY_WORDS };
+        let told = |hit: &Hit| format!("{} ({}):\n{}", hit.title, memory.whereabouts(hit), hit.text.trim_end());
+        Ok(hits.iter().filter(matches).map(told).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use codriver_inference::{ChatModel, ChatRequest, Message, Priority, SamplingParameters, ToolDefinition};
+use codriver_inference::{ChatModel, ChatRequest, Message, ModelError, Priority, SamplingParameters, ToolDefinition};
 use codriver_memory::ConversationId;
 use codriver_tools::{Policy, nearest};
 
@@ -45,8 +45,10 @@ impl Plan {
             tracing::debug!(agent = agent.name, why, "routed");
         }
         let model_name = options.model.as_deref().or(agent.model.as_deref());
-        let model = session.agents.models.get(model_name).map_err(|error| {
-            CellError::new("ModelError", session.agents.models.secrets().redact(&error.to_string()))
+        let (cancellation, _guard) = context.interrupt.cancellation();
+        let model = session.agents.models.get(model_name, &cancellation).map_err(|error| match error {
+            ModelError::Cancelled => CellError::interrupted("the model was not loaded"),
+            error => CellError::new("ModelError", session.agents.models.secrets().redact(&error.to_string())),
         })?;
         let toolbox = toolbox(session, options, &agent, context)?;
         let definitions: Vec<ToolDefinition> = toolbox

@@ -1,7 +1,7 @@
 //! A turn as memory keeps it.
 
 use codriver_inference::{Message, Role};
-use codriver_memory::{MemoryError, NewMessage, NewTurn};
+use codriver_memory::{MemoryError, NewMessage, NewTurn, RuleExtractor};
 use serde_json::{Value, json};
 
 use super::{Ending, Turn};
@@ -37,7 +37,12 @@ impl Turn<'_> {
             milliseconds,
             prompt: self.whole_prompt(),
         };
-        self.memory.append_turn(&turn).map(drop)
+        let id = self.memory.append_turn(&turn)?;
+        // What cannot be learned now is still in the record.
+        if let Err(error) = self.memory.learn(&id, &turn, &RuleExtractor) {
+            tracing::warn!(%error);
+        }
+        Ok(())
     }
 
     /// The prompts of all model calls of the turn, each to the letter.

@@ -1,12 +1,13 @@
 //! `%cd`: another folder as workspace.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Arg, Command};
 
 use crate::cells::{Invocation, Magic, MagicKind};
 use crate::languages::shell::ShellEngine;
 use crate::languages::{CellContext, CellError, CellOutcome, CellResult};
+use crate::session::folders::expand_home;
 use crate::session::{MimeBundle, Session};
 
 /// Moves shell cells, `%git` and the agents' file and git tools; a Rust session stays in its
@@ -31,7 +32,7 @@ impl Magic for ChangeFolder {
 
     fn run(&self, invocation: &Invocation, session: &mut Session, _context: &CellContext) -> CellResult {
         if let Some(folder) = invocation.matches.get_one::<String>("folder") {
-            let target = session.workspace.join(expand_home(folder));
+            let target = session.workspace.join(expand_home(Path::new(folder)));
             let workspace = fs_err::canonicalize(&target)
                 .ok()
                 .filter(|path| path.is_dir())
@@ -41,17 +42,5 @@ impl Magic for ChangeFolder {
         }
         let shown = session.workspace.display().to_string();
         Ok(CellOutcome { result: Some(MimeBundle::plain(shown)), payload: Vec::new() })
-    }
-}
-
-fn expand_home(folder: &str) -> PathBuf {
-    let below_home = match folder.strip_prefix('~') {
-        Some("") => Some(""),
-        Some(rest) => rest.strip_prefix('/'),
-        None => None,
-    };
-    match (below_home, directories::BaseDirs::new()) {
-        (Some(rest), Some(folders)) => folders.home_dir().join(rest),
-        _ => Path::new(folder).to_owned(),
     }
 }

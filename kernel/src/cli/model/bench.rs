@@ -1,5 +1,6 @@
 //! `codriver model bench`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use codriver_inference::{CacheFormat, DeviceChoice, ModelError, device};
 use indicatif::ProgressBar;
 use serde_json::json;
 
+use super::embedding::bench_embedder;
 use crate::agent::store::{bench_table, find_generator};
 use crate::cli::signals::interrupt_on_ctrl_c;
 use crate::session::Interrupt;
@@ -34,6 +36,12 @@ pub struct BenchArguments {
     /// Requests to answer at once, beside one alone
     #[arg(short, long, value_name = "N", default_value_t = 0)]
     concurrency: usize,
+    /// An embedding model is measured on these: a file with a JSON list of texts
+    #[arg(long, value_name = "FILE")]
+    texts: Option<PathBuf>,
+    /// Where the texts' vectors go, a line of JSON each
+    #[arg(long, value_name = "FILE", requires = "texts")]
+    vectors: Option<PathBuf>,
     /// How keys and values are held: f32, f16 or q8_0
     #[arg(long, value_name = "FORMAT", default_value = "f32")]
     kv: CacheFormat,
@@ -43,11 +51,15 @@ pub struct BenchArguments {
 }
 
 pub fn bench(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
-    let model = find_generator(&arguments.model, &super::workspace()).map_err(|reason| anyhow!(reason))?;
     device::resolve(arguments.device)?;
     let interrupt = Interrupt::new();
     interrupt_on_ctrl_c(interrupt.clone())?;
     let (cancellation, _guard) = interrupt.cancellation();
+    if let Some(texts) = &arguments.texts {
+        let vectors = arguments.vectors.as_deref();
+        return bench_embedder(&arguments.model, arguments.device, texts, vectors, arguments.json, &cancellation);
+    }
+    let model = find_generator(&arguments.model, &super::workspace()).map_err(|reason| anyhow!(reason))?;
     let options = BenchOptions {
         device: arguments.device,
         prompts: arguments.prompt.clone(),

@@ -1,106 +1,41 @@
 //! `codriver model convert` and `quantize`.
 
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::bail;
-use clap::Args;
-use codriver_inference::formats::convert::{Converted, FileType, convert_to_gguf};
-use codriver_inference::formats::gguf::TensorType;
-use codriver_inference::store::{count_text, size_text};
+use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::agent::store::convert::{NotWritten, Written};
 use crate::cli::signals::interrupt_on_ctrl_c;
 use crate::session::Interrupt;
 
-pub const TYPES: &str = "Types, and the bits a weight takes in a model of 8 billion:
-  f32 32   f16, bf16 16   q8_0 8.5   q6_k 6.6
-  q5_k_m 5.7   q5_k_s 5.6   q5_1 6.1   q5_0 5.6
-  q4_k_m 4.9   q4_k_s 4.7   q4_1 5.1   q4_0 4.7   iq4_nl 4.7   iq4_xs 4.5
-  q3_k_l 4.3   q3_k_m 4.0   q3_k_s 3.6   q2_k 3.2
-q4_k_m is the usual choice. A mixture gives more bits to tensors on which more depends, as llama.cpp
-does under the same name; q5_k, q4_k and q3_k mean their _m. Norms stay in 32 bits. The file appears
-when it is whole.";
+type OnProgress<'a> = &'a mut dyn FnMut(usize, usize, &str);
 
-#[derive(Debug, Args)]
-pub struct ConvertArguments {
-    /// What the weights are written as
-    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "f16")]
-    kind: FileType,
-    #[command(flatten)]
-    files: Files,
-}
-
-#[derive(Debug, Args)]
-pub struct QuantizeArguments {
-    /// What the weights are written as
-    #[arg(short = 't', long = "type", value_name = "TYPE")]
-    kind: FileType,
-    #[command(flatten)]
-    files: Files,
-}
-
-#[derive(Debug, Args)]
-struct Files {
-    /// A name of `codriver model list`, a folder or a GGUF file
-    #[arg(value_name = "MODEL")]
-    model: String,
-    /// The file to write [default: MODEL-TYPE.gguf in the current folder]
-    #[arg(short, long, value_name = "FILE.gguf")]
-    output: Option<PathBuf>,
-    /// Replace a file that is there
-    #[arg(long)]
-    force: bool,
-}
-
-pub fn convert(arguments: &ConvertArguments) -> anyhow::Result<ExitCode> {
-    write(&arguments.files, arguments.kind)
-}
-
-pub fn quantize(arguments: &QuantizeArguments) -> anyhow::Result<ExitCode> {
-    write(&arguments.files, arguments.kind)
-}
-
-/// Writes the file and prints its path.
-fn write(files: &Files, kind: FileType) -> anyhow::Result<ExitCode> {
-    let model = super::find(&files.model)?;
-    let output = files.output.clone().unwrap_or_else(|| PathBuf::from(default_name(&model.path, kind)));
-    if output.exists() && !files.force {
-        bail!("{} is there already; --force replaces it, --output names another file", output.display());
-    }
+/// Writes the file under a progress bar, and prints its path.
+pub fn write(
+    work: impl FnOnce(&Interrupt, OnProgress<'_>) -> Result<Written, NotWritten>,
+) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::new();
     interrupt_on_ctrl_c(interrupt.clone())?;
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent:>3} %  {eta} left  {wide_msg}") {
         bar.set_style(style);
     }
-    let written = convert_to_gguf(&model.path, &output, kind, &mut |progress| {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.done as u64);
-        bar.set_message(progress.tensor.to_owned());
-        if interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    let written = work(&interrupt, &mut |done, total, tensor| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        bar.set_message(tensor.to_owned());
     });
     bar.finish_and_clear();
-    if interrupt.is_set() && written.is_err() {
-        eprintln!("codriver: interrupted; nothing was written");
-        return Ok(ExitCode::from(130));
-    }
-    let Converted { tensors, parameters, bytes } = written?;
-    eprintln!("{tensors} tensors, {} parameters, {}", count_text(parameters as u64), size_text(bytes as u64));
-    super::print(&format!("{}\n", output.display()))
-}
-
-/// `Qwen3-0.6B-Q8_0.gguf` for that folder, or for another file of that model.
-fn default_name(model: &Path, kind: FileType) -> String {
-    let name = model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let stem = match name.strip_suffix(".gguf") {
-        Some(stem) => {
-            let is_type = |name: &str| name.parse::<FileType>().is_ok() || name.parse::<TensorType>().is_ok();
-            let type_at_end = stem.rsplit_once(['-', '.']).filter(|(_, last)| is_type(last));
-            type_at_end.map_or(stem, |(stem, _)| stem)
+    match written {
+        Ok(written) => {
+            eprintln!("{}", written.text());
+            super::print(&format!("{}\n", written.path.display()))
         }
-        None => &name,
-    };
-    format!("{stem}-{}.gguf", kind.name())
+        Err(NotWritten::Interrupted) => {
+            eprintln!("codriver: interrupted; nothing was written");
+            Ok(ExitCode::from(130))
+        }
+        Err(NotWritten::Failed(reason)) => Err(anyhow!(reason)),
+    }
 }

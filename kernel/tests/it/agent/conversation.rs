@@ -184,3 +184,50 @@ fn a_prompt_that_is_too_long_for_the_server_is_made_shorter() {
     let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
     assert_eq!(items.iter().filter(|item| item.dropped.is_some()).count(), 2);
 }
+
+#[test]
+fn facts_are_replaced_explained_promoted_and_edited() {
+    let mut desk = Desk::new();
+    let mut said = |line: &str| desk.cell(line).map(|outcome| outcome.result.unwrap().text().to_owned()).map_err(|error| error.value);
+    said("%memory remember The deadline is Friday").unwrap();
+    let replaced = said("%memory remember The deadline isn't on the list").unwrap();
+    assert!(replaced.starts_with("remembered as"), "{replaced}");
+    let replaced = said("%memory remember The deadline is Monday").unwrap();
+    assert!(replaced.contains("in place of \"The deadline is Friday\"") && replaced.contains("now Monday"), "{replaced}");
+    let id = replaced.split_whitespace().nth(2).unwrap().to_owned();
+    let why = said(&format!("%memory why {id}")).unwrap();
+    assert!(why.contains("The deadline is Monday (project)") && why.contains("The deadline is Friday"), "{why}");
+    assert!(said("%memory history").unwrap().contains("The deadline is Friday"));
+    let promoted = said(&format!("%memory promote {id}")).unwrap();
+    assert!(promoted.contains("everywhere"), "{promoted}");
+    let id = promoted.split("as ").nth(1).unwrap().split(':').next().unwrap().to_owned();
+    assert!(said(&format!("%memory promote {id}")).unwrap_err().contains("already"));
+    assert!(said(&format!("%memory pin {id}")).unwrap().starts_with("pinned"));
+    let edited = said(&format!("%memory edit {id} The deadline is Tuesday, isn't it")).unwrap();
+    assert!(edited.starts_with("it is "), "{edited}");
+    let list = said("%memory list --scope global").unwrap();
+    assert!(list.contains("📌 The deadline is Tuesday") && !list.contains("Monday"), "{list}");
+    assert!(said("%memory list --scope session").unwrap().contains("nothing"));
+    assert!(said("%memory cleanup").unwrap().contains("nothing to clean up"));
+    assert!(said("%memory list --scope nowhere").is_err() && said("%memory why").is_err() && said("%memory show zzzz").is_err());
+}
+
+#[test]
+fn an_earlier_conversation_is_listed_and_resumed() {
+    let server = Server::start([says("It was May."), says("A new start."), says("As I said, May.")]);
+    let mut desk = Desk::new();
+    desk.ask(&server, "Which month was best?").unwrap();
+    let conversations = desk.session.memory.conversations(9).unwrap();
+    let first = conversations[0].id.clone();
+    let ask_anew = TurnOptions { fresh: true, ..TurnOptions::default() };
+    desk.ask_with(&server, "Something else", ask_anew).unwrap();
+    let list = desk.cell("%agent conversations").unwrap().result.unwrap().text().to_owned();
+    assert!(list.contains("Which month was best?") && list.contains("Something else"), "{list}");
+    let resumed = desk.cell("%agent resume").unwrap().result.unwrap().text().to_owned();
+    assert!(resumed.contains(first.short()) && resumed.contains("Which month was best?"), "{resumed}");
+    desk.ask(&server, "Which one, again?").unwrap();
+    let sent = server.seen()[2].body["messages"].to_string();
+    assert!(sent.contains("It was May.") && !sent.contains("A new start."), "{sent}");
+    assert_eq!(desk.session.memory.turns(&first, 9).unwrap().len(), 2);
+    assert!(desk.cell("%agent resume 00000000").unwrap_err().value.contains("knows no conversation"));
+}

@@ -191,3 +191,18 @@ fn cells_that_are_out_of_date_are_named() {
     desk.ask(&server, "What is the total?").unwrap();
     assert!(system(&server, 0).contains("read sales, made anew by [3]"), "{}", system(&server, 0));
 }
+
+#[test]
+fn what_leaves_the_machine_and_what_is_kept_is_without_secrets() {
+    let key = "sk-proj-Zq3vX8nT5wYb2KdR7mHc4JfLs9GpAe6UxCiVo1Nt";
+    let server = Server::start([calls("sql", json!({ "query": "SELECT * FROM settings" })), says("I see nothing secret.")]);
+    let mut desk = Desk::new();
+    desk.sql(&format!("CREATE TABLE settings AS SELECT 'api_key' AS name, '{key}' AS setting"));
+    desk.ask(&server, &format!("Is OPENAI_API_KEY={key} set?")).unwrap();
+    for request in server.seen() {
+        assert!(!request.body.to_string().contains(key), "{}", request.body);
+    }
+    let conversation = desk.session.agents.last_turn.as_ref().unwrap().conversation.clone().unwrap();
+    let kept = format!("{:?}", desk.session.memory.turns(&conversation, 10).unwrap());
+    assert!(!kept.contains(key) && kept.contains("OPENAI_API_KEY"), "{kept}");
+}

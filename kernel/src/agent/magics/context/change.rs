@@ -1,5 +1,6 @@
 //! What a person changes about a conversation's context.
 
+use codriver_inference::{Cancellation, ModelError};
 use serde_json::json;
 
 use super::{conversation, title, usage};
@@ -83,8 +84,11 @@ pub(super) fn compact(session: &mut Session, context: &CellContext) -> CellResul
     }
     let models = &session.agents.models;
     let secrets = models.secrets();
-    let model = models.get(None).map_err(|error| CellError::new("ModelError", secrets.redact(&error.to_string())))?;
     let (cancellation, _guard) = context.interrupt.cancellation();
+    let model = models.get(None, &cancellation).map_err(|error| match error {
+        ModelError::Cancelled => CellError::interrupted("nothing was condensed"),
+        error => CellError::new("ModelError", secrets.redact(&error.to_string())),
+    })?;
     let mut summarizer = Summarizer::new(model.as_ref(), &secrets, &cancellation);
     let Some(compaction) = Compaction::make(old, compactions.current(), &mut summarizer) else {
         return said("these turns are not condensed: it would not be shorter than what was said");
@@ -113,7 +117,7 @@ pub(super) fn edit(text: Option<&str>, session: &Session) -> CellResult {
         let result = Some(cards::folded_text("the compaction, as a cell to change and run", &cell));
         return Ok(CellOutcome { result, payload: vec![payload] });
     };
-    let model = session.agents.models.get(None).ok();
+    let model = session.agents.models.get(None, &Cancellation::new()).ok();
     let mut count = |text: &str| model.as_ref().map_or(text.len().div_ceil(4), |model| model.count_tokens(text));
     let edited = current.edited(text, &mut count);
     if edited.tokens_after >= edited.tokens_before {

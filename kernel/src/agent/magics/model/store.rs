@@ -1,4 +1,4 @@
-//! `%model list | pull | info | rm | bench`.
+//! `%model list | pull | info | rm | bench`; `convert`, `quantize`, `tokenize` and `template` are in [`super::files`].
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use codriver_inference::ModelError;
@@ -151,9 +151,11 @@ fn remove(name: &str, without_asking: bool, session: &Session, context: &CellCon
         }
     }
     let path = find_model(&removable.name, &session.workspace).map(|model| model.path);
-    let was_current = path.is_ok_and(|path| session.agents.models.forget(&path));
+    let models = &session.agents.models;
+    let names = path.map(|path| models.named(&path)).unwrap_or_default();
     let removed = store.remove(&removable.name).map_err(|error| model_error(&explain(&error, &store)))?;
-    let advice = if was_current { "; it was the model that agents think with: choose another with %model" } else { "" };
+    let was_current = models.forget(&names);
+    let advice = if was_current { "; agents thought with it, and think with the starter now" } else { "" };
     said(format!("{} is deleted, {} are free{advice}", removed.name, size_text(removed.bytes)))
 }
 

@@ -1,0 +1,189 @@
+//! Collections as wholes: listed, removed, exported, checked, rebuilt.
+
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Args;
+use codriver_inference::store::size_text;
+use codriver_memory::{Collection, CollectionStatistics, Record};
+use serde_json::json;
+
+use super::progress::Display;
+use super::{collections_here, embedder};
+
+#[derive(Debug, Args)]
+pub struct ListArguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RemoveArguments {
+    /// The collection
+    #[arg(short, long, value_name = "NAME")]
+    collection: String,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArguments {
+    /// The collection
+    #[arg(short, long, value_name = "NAME")]
+    collection: String,
+    /// Into this file, in place of printing
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct StatsArguments {
+    /// One collection; all without it
+    #[arg(short, long, value_name = "NAME")]
+    collection: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// One collection; all without it
+    #[arg(short, long, value_name = "NAME")]
+    collection: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RebuildArguments {
+    /// One collection; all without it
+    #[arg(short, long, value_name = "NAME")]
+    collection: Option<String>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> {
+    statistics(None, arguments.json)
+}
+
+pub fn stats(arguments: &StatsArguments) -> anyhow::Result<ExitCode> {
+    statistics(arguments.collection.as_deref(), arguments.json)
+}
+
+fn statistics(collection: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
+    let statistics = named(collection)?.iter().map(Collection::statistics).collect::<Result<Vec<_>, _>>()?;
+    if as_json {
+        return super::print(&match collection {
+            Some(_) => format!("{:#}\n", json!(statistics.first())),
+            None => format!("{:#}\n", json!({ "collections": statistics })),
+        });
+    }
+    if statistics.is_empty() {
+        eprintln!("no collections yet; `codriver memory import FILE --collection NAME` makes one");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = format!("{:32} {:>10} {:>12} {:>12}  {}\n", "collection", "documents", "database", "indexes", "embedded");
+    for CollectionStatistics { name, documents, embeddings, database_bytes, index_bytes } in &statistics {
+        let models: Vec<String> = embeddings.iter().map(|(model, texts)| format!("{texts} by {model}")).collect();
+        let models = if models.is_empty() { "not embedded: found by words alone".to_owned() } else { models.join(", ") };
+        text.push_str(&format!(
+            "{name:32} {documents:>10} {:>12} {:>12}  {models}\n",
+            size_text(*database_bytes),
+            size_text(*index_bytes)
+        ));
+    }
+    super::print(&text)
+}
+
+pub fn remove(arguments: &RemoveArguments) -> anyhow::Result<ExitCode> {
+    let collections = collections_here();
+    let documents = collections.open(&arguments.collection)?.statistics()?.documents;
+    if !arguments.yes {
+        if !std::io::stdin().is_terminal() {
+            bail!("nobody can be asked whether {} ({documents} documents) may go; --yes deletes without asking", arguments.collection);
+        }
+        eprint!("Delete {} ({documents} documents)? [y/N] ", arguments.collection);
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+            eprintln!("nothing is deleted");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    collections.remove(&arguments.collection)?;
+    eprintln!("{} is deleted", arguments.collection);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn export(arguments: &ExportArguments) -> anyhow::Result<ExitCode> {
+    let collection = collections_here().open(&arguments.collection)?;
+    let mut output: Box<dyn Write> = match &arguments.output {
+        Some(file) => Box::new(BufWriter::new(fs_err::File::create(file)?)),
+        None => Box::new(BufWriter::new(std::io::stdout().lock())),
+    };
+    let mut closed = false;
+    let outcome = collection.export(&mut |record: &Record| {
+        let written = writeln!(output, "{}", record.line());
+        closed = written.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+        written
+    });
+    // The reader has gone away (`| head`).
+    if closed {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let count = outcome?;
+    output.flush()?;
+    if let Some(file) = &arguments.output {
+        eprintln!("{count} documents are in {}", file.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
+    let (mut sound, mut lines, mut values) = (true, String::new(), Vec::new());
+    for collection in named(arguments.collection.as_deref())? {
+        for finding in collection.verify()? {
+            sound &= finding.sound;
+            let mark = if finding.sound { "sound" } else { "NOT SOUND" };
+            lines.push_str(&format!("{:24} {:10} {mark:10} {}\n", collection.name(), finding.part, finding.detail));
+            values.push(json!({ "collection": collection.name(), "part": finding.part, "sound": finding.sound, "detail": finding.detail }));
+        }
+    }
+    match arguments.json {
+        true => super::print(&format!("{:#}\n", json!({ "sound": sound, "findings": values })))?,
+        false => super::print(&lines)?,
+    };
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub fn rebuild(arguments: &RebuildArguments) -> anyhow::Result<ExitCode> {
+    let display = Display::new(arguments.quiet)?;
+    let embedder = embedder()?;
+    for collection in named(arguments.collection.as_deref())? {
+        let _lock = collection.lock()?;
+        if let Some(embedder) = &embedder {
+            display.under_bar("embedding", |progress| collection.embed_missing(&**embedder, progress))?;
+        }
+        let model = embedder.as_ref().map(|embedder| embedder.name());
+        display.under_bar("indexing", |progress| collection.rebuild(model, progress))?;
+        display.say(&format!("{}: the indexes are built anew", collection.name()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named(name: Option<&str>) -> anyhow::Result<Vec<Collection>> {
+    let collections = collections_here();
+    let names = match name {
+        Some(name) => vec![name.to_owned()],
+        None => collections.list()?,
+    };
+    Ok(names.iter().map(|name| collections.open(name)).collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,420 @@
+//! A collection's truth: its documents and their vectors, in a DuckDB file.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use duckdb::{Connection, Row, params};
+
+use crate::collections::{Record, Stored};
+use crate::error::MemoryError;
+use crate::event::digest;
+use crate::store::{lock, lock_holder, log_of, settings};
+use crate::vault::Vault;
+
+pub(super) const FILE: &str = "documents.duckdb";
+
+/// How long another process may write before this one gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Slots number the documents in the order of import; none is used twice. The revision counts changes: indexes that
+/// were written at the same one are up to date.
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS documents (
+        slot UBIGINT NOT NULL, id VARCHAR NOT NULL, title VARCHAR NOT NULL, text VARCHAR NOT NULL,
+        metadata VARCHAR NOT NULL, content VARCHAR NOT NULL);
+    CREATE TABLE IF NOT EXISTS embeddings (content VARCHAR NOT NULL, model VARCHAR NOT NULL, vector BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS state (version UINTEGER NOT NULL, revision UBIGINT NOT NULL, next_slot UBIGINT NOT NULL);
+    INSERT INTO state SELECT 1, 0, 1 WHERE NOT EXISTS (FROM state);";
+
+const VERSION: u32 = 1;
+
+/// Columns that are sealed, each bound to its row.
+const TITLE: &str = "collection.title";
+const TEXT: &str = "collection.text";
+const METADATA: &str = "collection.metadata";
+
+/// The file, held as long as this lives.
+pub(super) struct Database {
+    // The order of the fields is the order of closing: the turn goes last.
+    connection: Connection,
+    path: PathBuf,
+    vault: Vault,
+    _turn: Turn,
+}
+
+/// DuckDB's lock is the process': two openings of one file in a process would pass it and damage the file. So within
+/// a process, one waits for the other.
+struct Turn(PathBuf);
+
+static OPEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static CLOSED: Condvar = Condvar::new();
+
+impl Turn {
+    fn take(path: &Path) -> Self {
+        let path = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = CLOSED.wait_while(open, |open| open.contains(&path)).unwrap_or_else(PoisonError::into_inner);
+        open.insert(path.clone());
+        Self(path)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        OPEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        CLOSED.notify_all();
+    }
+}
+
+impl Database {
+    /// Opens the file, and waits a while for who else has it. Titles, texts, metadata and vectors go through `vault`.
+    pub fn open(path: &Path, vault: &Vault) -> Result<Self, MemoryError> {
+        let name = path.display().to_string();
+        let path = &lock::prepare_folder(path)?;
+        let turn = Turn::take(path);
+        let asked = Instant::now();
+        let connection = loop {
+            match settings().and_then(|config| Connection::open_with_flags(path, config)) {
+                Ok(connection) => break connection,
+                Err(error) => match lock_holder(&error.to_string()) {
+                    Some(_) if asked.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
+                    Some(holder) => return Err(MemoryError::CollectionBusy { name, holder }),
+                    None => return Err(MemoryError::from_database(&name, &error)),
+                },
+            }
+        };
+        let database = Self { connection, path: path.to_owned(), vault: vault.clone(), _turn: turn };
+        database.explained(|connection| connection.execute_batch(SCHEMA))?;
+        let version = database.state()?.0;
+        if version > VERSION {
+            return Err(MemoryError::NewerSchema { path: name, found: version, known: VERSION });
+        }
+        lock::make_private(path)?;
+        lock::make_private(&log_of(path))?;
+        Ok(database)
+    }
+
+    pub fn put(&mut self, records: &[Record]) -> Result<Stored, MemoryError> {
+        // Of two of one identifier the later counts.
+        let latest: HashMap<&str, usize> = records.iter().enumerate().map(|(position, record)| (record.id.as_str(), position)).collect();
+        let present = self.present(latest.keys().copied())?;
+        let mut stored = Stored::default();
+        let mut replaced: Vec<u64> = Vec::new();
+        let mut rows = Vec::new();
+        for (position, record) in records.iter().enumerate() {
+            if latest.get(record.id.as_str()) != Some(&position) {
+                stored.replaced += 1;
+                continue;
+            }
+            match present.get(&record.id) {
+                Some((_, known)) if known == record => {
+                    stored.unchanged += 1;
+                    continue;
+                }
+                Some((slot, _)) => {
+                    stored.replaced += 1;
+                    replaced.push(*slot);
+                }
+                None => stored.added += 1,
+            }
+            rows.push(record);
+        }
+        if rows.is_empty() {
+            return Ok(stored);
+        }
+        let vault = self.vault.clone();
+        self.in_transaction(|connection| {
+            delete_slots(connection, &replaced)?;
+            let first: u64 = connection.query_row("SELECT next_slot FROM state", [], |row| row.get(0))?;
+            let mut appender = connection.appender("documents")?;
+            for (slot, record) in (first..).zip(&rows) {
+                let row = slot.to_string();
+                let metadata = serde_json::Value::Object(record.metadata.clone()).to_string();
+                let title = vault.seal_text(TITLE, &row, &record.title)?;
+                let text = vault.seal_text(TEXT, &row, &record.text)?;
+                let metadata = vault.seal_text(METADATA, &row, &metadata)?;
+                let content = digest(&record.content());
+                appender.append_row(params![slot, record.id, title, text, metadata, vault.disguise(&content)])?;
+            }
+            appender.flush()?;
+            drop(appender);
+            let update = "UPDATE state SET revision = revision + 1, next_slot = next_slot + ?";
+            connection.execute(update, params![rows.len() as u64]).map(drop)
+        })?;
+        Ok(stored)
+    }
+
+    pub fn delete(&mut self, identifiers: &[String]) -> Result<usize, MemoryError> {
+        let slots: Vec<u64> = self.present(identifiers.iter().map(String::as_str))?.into_values().map(|row| row.0).collect();
+        if !slots.is_empty() {
+            self.in_transaction(|connection| {
+                delete_slots(connection, &slots)?;
+                connection.execute("UPDATE state SET revision = revision + 1", []).map(drop)
+            })?;
+        }
+        Ok(slots.len())
+    }
+
+    /// Those that are there, with their slots, by identifier.
+    fn present<'a>(&self, identifiers: impl Iterator<Item = &'a str>) -> Result<HashMap<String, (u64, Record)>, MemoryError> {
+        let wanted: HashSet<&str> = identifiers.collect();
+        if self.count()? == 0 {
+            return Ok(HashMap::new());
+        }
+        self.explained(|connection| {
+            connection.execute_batch("CREATE OR REPLACE TEMP TABLE wanted (id VARCHAR)")?;
+            let mut appender = connection.appender("wanted")?;
+            wanted.iter().try_for_each(|id| appender.append_row(params![id]))?;
+            appender.flush()?;
+            drop(appender);
+            let sql = "SELECT d.slot, d.id, d.title, d.text, d.metadata FROM documents d SEMI JOIN wanted w ON w.id = d.id";
+            let read = |row: &Row<'_>| self.record(row).map(|(slot, record)| (record.id.clone(), (slot, record)));
+            connection.prepare(sql)?.query_map([], read)?.collect()
+        })
+    }
+
+    /// Contents (by digest) without a vector of this model.
+    pub fn without_vectors(&self, model: &str) -> Result<Vec<String>, MemoryError> {
+        let sql = "SELECT content, min(slot) AS first FROM documents
+            WHERE content NOT IN (SELECT content FROM embeddings WHERE model = ?) GROUP BY content ORDER BY first";
+        self.rows(sql, params![model], |row| row.get(0))
+    }
+
+    /// The texts of contents, by digest.
+    pub fn contents(&self, digests: &[String]) -> Result<Vec<(String, String)>, MemoryError> {
+        let list: Vec<String> = digests.iter().filter(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit())).map(|digest| format!("'{digest}'")).collect();
+        if list.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT min(slot), arg_min(title, slot), arg_min(text, slot), content FROM documents WHERE content IN ({}) GROUP BY content",
+            list.join(",")
+        );
+        self.rows(&sql, params![], |row| Ok((row.get(3)?, self.content(row)?.1)))
+    }
+
+    /// Keeps vectors by their contents' digests; an empty one says that the model gave nothing usable.
+    pub fn add_vectors(&mut self, model: &str, vectors: &[(String, Vec<f32>)]) -> Result<(), MemoryError> {
+        if vectors.is_empty() {
+            return Ok(());
+        }
+        let vault = self.vault.clone();
+        self.in_transaction(|connection| {
+            let mut appender = connection.appender("embeddings")?;
+            for (content, vector) in vectors {
+                let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+                let bytes = if bytes.is_empty() { bytes } else { vault.seal(&bytes, content.as_bytes())? };
+                appender.append_row(params![content, model, bytes])?;
+            }
+            appender.flush()?;
+            drop(appender);
+            connection.execute("UPDATE state SET revision = revision + 1", []).map(drop)
+        })
+    }
+
+    /// Vectors of texts that are no longer there.
+    pub fn drop_unused_vectors(&mut self) -> Result<(), MemoryError> {
+        self.in_transaction(|connection| {
+            connection.execute("DELETE FROM embeddings WHERE content NOT IN (SELECT content FROM documents)", []).map(drop)
+        })
+    }
+
+    pub fn revision(&self) -> Result<u64, MemoryError> {
+        Ok(self.state()?.1)
+    }
+
+    fn state(&self) -> Result<(u32, u64), MemoryError> {
+        self.explained(|connection| connection.query_row("SELECT version, revision FROM state", [], |row| Ok((row.get(0)?, row.get(1)?))))
+    }
+
+    pub fn slots(&self) -> Result<Vec<u64>, MemoryError> {
+        self.rows("SELECT slot FROM documents ORDER BY slot", params![], |row| row.get(0))
+    }
+
+    /// Slots that have a vector of this model.
+    pub fn embedded_slots(&self, model: &str) -> Result<Vec<u64>, MemoryError> {
+        let sql = "SELECT slot FROM documents SEMI JOIN (SELECT content FROM embeddings WHERE model = ? AND octet_length(vector) > 0) e
+            USING (content) ORDER BY slot";
+        self.rows(sql, params![model], |row| row.get(0))
+    }
+
+    /// Slots (these, in order) and their contents, some thousands at a time.
+    pub fn contents_of(&self, slots: &[u64]) -> Result<Vec<(u64, String)>, MemoryError> {
+        let Some((first, last)) = slots.first().zip(slots.last()) else { return Ok(Vec::new()) };
+        let wanted: HashSet<u64> = slots.iter().copied().collect();
+        let sql = "SELECT slot, title, text FROM documents WHERE slot BETWEEN ? AND ? ORDER BY slot";
+        let rows = self.rows(sql, params![first, last], |row| self.content(row))?;
+        Ok(rows.into_iter().filter(|(slot, _)| wanted.contains(slot)).collect())
+    }
+
+    /// Slots (these, in order) and their vectors of one model, some thousands at a time.
+    pub fn vectors_of(&self, model: &str, slots: &[u64]) -> Result<Vec<(u64, Vec<f32>)>, MemoryError> {
+        let Some((first, last)) = slots.first().zip(slots.last()) else { return Ok(Vec::new()) };
+        let wanted: HashSet<u64> = slots.iter().copied().collect();
+        let sql = "SELECT d.slot, e.vector, e.content FROM documents d JOIN embeddings e ON e.content = d.content
+            WHERE e.model = ? AND d.slot BETWEEN ? AND ? ORDER BY d.slot";
+        let rows = self.rows(sql, params![model, first, last], |row| {
+            let bytes: Vec<u8> = row.get(1)?;
+            let bytes = if bytes.is_empty() { bytes } else { self.vault.open(&bytes, row.get::<_, String>(2)?.as_bytes())? };
+            let vector = bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
+            Ok((row.get::<_, u64>(0)?, vector))
+        })?;
+        Ok(rows.into_iter().filter(|(slot, _)| wanted.contains(slot)).collect())
+    }
+
+    /// Identifiers by slot: of all, or of these.
+    pub fn identifiers(&self, slots: Option<&[u64]>) -> Result<HashMap<u64, String>, MemoryError> {
+        let sql = format!("SELECT slot, id FROM documents {}", among(slots));
+        Ok(self.rows(&sql, params![], |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
+    }
+
+    /// Whole records by slot.
+    pub fn records(&self, slots: &[u64]) -> Result<HashMap<u64, Record>, MemoryError> {
+        let sql = format!("SELECT slot, id, title, text, metadata FROM documents {}", among(Some(slots)));
+        Ok(self.rows(&sql, params![], |row| self.record(row))?.into_iter().collect())
+    }
+
+    /// Gives slots and their metadata.
+    pub fn each_metadata(&self, each: &mut dyn FnMut(u64, &str)) -> Result<(), MemoryError> {
+        self.streamed("SELECT slot, metadata FROM documents", params![], |row| {
+            let slot: u64 = row.get(0)?;
+            each(slot, &self.vault.open_text(METADATA, &slot.to_string(), row.get(1)?)?);
+            Ok(true)
+        })
+    }
+
+    pub fn export(&self, each: &mut dyn FnMut(&Record) -> std::io::Result<()>) -> Result<usize, MemoryError> {
+        let (mut given, mut failed) = (0, None);
+        self.streamed("SELECT slot, id, title, text, metadata FROM documents ORDER BY slot", params![], |row| {
+            failed = each(&self.record(row)?.1).err();
+            given += 1;
+            Ok(failed.is_none())
+        })?;
+        match failed {
+            Some(error) => Err(MemoryError::Output(error.to_string())),
+            None => Ok(given),
+        }
+    }
+
+    pub fn count(&self) -> Result<usize, MemoryError> {
+        let count: i64 = self.explained(|connection| connection.query_row("SELECT count(*) FROM documents", [], |row| row.get(0)))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// Embedding models, with how many contents each has embedded.
+    pub fn models(&self) -> Result<Vec<(String, usize)>, MemoryError> {
+        self.rows("SELECT model, count(*) FROM embeddings GROUP BY model ORDER BY count(*) DESC, model", params![], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)? as usize))
+        })
+    }
+
+    /// Reads every row; gives how many documents there are.
+    pub fn check(&self) -> Result<usize, MemoryError> {
+        let mut wrong = 0;
+        let mut count = 0;
+        self.streamed("SELECT slot, title, text, content FROM documents", params![], |row| {
+            let content = digest(&self.content(row)?.1);
+            wrong += usize::from(*self.vault.disguise(&content) != row.get::<_, String>(3)?);
+            count += 1;
+            Ok(true)
+        })?;
+        let path = self.path.display().to_string();
+        match wrong {
+            0 => Ok(count),
+            wrong => Err(MemoryError::Unreadable { path, reason: format!("{wrong} of {count} documents are not what was stored") }),
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        [self.path.clone(), log_of(&self.path)].iter().filter_map(|path| fs_err::metadata(path).ok()).map(|file| file.len()).sum()
+    }
+
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Of a row of slot, identifier, title, text and metadata.
+    fn record(&self, row: &Row<'_>) -> duckdb::Result<(u64, Record)> {
+        let slot: u64 = row.get(0)?;
+        let place = slot.to_string();
+        let title = self.vault.open_text(TITLE, &place, row.get(2)?)?;
+        let text = self.vault.open_text(TEXT, &place, row.get(3)?)?;
+        let metadata = self.vault.open_text(METADATA, &place, row.get(4)?)?;
+        let metadata = serde_json::from_str(&metadata).unwrap_or_default();
+        Ok((slot, Record { id: row.get(1)?, title, text, metadata }))
+    }
+
+    /// Of a row of slot, title and text: the slot and what is compared with queries.
+    fn content(&self, row: &Row<'_>) -> duckdb::Result<(u64, String)> {
+        let slot: u64 = row.get(0)?;
+        let title = self.vault.open_text(TITLE, &slot.to_string(), row.get(1)?)?;
+        let text = self.vault.open_text(TEXT, &slot.to_string(), row.get(2)?)?;
+        Ok((slot, Record { title, text, ..Record::default() }.content()))
+    }
+
+    fn in_transaction(&mut self, work: impl FnOnce(&Connection) -> duckdb::Result<()>) -> Result<(), MemoryError> {
+        let outcome = self.connection.transaction().and_then(|transaction| {
+            work(&transaction)?;
+            transaction.commit()
+        });
+        match outcome {
+            // The change is in the log; only the checkpoint after it failed.
+            Err(error) if !error.to_string().contains("COMMIT succeeded and is durable") => Err(self.explain(&error)),
+            _ => lock::make_private(&log_of(&self.path)),
+        }
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        values: &[&dyn duckdb::ToSql],
+        read: impl FnMut(&Row<'_>) -> duckdb::Result<T>,
+    ) -> Result<Vec<T>, MemoryError> {
+        self.explained(|connection| connection.prepare(sql)?.query_map(values, read)?.collect())
+    }
+
+    /// Reads row by row until one says that it is enough.
+    fn streamed(
+        &self,
+        sql: &str,
+        values: &[&dyn duckdb::ToSql],
+        mut read: impl FnMut(&Row<'_>) -> duckdb::Result<bool>,
+    ) -> Result<(), MemoryError> {
+        self.explained(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let mut rows = statement.query(values)?;
+            while let Some(row) = rows.next()? {
+                if !read(row)? {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn explained<T>(&self, work: impl FnOnce(&Connection) -> duckdb::Result<T>) -> Result<T, MemoryError> {
+        work(&self.connection).map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &duckdb::Error) -> MemoryError {
+        MemoryError::from_database(&self.path.display().to_string(), error)
+    }
+}
+
+fn delete_slots(connection: &Connection, slots: &[u64]) -> duckdb::Result<()> {
+    for block in slots.chunks(1000) {
+        connection.execute(&format!("DELETE FROM documents {}", among(Some(block))), [])?;
+    }
+    Ok(())
+}
+
+fn among(slots: Option<&[u64]>) -> String {
+    let Some(slots) = slots else { return String::new() };
+    let list: Vec<String> = slots.iter().map(u64::to_string).collect();
+    match list.is_empty() {
+        true => "WHERE false".to_owned(),
+        false => format!("WHERE slot IN ({})", list.join(",")),
+    }
+}

@@ -1,0 +1,293 @@
+//! A collection's indexes: files that say at which revision of the database they were written, and that are caught
+//! up with it, or made anew, where they are older, damaged or gone.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use codriver_vectors::{Generation, Vectors};
+
+use crate::collections::database::Database;
+use crate::collections::{Finding, Progress, unwritable};
+use crate::error::MemoryError;
+use crate::event::digest;
+use crate::index::lexical::Lexical;
+use crate::index::words;
+use crate::vault::Vault;
+
+/// Documents read from the database at once.
+const BLOCK: usize = 8192;
+
+pub(super) struct Indexes {
+    folder: PathBuf,
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    lexical: Option<Current<Lexical>>,
+    vectors: Option<(String, Current<Vectors>)>,
+}
+
+/// An index, at a revision of the database.
+struct Current<T> {
+    revision: u64,
+    /// The file holds the same.
+    written: bool,
+    index: Arc<T>,
+}
+
+impl Indexes {
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, loaded: Mutex::default() }
+    }
+
+    /// The words of all documents.
+    pub fn lexical(&self, database: &Database) -> Result<Arc<Lexical>, MemoryError> {
+        let revision = database.revision()?;
+        let mut loaded = self.loaded();
+        if let Some(current) = loaded.lexical.as_ref().filter(|current| current.revision == revision) {
+            return Ok(Arc::clone(&current.index));
+        }
+        let before = loaded.lexical.take().map(|current| current.index);
+        let (index, written) = self.caught_up_words(before, database, revision)?;
+        let current = loaded.lexical.insert(Current { revision, written, index });
+        Ok(Arc::clone(&current.index))
+    }
+
+    /// The vectors of one model. Without a file of them that can be used, they are compared one by one.
+    pub fn vectors(&self, database: &Database, model: &str) -> Result<Arc<Vectors>, MemoryError> {
+        let revision = database.revision()?;
+        let mut loaded = self.loaded();
+        if let Some((of, current)) = &loaded.vectors
+            && of == model
+            && current.revision == revision
+        {
+            return Ok(Arc::clone(&current.index));
+        }
+        loaded.vectors = None;
+        let (index, written) = self.caught_up_vectors(database, model, revision)?;
+        let (_, current) = loaded.vectors.insert((model.to_owned(), Current { revision, written, index: Arc::new(index) }));
+        Ok(Arc::clone(&current.index))
+    }
+
+    /// Whether what was loaded is not what the files hold.
+    pub fn stale(&self) -> bool {
+        let loaded = self.loaded();
+        loaded.lexical.as_ref().is_some_and(|current| !current.written)
+            || loaded.vectors.as_ref().is_some_and(|(_, current)| !current.written)
+    }
+
+    /// Catches both up and writes what changed. The database is given back before anything long begins.
+    pub fn refresh(&self, database: Database, model: Option<&str>, progress: Progress<'_>) -> Result<(), MemoryError> {
+        let unwritable = |error: std::io::Error| unwritable(&self.folder, &error);
+        fs_err::create_dir_all(&self.folder).map_err(unwritable)?;
+        let revision = database.revision()?;
+        let lexical = self.lexical(&database)?;
+        let vectors = model.map(|model| Ok((model, self.vectors(&database, model)?))).transpose()?;
+        let vault = database.vault().clone();
+        drop(database);
+        if self.loaded().lexical.as_ref().is_some_and(|current| !current.written) {
+            let bytes = lexical.bytes(&label(revision)).map_err(|error| MemoryError::Index(error.to_string()))?;
+            let bytes = seal(&vault, bytes)?;
+            write(&self.folder.join(LEXICAL), &bytes).map_err(unwritable)?;
+            if let Some(current) = &mut self.loaded().lexical {
+                current.written = true;
+            }
+        }
+        let Some((model, vectors)) = vectors.filter(|(_, vectors)| !vectors.is_empty()) else { return Ok(()) };
+        if self.loaded().vectors.as_ref().is_some_and(|(_, current)| !current.written) {
+            let (path, total) = (self.vectors_file(model), vectors.len());
+            let snapshot = vectors.snapshot();
+            let progress = |done| progress(done, total);
+            if vault.is_on() {
+                let bytes = snapshot.build(revision, 0, &progress, |built| built.bytes()).map_err(explain)?;
+                write(&path, &seal(&vault, bytes)?).map_err(unwritable)?;
+            } else {
+                snapshot.build(revision, 0, &progress, |built| built.write(&path)).map_err(explain)?;
+            }
+            let generation = open_vectors(&path, &vault).map_err(MemoryError::Index)?;
+            let index = Arc::new(Vectors::with_base(generation));
+            self.loaded().vectors = Some((model.to_owned(), Current { revision, written: true, index }));
+        }
+        Ok(())
+    }
+
+    /// Deletes the files.
+    pub fn forget(&self) -> Result<(), MemoryError> {
+        *self.loaded() = Loaded::default();
+        match fs_err::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unwritable(&self.folder, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        let entries = fs_err::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
+    }
+
+    /// Looks at the files as they are, not at what was loaded.
+    pub fn verify(&self, database: &Database) -> Result<Vec<Finding>, MemoryError> {
+        let revision = database.revision()?;
+        let path = self.folder.join(LEXICAL);
+        let vault = database.vault();
+        let detail = match open_words(&path, vault) {
+            Ok(lexical) if lexical.label() == label(revision) => Ok(format!("{} documents, up to date", lexical.len())),
+            Ok(lexical) => Ok(format!("{} documents, older than the database: caught up at the next search", lexical.len())),
+            Err(error) => Err(missing_or(&path, &error)),
+        };
+        let mut findings = vec![finding("lexical", detail)];
+        for (model, _) in database.models()? {
+            let path = self.vectors_file(&model);
+            let detail = match open_vectors(&path, vault) {
+                Ok(generation) if generation.label() == revision => Ok(format!("{} of {model}, up to date", generation.len())),
+                Ok(generation) => Ok(format!("{} of {model}, older than the database: caught up at the next search", generation.len())),
+                Err(error) => Err(missing_or(&path, &error)),
+            };
+            findings.push(finding("vectors", detail));
+        }
+        Ok(findings)
+    }
+
+    fn caught_up_words(
+        &self,
+        before: Option<Arc<Lexical>>,
+        database: &Database,
+        revision: u64,
+    ) -> Result<(Arc<Lexical>, bool), MemoryError> {
+        let path = self.folder.join(LEXICAL);
+        let lexical = match before {
+            Some(lexical) => lexical,
+            None => match usable(&path, || open_words(&path, database.vault())) {
+                Some(lexical) if lexical.label() == label(revision) => return Ok((Arc::new(lexical), true)),
+                Some(lexical) if lexical.label().split(':').next() == label(revision).split(':').next() => Arc::new(lexical),
+                _ => Arc::new(Lexical::new().map_err(|error| MemoryError::Index(error.to_string()))?),
+            },
+        };
+        let slots = database.slots()?;
+        let failed = |error: tantivy::TantivyError| MemoryError::Index(error.to_string());
+        let present: HashSet<u64> = lexical.keys().map_err(failed)?.into_iter().collect();
+        let wanted: HashSet<u64> = slots.iter().copied().collect();
+        for gone in present.difference(&wanted) {
+            lexical.remove(*gone).map_err(failed)?;
+        }
+        let missing: Vec<u64> = slots.into_iter().filter(|slot| !present.contains(slot)).collect();
+        for block in missing.chunks(BLOCK) {
+            for (slot, content) in database.contents_of(block)? {
+                lexical.insert(slot, &content).map_err(failed)?;
+            }
+        }
+        lexical.commit().map_err(failed)?;
+        Ok((lexical, false))
+    }
+
+    fn caught_up_vectors(&self, database: &Database, model: &str, revision: u64) -> Result<(Vectors, bool), MemoryError> {
+        let path = self.vectors_file(model);
+        let slots = database.embedded_slots(model)?;
+        let mut vectors = match usable(&path, || open_vectors(&path, database.vault())) {
+            Some(generation) if generation.label() == revision => return Ok((Vectors::with_base(generation), true)),
+            Some(generation) => Vectors::with_base(generation),
+            None => Vectors::new(0),
+        };
+        let wanted: HashSet<u64> = slots.iter().copied().collect();
+        let present: HashSet<u64> = vectors.keys().collect();
+        for gone in present.difference(&wanted) {
+            vectors.remove(*gone);
+        }
+        let missing: Vec<u64> = slots.into_iter().filter(|slot| !present.contains(slot)).collect();
+        for block in missing.chunks(BLOCK) {
+            for (slot, vector) in database.vectors_of(model, block)? {
+                if vectors.is_empty() && vectors.dimensions() != vector.len() {
+                    vectors = Vectors::new(vector.len());
+                }
+                vectors.insert(slot, &vector);
+            }
+        }
+        Ok((vectors, false))
+    }
+
+    fn vectors_file(&self, model: &str) -> PathBuf {
+        let readable: String = model.chars().map(|character| if character.is_alphanumeric() { character } else { '-' }).take(40).collect();
+        let unique: String = digest(model).chars().take(8).collect();
+        self.folder.join(format!("vectors-{readable}-{unique}"))
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const LEXICAL: &str = "lexical";
+
+/// Of the lexical index: how words are made of texts, and what it was made of.
+fn label(revision: u64) -> String {
+    format!("{}:{revision}", words::VERSION)
+}
+
+/// What is in a file, unless it is not there or damaged, which only the log is told: it will be made anew.
+fn usable<T>(path: &Path, open: impl FnOnce() -> Result<T, String>) -> Option<T> {
+    if !path.exists() {
+        return None;
+    }
+    open().inspect_err(|reason| tracing::warn!("{} is made anew: {reason}", path.display())).ok()
+}
+
+/// Mapped where it lies, or opened into memory where it is sealed.
+fn open_words(path: &Path, vault: &Vault) -> Result<Lexical, String> {
+    match vault.is_on() {
+        true => Lexical::from_bytes(unsealed(path, vault)?).map_err(|error| error.to_string()),
+        false => Lexical::open(path).map_err(|error| error.to_string()),
+    }
+}
+
+fn open_vectors(path: &Path, vault: &Vault) -> Result<Generation, String> {
+    match vault.is_on() {
+        true => Generation::from_bytes(&unsealed(path, vault)?, path).map_err(|error| error.to_string()),
+        false => Generation::open(path).map_err(|error| error.to_string()),
+    }
+}
+
+fn unsealed(path: &Path, vault: &Vault) -> Result<Vec<u8>, String> {
+    let sealed = fs_err::read(path).map_err(|error| error.to_string())?;
+    vault.open(&sealed, SEALED_AS).map_err(|error| error.to_string())
+}
+
+fn seal(vault: &Vault, bytes: Vec<u8>) -> Result<Vec<u8>, MemoryError> {
+    match vault.is_on() {
+        true => vault.seal(&bytes, SEALED_AS).map_err(|error| MemoryError::Index(error.to_string())),
+        false => Ok(bytes),
+    }
+}
+
+/// What index files are bound to; which index it is, their own beginnings say.
+const SEALED_AS: &[u8] = b"collection index";
+
+/// Beside its place first, so that a reader finds the old file or the new one.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let part = path.with_extension("part");
+    let mut file = fs_err::File::create(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs_err::rename(&part, path)
+}
+
+fn finding(part: &str, detail: Result<String, String>) -> Finding {
+    let sound = detail.is_ok();
+    Finding { part: part.to_owned(), sound, detail: detail.unwrap_or_else(|detail| detail) }
+}
+
+fn missing_or(path: &Path, reason: &str) -> String {
+    match path.exists() {
+        true => format!("{} is damaged ({reason}): made anew at the next search", path.display()),
+        false => format!("{} is not there: made at the next search", path.display()),
+    }
+}
+
+fn explain(error: codriver_vectors::GenerationError) -> MemoryError {
+    match error {
+        codriver_vectors::GenerationError::Stopped => MemoryError::Stopped,
+        error => MemoryError::Index(error.to_string()),
+    }
+}

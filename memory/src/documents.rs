@@ -1,0 +1,109 @@
+//! Documents of knowledge: kept with what they were read from, listed, removed; their pieces embedded a few at a time.
+
+use chrono::{DateTime, Utc};
+
+use crate::error::MemoryError;
+use crate::event::{Entry, Event, digest};
+use crate::knowledge::chunk_document;
+use crate::memory::Memory;
+use crate::records::{FactPlace, Hit, NewChunk, NewDocument, Scope, StoredDocument};
+
+impl Memory {
+    /// The documents that can be seen from here, of one scope or of all, by scope and origin.
+    pub fn documents(&self, scope: Option<Scope>) -> Result<Vec<StoredDocument>, MemoryError> {
+        let mut state = self.state();
+        state.refresh();
+        let mut documents = Vec::new();
+        for store in state.session.iter().chain([&state.store]) {
+            let stored = store.documents()?.into_iter();
+            let seen = stored.filter(|(place, _)| state.sees(place.scope, &place.project) && scope.is_none_or(|scope| scope == place.scope));
+            documents.extend(seen.map(|(_, document)| document));
+        }
+        documents.sort_by(|left, right| (left.scope, &left.origin).cmp(&(right.scope, &right.origin)));
+        Ok(documents)
+    }
+
+    /// Keeps documents with their pieces, all of them or none, each in place of what was kept of its origin. They are found
+    /// by their words at once, by their meaning when [`Memory::embed_pending`] was there.
+    pub fn keep_documents(&self, scope: Scope, mut documents: Vec<NewDocument>) -> Result<(), MemoryError> {
+        let redactor = self.redactor();
+        for new in &mut documents {
+            if let Some(chunks) = &mut new.chunks {
+                for chunk in chunks.iter_mut() {
+                    chunk.text = redactor.redact(&chunk.text).into_owned();
+                    chunk.title = redactor.redact(&chunk.title).into_owned();
+                }
+                new.document.chunks = chunks.len();
+            }
+        }
+        let mut state = self.state();
+        let place = FactPlace::new(scope, &state.project);
+        let mut before = Vec::new();
+        for new in documents.iter().filter(|new| new.chunks.is_some()) {
+            before.extend(contents(&new.document.origin, &place, &state.store_of(scope)?.chunks_of(&new.document.origin, &place)?));
+        }
+        let event = Event::DocumentsKept { documents: documents.clone(), place: place.clone() };
+        let now = Utc::now();
+        state.record_in(scope, Entry::now(event))?;
+        let index = state.index_for(self.embedder().as_deref())?;
+        let replaced: Vec<&str> = documents.iter().filter(|new| new.chunks.is_some()).map(|new| new.document.origin.as_str()).collect();
+        index.remove(|document| document.kind == "chunk" && document.scope == scope && replaced.contains(&document.origin.as_str()));
+        for new in &documents {
+            for (position, chunk) in new.chunks.iter().flatten().enumerate() {
+                index.insert(chunk_document(&place, &new.document.origin, position, chunk, now));
+            }
+        }
+        state.drop_unused_vectors(before)
+    }
+
+    /// Forgets documents and their pieces.
+    pub fn remove_documents(&self, scope: Scope, origins: &[&str]) -> Result<(), MemoryError> {
+        let mut state = self.state();
+        let place = FactPlace::new(scope, &state.project);
+        let mut before = Vec::new();
+        for origin in origins {
+            before.extend(contents(origin, &place, &state.store_of(scope)?.chunks_of(origin, &place)?));
+        }
+        let event = Event::DocumentsRemoved { origins: origins.iter().map(|origin| (*origin).to_owned()).collect(), place };
+        state.record_in(scope, Entry::now(event))?;
+        let index = state.index_for(self.embedder().as_deref())?;
+        index.remove(|document| document.kind == "chunk" && document.scope == scope && origins.contains(&document.origin.as_str()));
+        state.drop_unused_vectors(before)
+    }
+
+    /// A document's pieces in their order.
+    pub fn chunks_of(&self, scope: Scope, origin: &str) -> Result<Vec<NewChunk>, MemoryError> {
+        let mut state = self.state();
+        let place = FactPlace::new(scope, &state.project);
+        state.store_of(scope)?.chunks_of(origin, &place)
+    }
+
+    /// Where something that was found stands: `/home/me/book/src/moves.md:10-24`, `https://example.org/paper.pdf#page=3`; for
+    /// what is no piece of a document, its origin.
+    pub fn whereabouts(&self, hit: &Hit) -> String {
+        let position = || Some(hit).filter(|hit| hit.kind == "chunk")?.id.rsplit_once('#')?.1.parse().ok();
+        let chunk = position().and_then(|position| {
+            let mut state = self.state();
+            let place = FactPlace::new(hit.scope, &state.project);
+            state.store_of(hit.scope).and_then(|store| store.chunk_at(&hit.origin, position, &place)).ok()?
+        });
+        chunk.map_or_else(|| hit.origin.clone(), |chunk| format!("{}{}", hit.origin, chunk.place))
+    }
+
+    /// How many texts have no vector of the embedding model yet; 0 without one.
+    pub fn pending_embeddings(&self) -> Result<usize, MemoryError> {
+        let Some(embedder) = self.embedder() else { return Ok(0) };
+        Ok(self.state().index_for(Some(&*embedder))?.without_vectors(usize::MAX).len())
+    }
+
+    /// Gives up to `limit` texts their vectors, the newest first.
+    pub fn embed_pending(&self, limit: usize) -> Result<(), MemoryError> {
+        self.embed_missing(limit)
+    }
+}
+
+/// What the vectors of these pieces are kept by.
+fn contents(origin: &str, place: &FactPlace, chunks: &[NewChunk]) -> Vec<String> {
+    let documents = chunks.iter().enumerate().map(|(position, chunk)| chunk_document(place, origin, position, chunk, DateTime::default()));
+    documents.map(|document| digest(&document.content())).collect()
+}
