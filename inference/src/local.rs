@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use codriver_chat::template::ChatTemplate;
 use codriver_grammar::{GrammarError, Plan, Vocabulary};
 
-pub use self::options::{CompletionOptions, OpenOptions};
+pub use self::options::{CompletionOptions, Engine, OpenOptions};
 use crate::device::{self, DeviceChoice};
 use crate::guidance::{self, Notices, refused};
 use crate::loader::decoder::DecoderSource;
@@ -35,6 +35,7 @@ pub struct LocalModel {
     scheduler: Scheduler,
     /// Tokens that end an answer.
     ends: Arc<HashSet<u32>>,
+    engine: Engine,
     /// How many scores the network computes.
     vocabulary_size: usize,
     vocabulary: OnceLock<Result<Arc<Vocabulary>, GrammarError>>,
@@ -90,13 +91,13 @@ impl LocalModel {
             format: options.cache_format,
             cancellation: &options.cancellation,
         };
-        let network = match (opening.open(source, packing), packing) {
+        let (network, packing) = match (opening.open(source, packing), packing) {
             // What the GPU's kernels lack, tensors have.
             (Err(ModelError::Unsupported(reason)), Packing::Resident { .. }) if options.cache_format == CacheFormat::F32 => {
                 tracing::warn!("{}: computed as tensors, which is slower: {reason}", folder.display());
-                opening.open(DecoderSource::open(&files, &device)?, Packing::Tensors)?
+                (opening.open(DecoderSource::open(&files, &device)?, Packing::Tensors)?, Packing::Tensors)
             }
-            (opened, _) => opened?,
+            (opened, packing) => (opened?, packing),
         };
         let scheduler = Scheduler::start(network, Room { tokens, kept: KEPT_BYTES })?;
         Ok(Self {
@@ -106,6 +107,7 @@ impl LocalModel {
             tokenizer,
             template,
             scheduler,
+            engine: Engine::of(packing),
             vocabulary_size,
             vocabulary: OnceLock::new(),
             notices: Notices::default(),
@@ -179,6 +181,11 @@ impl LocalModel {
     /// What the model is doing: how many requests run and wait, and how full the cache is.
     pub fn load(&self) -> Load {
         self.scheduler.load()
+    }
+
+    /// What computes the model.
+    pub fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// What is under every answer: a request to the scheduler, whose tokens are passed on.

@@ -1,6 +1,7 @@
 //! A GPU and its memory.
 
 use std::fmt;
+use std::ops::Deref;
 
 use cubecl::features::Plane;
 use cubecl::prelude::*;
@@ -103,9 +104,8 @@ impl Gpu {
         Ok(u32::from_bytes(&self.read_bytes(buffer)?).to_vec())
     }
 
-    fn read_bytes(&self, buffer: &Buffer) -> Result<Vec<u8>, GpuError> {
-        let bytes = self.client.read_one(buffer.handle.clone()).map_err(|error| GpuError::Device(error.to_string()))?;
-        Ok(bytes.to_vec())
+    fn read_bytes(&self, buffer: &Buffer) -> Result<impl Deref<Target = [u8]>, GpuError> {
+        self.client.read_one(buffer.handle.clone()).map_err(|error| GpuError::Device(error.to_string()))
     }
 
     /// Whether there is memory behind the buffers. Their creation does not wait for it, and what is

@@ -46,6 +46,27 @@ impl OpenOptions {
     }
 }
 
+/// What computes a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// Packed weights and kernels of the processor.
+    Processor,
+    /// Packed weights and kernels of a GPU.
+    Gpu,
+    /// Tensors of 32-bit floats on any device.
+    Tensors,
+}
+
+impl Engine {
+    pub(super) fn of(packing: Packing<'_>) -> Self {
+        match packing {
+            Packing::Packed { .. } => Self::Processor,
+            Packing::Resident { .. } => Self::Gpu,
+            Packing::Tensors => Self::Tensors,
+        }
+    }
+}
+
 /// How a prompt is continued, besides how tokens are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompletionOptions {

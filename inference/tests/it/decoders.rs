@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use codriver_inference::device::resolve;
-use codriver_inference::{Cancellation, DeviceChoice, Flow, LocalModel, OpenOptions, SamplingParameters};
+use codriver_inference::{Cancellation, DeviceChoice, Engine, Flow, LocalModel, OpenOptions, SamplingParameters};
 use serde_json::Value;
 
 use crate::reference::{floats, fresh_seed, run};
@@ -29,6 +29,12 @@ fn decoders_compute_what_transformers_computes() {
             let model = LocalModel::open_with(Path::new(case["folder"].as_str().unwrap()), &options)
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
             println!("{name} on {}", options.device);
+            let engine = match options.device {
+                _ if options.as_tensors => Engine::Tensors,
+                DeviceChoice::Cpu => Engine::Processor,
+                _ => Engine::Gpu,
+            };
+            assert_eq!(model.engine(), engine, "{name}");
             check_logits(name, &model, case);
             check_continuation(name, &model, case);
         }

@@ -5,7 +5,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use codriver_inference::{Cancellation, DeviceChoice, Flow, LocalModel, ModelError, OpenOptions, SamplingParameters};
+use codriver_inference::{
+    Cancellation, DeviceChoice, Engine, Flow, LocalModel, ModelError, OpenOptions, SamplingParameters,
+};
 use serde_json::{Value, json};
 
 use crate::fixture::write_random_model;
@@ -75,6 +77,7 @@ fn lose_the_device(file: &Path) {
     let open = |choice| LocalModel::open(folder.path(), choice);
     let model = open(DeviceChoice::Wgpu).unwrap();
     let prompt = model.tokens("Some text").unwrap();
+    assert_eq!(model.engine(), Engine::Gpu);
     let expected = model.logits(&prompt).unwrap();
     let sampling = SamplingParameters { max_tokens: 200, temperature: 1.0, ..SamplingParameters::default() };
     let complete = |on_token: &mut dyn FnMut(usize)| {
@@ -120,6 +123,7 @@ fn fill_the_device(file: &Path) {
     write_random_model(folder.path(), 23);
     let options = OpenOptions { device: DeviceChoice::Wgpu, cache_tokens: Some(4096), ..OpenOptions::default() };
     let model = LocalModel::open_with(folder.path(), &options).unwrap();
+    assert_eq!(model.engine(), Engine::Gpu);
     let prompt = model.tokens("Some text").unwrap();
     let long: Vec<u32> = prompt.iter().copied().cycle().take(900).collect();
     let answer = |count: usize, tokens: &AtomicUsize| {

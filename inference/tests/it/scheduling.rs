@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use codriver_inference::device::resolve;
 use codriver_inference::{
-    Cancellation, CompletionOptions, Constraint, DeviceChoice, Flow, Load, LocalModel, ModelError, OpenOptions, Priority,
-    SamplingParameters,
+    Cancellation, CompletionOptions, Constraint, DeviceChoice, Engine, Flow, Load, LocalModel, ModelError, OpenOptions,
+    Priority, SamplingParameters,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -41,7 +41,9 @@ fn answers_do_not_depend_on_who_shares_the_steps() {
         let open = |cache_tokens| {
             let options =
                 OpenOptions { device, quantization, as_tensors, cache_tokens, cache_format, ..OpenOptions::default() };
-            LocalModel::open_with(folder.path(), &options).unwrap()
+            let model = LocalModel::open_with(folder.path(), &options).unwrap();
+            assert_eq!(model.engine() == Engine::Gpu, device == gpu, "{device}");
+            model
         };
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let count = match device {
