@@ -61,7 +61,7 @@ impl TextEmbedder {
         let device = device::resolve(choice)?;
         let modules = Modules::open(folder)?;
         if let Some(demand) = loader::encoder::demand(&modules.encoder, &device)? {
-            demand.choose_window(folder, Some(demand.window), memory::available_on(choice, false))?;
+            demand.choose_window(folder, Some(demand.window), memory::available_on(device::gpu(choice)?.as_ref(), false))?;
         }
         let loaded = loader::encoder::load(&modules.encoder, &device)?;
         let settings = settings(&modules.encoder)?;
