@@ -9,7 +9,7 @@ use serde::Serialize;
 use sysinfo::{Pid, ProcessesToUpdate, System};
 
 pub use self::embedding::{EmbeddingReport, measure_embedder};
-use crate::{CacheFormat, Cancellation, DeviceChoice, LocalModel, ModelError, OpenOptions, device};
+use crate::{CacheFormat, Cancellation, DeviceChoice, Engine, LocalModel, ModelError, OpenOptions, device};
 
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct BenchOptions {
     pub repeats: usize,
     /// How keys and values are held.
     pub cache_format: CacheFormat,
+    /// Computes with tensors of 32-bit floats, as what a model's own kernels are compared with.
+    pub as_tensors: bool,
     /// Requests to answer at once, beside one alone; 0 and 1 leave that out.
     pub concurrency: usize,
     /// Whether to measure how soon a conversation's second turn is answered.
@@ -90,7 +92,16 @@ pub struct TurnTest {
 impl BenchOptions {
     /// Prompts of 128 and 512 tokens, 128 tokens written, three runs of each, and a second turn.
     pub fn new(device: DeviceChoice) -> Self {
-        Self { device, prompts: vec![128, 512], generated: 128, repeats: 3, concurrency: 0, turns: true, cache_format: CacheFormat::F32 }
+        Self {
+            device,
+            prompts: vec![128, 512],
+            generated: 128,
+            repeats: 3,
+            concurrency: 0,
+            turns: true,
+            cache_format: CacheFormat::F32,
+            as_tensors: false,
+        }
     }
 }
 
@@ -130,6 +141,7 @@ pub fn measure(
         device: options.device,
         cache_tokens: Some(tokens),
         cache_format: options.cache_format,
+        as_tensors: options.as_tensors,
         cancellation: cancellation.clone(),
         ..OpenOptions::default()
     };
@@ -176,7 +188,10 @@ pub fn measure(
     let memory_bytes = before.zip(resident_memory()).map(|(before, after)| after.saturating_sub(before));
     Ok(BenchReport {
         model: name.to_owned(),
-        device: device::describe(options.device),
+        device: match model.engine() {
+            Engine::Tensors => format!("{}, as tensors", device::describe(options.device)),
+            Engine::Processor | Engine::Gpu => device::describe(options.device),
+        },
         load_seconds,
         ready_seconds: load_seconds + first.first.as_secs_f64(),
         memory_bytes,
