@@ -63,6 +63,8 @@ impl Store {
         for (name, place) in &wanted {
             found.extend(self.rows(&sql, params![name, place.scope.name(), place.project.as_str()], |row| self.chunk(row))?);
         }
+        // As `chunks` gives them: of equals, what came later is found first.
+        found.sort_by(|one, other| (one.kept_at, &one.document, one.position).cmp(&(other.kept_at, &other.document, other.position)));
         Ok(found)
     }
 
