@@ -38,6 +38,9 @@ pub struct BenchReport {
     /// The device, in words.
     pub device: String,
     pub load_seconds: f64,
+    /// From the start of loading to the first token that is answered, after a prompt of 16: with it comes
+    /// what loading has put off.
+    pub ready_seconds: f64,
     /// Memory of this process that loading and running the model took, in bytes; a GPU's own
     /// memory is not in it.
     pub memory_bytes: Option<u64>,
@@ -102,6 +105,8 @@ impl BenchOptions {
     }
 }
 
+/// Tokens of the prompt that is answered before anything is measured.
+const WARM_UP: usize = 16;
 /// Tokens of the prompts of concurrent requests.
 const CONCURRENT_PROMPT: usize = 16;
 /// Tokens of a first turn's answer, and of what the second one adds.
@@ -150,7 +155,7 @@ pub fn measure(
     prompts.dedup();
     let turn = turn.map(|prompt| prompt.min(window.saturating_sub(TURN_ANSWER + TURN_MORE + 1)));
     on_test("warming up");
-    model.time_answer(&model.random_tokens(16.min(window.saturating_sub(4)), 0), 4, cancellation)?;
+    let first = model.time_answer(&model.random_tokens(WARM_UP.min(window.saturating_sub(4)), 0), 4, cancellation)?;
     let mut tests = Vec::new();
     let mut run = |test: String, tokens: usize, time: &dyn Fn(u64) -> Result<Duration, ModelError>| {
         let mut runs = Vec::new();
@@ -188,6 +193,7 @@ pub fn measure(
             Engine::Processor | Engine::Gpu => device::describe(options.device),
         },
         load_seconds,
+        ready_seconds: load_seconds + first.first.as_secs_f64(),
         memory_bytes,
         tests,
         concurrent,

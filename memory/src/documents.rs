@@ -45,9 +45,10 @@ impl Memory {
         let event = Event::DocumentsKept { documents: documents.clone(), place: place.clone() };
         let now = Utc::now();
         state.record_in(scope, Entry::now(event))?;
-        let index = state.index_for(self.embedder().as_deref())?;
         let replaced: Vec<&str> = documents.iter().filter(|new| new.chunks.is_some()).map(|new| new.document.origin.as_str()).collect();
-        index.remove(|document| document.kind == "chunk" && document.scope == scope && replaced.contains(&document.origin.as_str()));
+        let embedder = self.embedder();
+        state.documents_gone(embedder.as_deref(), &place, &replaced)?;
+        let index = state.index_for(embedder.as_deref())?;
         for new in &documents {
             for (position, chunk) in new.chunks.iter().flatten().enumerate() {
                 index.insert(chunk_document(&place, &new.document.origin, position, chunk, now));
@@ -64,10 +65,9 @@ impl Memory {
         for origin in origins {
             before.extend(contents(origin, &place, &state.store_of(scope)?.chunks_of(origin, &place)?));
         }
-        let event = Event::DocumentsRemoved { origins: origins.iter().map(|origin| (*origin).to_owned()).collect(), place };
-        state.record_in(scope, Entry::now(event))?;
-        let index = state.index_for(self.embedder().as_deref())?;
-        index.remove(|document| document.kind == "chunk" && document.scope == scope && origins.contains(&document.origin.as_str()));
+        let names = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        state.record_in(scope, Entry::now(Event::DocumentsRemoved { origins: names, place: place.clone() }))?;
+        state.documents_gone(self.embedder().as_deref(), &place, origins)?;
         state.drop_unused_vectors(before)
     }
 
@@ -93,7 +93,7 @@ impl Memory {
     /// How many texts have no vector of the embedding model yet; 0 without one.
     pub fn pending_embeddings(&self) -> Result<usize, MemoryError> {
         let Some(embedder) = self.embedder() else { return Ok(0) };
-        Ok(self.state().index_for(Some(&*embedder))?.without_vectors(usize::MAX).len())
+        Ok(self.state().without_vectors(&*embedder, usize::MAX)?.len())
     }
 
     /// Gives up to `limit` texts their vectors, the newest first.

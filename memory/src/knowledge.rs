@@ -1,6 +1,5 @@
 //! Documents, and finding again what is remembered.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,8 +7,8 @@ use chrono::{DateTime, Utc};
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
 use crate::event::{Entry, Event, digest};
-use crate::index::{Document, Index};
-use crate::memory::{Memory, message_document};
+use crate::index::{Document, Gone};
+use crate::memory::Memory;
 use crate::records::{Fact, FactId, FactPlace, Hit, NewChunk, Scope, SearchOptions};
 use crate::state::State;
 
@@ -45,8 +44,9 @@ impl Memory {
             let event = Event::ChunksReplaced { document: origin.to_owned(), chunks: chunks.clone(), place: place.clone() };
             let now = Utc::now();
             state.record_in(scope, Entry::now(event))?;
-            let index = state.index_for(self.embedder().as_deref())?;
-            index.remove(|document| document.kind == "chunk" && document.scope == scope && document.origin == origin);
+            let embedder = self.embedder();
+            state.documents_gone(embedder.as_deref(), &place, &[origin])?;
+            let index = state.index_for(embedder.as_deref())?;
             for (position, chunk) in chunks.iter().enumerate() {
                 index.insert(chunk_document(&place, origin, position, chunk, now));
             }
@@ -76,8 +76,7 @@ impl Memory {
         });
         let mut state = self.state();
         let hidden = state.hidden_facts()?;
-        let index = state.index_for(embedder.as_deref())?;
-        let mut hits = index.search(query, vector.as_deref(), k + hidden.len(), options);
+        let mut hits = state.find(embedder.as_deref(), query, vector.as_deref(), k + hidden.len(), options)?;
         hits.retain(|hit| hit.kind != "fact" || !hidden.contains(&hit.id));
         hits.truncate(k);
         Ok(hits)
@@ -95,7 +94,7 @@ impl Memory {
         let Some(embedder) = self.embedder() else { return Ok(()) };
         let mut left = limit;
         while left > 0 {
-            let missing = self.state().index_for(Some(&*embedder))?.without_vectors(left.min(BATCH));
+            let missing = self.state().without_vectors(&*embedder, left.min(BATCH))?;
             if missing.is_empty() {
                 break;
             }
@@ -124,41 +123,9 @@ impl State {
     /// A fact holds no more.
     pub fn fact_gone(&mut self, fact: &Fact) -> Result<(), MemoryError> {
         if let Some(index) = &mut self.index {
-            index.remove(|document| document.kind == "fact" && document.scope == fact.scope && document.id == fact.id.as_str());
+            index.remove(&Gone::Fact(fact.scope, fact.id.as_str()));
         }
         self.drop_unused_vectors(vec![digest(&fact.text)])
-    }
-
-    /// The index with this model's vectors.
-    pub fn index_for(&mut self, embedder: Option<&dyn Embedder>) -> Result<&mut Index, MemoryError> {
-        let model = embedder.map(|embedder| embedder.name().to_owned());
-        let index = match self.index.take() {
-            Some(index) if index.model == model => index,
-            _ => self.build_index(model)?,
-        };
-        Ok(self.index.insert(index))
-    }
-
-    fn build_index(&self, model: Option<String>) -> Result<Index, MemoryError> {
-        let mut index = Index::default();
-        for spoken in self.store.spoken()?.into_iter().filter(|spoken| spoken.project == self.project) {
-            message_document(&spoken).into_iter().for_each(|document| index.insert(document));
-        }
-        for store in std::iter::once(&self.store).chain(&self.session) {
-            for stored in store.chunks()?.into_iter().filter(|stored| self.sees(stored.place.scope, &stored.place.project)) {
-                index.insert(chunk_document(&stored.place, &stored.document, stored.position, &stored.chunk, stored.kept_at));
-            }
-        }
-        for fact in self.facts(None)? {
-            index.insert(fact_document(&fact));
-        }
-        if let Some(model) = &model {
-            for (content, vector) in self.store.vectors(model)? {
-                index.set_vector(content, &vector);
-            }
-        }
-        index.model = model;
-        Ok(index)
     }
 
     fn keep_vectors(
@@ -172,7 +139,7 @@ impl State {
                 vector.clear();
             }
             // Another thread may have been faster.
-            let new = self.index_for(Some(embedder))?.set_vector(content.clone(), &vector);
+            let new = self.index_for(Some(embedder))?.set_vector(&content, &vector);
             if new && scope != Scope::Session {
                 durable.push((content, vector));
             }
@@ -182,8 +149,7 @@ impl State {
 
     pub fn drop_unused_vectors(&mut self, mut contents: Vec<String>) -> Result<(), MemoryError> {
         if let Some(index) = &mut self.index {
-            let used: HashSet<&str> = index.contents().collect();
-            contents.retain(|content| !used.contains(content.as_str()));
+            contents.retain(|content| !index.uses(content));
             index.remove_vectors(&contents);
         }
         self.store.remove_vectors(&contents)
@@ -199,7 +165,7 @@ pub(crate) fn embed(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f
     }
 }
 
-fn fact_document(fact: &Fact) -> Document {
+pub(crate) fn fact_document(fact: &Fact) -> Document {
     Document {
         kind: "fact",
         scope: fact.scope,

@@ -1,12 +1,15 @@
 //! What is open behind [`crate::Memory`]: the databases, the journal, the index, and who sees what.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backup::replace_damaged;
 use crate::error::MemoryError;
 use crate::event::{Entry, Event};
 use crate::index::Index;
+use crate::index::kept::Kept;
+use crate::indexing::Upkeep;
 use crate::journal::Journal;
 use crate::known_facts;
 use crate::memory::MemoryOptions;
@@ -23,6 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The order of the fields is the order of closing: the lock goes last.
 pub(crate) struct State {
     pub store: Store,
+    /// The file of words, and how it is kept up.
+    pub kept: Option<Arc<Kept>>,
+    pub upkeep: Upkeep,
+    /// Of the index before a new file of words, for its vectors.
+    pub outdated: Option<Index>,
     /// What belongs to this run only; made when first needed.
     pub session: Option<Store>,
     pub index: Option<Index>,
@@ -69,6 +77,9 @@ impl State {
     fn new(store: Store, options: &MemoryOptions) -> Self {
         Self {
             store,
+            kept: None,
+            upkeep: Upkeep::default(),
+            outdated: None,
             session: None,
             index: None,
             pending_journals: 0,
@@ -98,7 +109,7 @@ impl State {
         self.journal = None;
         self.vault = store.vault().clone();
         self.store = store;
-        self.index = None;
+        (self.index, self.kept, self.outdated, self.upkeep) = (None, None, None, Upkeep::default());
         self.seen = Seen::default();
         self.refresh();
         self.publish_facts()

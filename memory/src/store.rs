@@ -12,6 +12,7 @@ use crate::error::MemoryError;
 use crate::event::Entry;
 use crate::journal::beside;
 use crate::store::apply::{Sequences, Writer};
+use crate::store::readers::Readers;
 use crate::store::schema::MIGRATIONS;
 use crate::vault::{MasterKey, Vault, VaultFile, unlock};
 
@@ -19,12 +20,14 @@ mod apply;
 mod convert;
 mod documents;
 mod facts;
+mod indexed;
 pub(crate) mod lock;
 mod read;
+mod readers;
 pub(crate) mod schema;
 mod vectors;
 
-pub(crate) use read::Spoken;
+pub(crate) use read::{Spoken, StoredChunk};
 
 /// The first schema that can be encrypted.
 const FIRST_WITH_VAULT: u32 = 3;
@@ -36,6 +39,8 @@ const LOCK_SETTINGS: &str = "SET lock_configuration = true";
 
 /// A database with the schema of [`schema::MIGRATIONS`].
 pub(crate) struct Store {
+    /// Goes first: it waits until no one else reads the file.
+    readers: Readers,
     connection: Connection,
     /// DuckDB gave the database up (a checkpoint found no space, for one); it has to be opened
     /// again before the next use.
@@ -103,7 +108,7 @@ impl Store {
     }
 
     fn new(connection: Connection, file: Option<PathBuf>, name: String) -> Self {
-        Self { connection, given_up: None, file, name, vault: Vault::off(), sequences: Sequences::new(), reader: None }
+        Self { readers: Readers::default(), connection, given_up: None, file, name, vault: Vault::off(), sequences: Sequences::new(), reader: None }
     }
 
     /// A copy of a database, to be read only.
@@ -264,6 +269,7 @@ impl Store {
         let Some(file) = &self.file else {
             return Err(MemoryError::Database { path: self.name.clone(), reason: reason.clone() });
         };
+        self.readers.end();
         let mut reopen = || {
             // Two openings of one file in a process would damage it: first the old one goes.
             self.connection = Connection::open_in_memory_with_flags(settings()?)?;

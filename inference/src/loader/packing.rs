@@ -146,12 +146,18 @@ impl Checkpoint {
         self.check_shape(name, shape)?;
         let columns = shape.last().copied().unwrap_or_default();
         let count = rows.len();
-        let held = if self.changes(name) { None } else { self.row_bytes(name, rows.clone(), columns)? };
         let broken = |error: PackError| self.broken(name, &error.to_string());
-        let as_held = held.as_ref().and_then(|(tensor_type, _)| Format::of(*tensor_type));
         let wanted = quantization.filter(|format| format.fits(columns));
-        if let (Some((_, bytes)), Some(format)) = (&held, as_held)
-            && wanted.is_none_or(|wanted| wanted == format)
+        let as_held = |held| Format::of(held).filter(|format| wanted.is_none_or(|wanted| wanted == *format));
+        let changes = self.changes(name);
+        if let Some(mapped) = self.mapped_rows(name, rows.clone(), columns).filter(|_| !changes)
+            && let Some(format) = as_held(mapped.tensor_type)
+        {
+            return PackedMatrix::pack_later(format, count, columns, mapped.length, mapped.read).map_err(broken);
+        }
+        let held = if changes { None } else { self.row_bytes(name, rows.clone(), columns)? };
+        if let Some((tensor_type, bytes)) = &held
+            && let Some(format) = as_held(*tensor_type)
         {
             return PackedMatrix::pack(format, count, columns, bytes).map_err(broken);
         }

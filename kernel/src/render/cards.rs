@@ -188,8 +188,6 @@ fn rows_line(shown: usize, total: usize) -> String {
 }
 
 fn table_html(columns: &[&str], rows: &[Vec<String>]) -> String {
-    let head: String =
-        columns.iter().map(|column| format!("<th style=\"{CELL}{MUTED}\">{}</th>", escape(column))).collect();
     let body: String = rows
         .iter()
         .map(|row| {
@@ -197,6 +195,13 @@ fn table_html(columns: &[&str], rows: &[Vec<String>]) -> String {
             format!("<tr>{cells}</tr>")
         })
         .collect();
+    table_of_rows(columns, &body)
+}
+
+/// A table whose rows are HTML already.
+pub(super) fn table_of_rows(columns: &[&str], body: &str) -> String {
+    let head: String =
+        columns.iter().map(|column| format!("<th style=\"{CELL}{MUTED}\">{}</th>", escape(column))).collect();
     format!(
         "<div style=\"max-height:420px;overflow:auto;\"><table style=\"border-collapse:collapse;color:inherit;font-size:inherit;margin:4px 0;\">\
          <thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

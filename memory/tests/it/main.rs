@@ -11,6 +11,7 @@ mod facts;
 mod faults;
 mod figures;
 mod files;
+mod index;
 mod ingest;
 mod knowledge;
 mod latency;

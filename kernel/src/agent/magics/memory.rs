@@ -81,11 +81,11 @@ impl Magic for MemoryMagic {
         if !WITH_TEXT.contains(&command) {
             let words = rest.split_whitespace().map(str::to_owned);
             let line = Command::no_binary_name(self.command(), true).arg(Arg::new("rest").num_args(0..));
-            let matches = line.try_get_matches_from(words).map_err(|error| usage(error.to_string().lines().next().unwrap_or_default()))?;
+            let matches = line.try_get_matches_from(words).map_err(|error| CellError::usage(error.to_string().lines().next().unwrap_or_default()))?;
             options = options.and(&matches);
             rest = matches.get_many::<String>("rest").unwrap_or_default().map(String::as_str).collect::<Vec<_>>().join(" ");
         }
-        let missing = |what: &str| Err(usage(&format!("{what} is missing: %memory --help")));
+        let missing = |what: &str| Err(CellError::usage(format!("{what} is missing: %memory --help")));
         match (command, rest.as_str()) {
             ("search", "") => missing("what to search for"),
             ("search", query) => search(query, options.limit, session, context),
@@ -109,7 +109,7 @@ impl Magic for MemoryMagic {
             ("" | "stats", "") => statistics(session),
             (other, _) => {
                 let hint = codriver_tools::nearest(other, COMMANDS).map(|near| format!("; did you mean {near}?"));
-                Err(usage(&format!("%memory does not know {other:?}{}", hint.unwrap_or_else(|| "; %memory --help".to_owned()))))
+                Err(CellError::usage(format!("%memory does not know {other:?}{}", hint.unwrap_or_else(|| "; %memory --help".to_owned()))))
             }
         }
     }
@@ -227,8 +227,4 @@ fn statistics(session: &Session) -> CellResult {
     .map(|(name, value)| vec![name.to_owned(), value])
     .collect();
     shown(cards::table(&["memory", ""], &rows))
-}
-
-fn usage(text: &str) -> CellError {
-    CellError::new("UsageError", text)
 }
