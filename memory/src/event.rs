@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::project::{Project, ProjectKey};
-use crate::records::{ConversationId, Fact, FactId, FactKind, FactPlace, NewChunk, NewDocument, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
+use crate::records::{ConversationId, Fact, FactId, FactKind, FactPlace, ModelCall, NewChunk, NewDocument, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
 
 /// One change. Applying it twice is the same as applying it once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +54,7 @@ pub(crate) enum Event {
     /// Replaces the note of that name; those before stay on record.
     NoteWritten { id: String, conversation: ConversationId, name: String, value: String },
     Sent { id: String, sent: Sent },
+    ModelCalled { id: String, call: ModelCall },
     DocumentsKept { documents: Vec<NewDocument>, place: FactPlace },
     DocumentsRemoved { origins: Vec<String>, place: FactPlace },
 }
@@ -119,6 +120,11 @@ impl FactDetails {
 }
 
 impl Event {
+    /// Whether the facts that hold are others after it.
+    pub fn changes_facts(&self) -> bool {
+        matches!(self, Self::FactRemembered { .. } | Self::FactForgotten { .. } | Self::FactConfirmed { .. } | Self::FactPinned { .. })
+    }
+
     pub fn project_seen(project: &Project) -> Self {
         Self::ProjectSeen { key: project.key.clone(), root: project.root.display().to_string() }
     }

@@ -161,6 +161,19 @@ impl Index {
         found
     }
 
+    /// How many contents have a vector or can have none, of how many.
+    pub fn coverage(&self) -> (usize, usize) {
+        let done = |content: &&u64| {
+            self.unusable.contains(content) || self.vectors.as_ref().is_some_and(|vectors| vectors.get(**content).is_some())
+        };
+        (self.places.keys().filter(done).count(), self.places.len())
+    }
+
+    /// That of a content, by digest.
+    pub fn vector(&self, content: &str) -> Option<&[f32]> {
+        self.vectors.as_ref()?.get(key(content))
+    }
+
     /// False if it had one.
     pub fn set_vector(&mut self, content: String, vector: &[f32]) -> bool {
         let content = key(&content);
@@ -241,8 +254,8 @@ impl Index {
         let mut ranked: Vec<Relevance> = found.into_values().collect();
         for relevance in &mut ranked {
             let share = relevance.bm25.map_or(0.0, |score| (score / words.ideal).min(1.0));
-            let meaning = relevance.cosine.unwrap_or(0.0).max(0.0);
-            let base = if query_vector.is_some() { (share + meaning) / 2.0 } else { share };
+            // What has no vector yet counts by its words.
+            let base = relevance.cosine.map_or(share, |meaning| (share + meaning.max(0.0)) / 2.0);
             relevance.weight = self.slot(relevance.slot).map_or(1.0, |slot| weight(&slot.document, now));
             relevance.score = (base * relevance.weight).min(1.0);
         }

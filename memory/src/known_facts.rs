@@ -28,7 +28,7 @@ struct KnownFact {
 }
 
 /// Replaces the file as a whole, so that a reader never sees half of it.
-pub(crate) fn write(database: &Path, vault: &Vault, facts: Vec<Fact>) {
+pub(crate) fn write(database: &Path, vault: &Vault, facts: &[Fact]) {
     let new = beside(database, "facts.jsonl.new");
     let attempt = || {
         let mut bytes = Vec::new();
@@ -65,9 +65,9 @@ pub(crate) fn read(database: &Path, vault: &Vault) -> Vec<Entry> {
     facts.map(entry).collect()
 }
 
-impl From<Fact> for KnownFact {
-    fn from(fact: Fact) -> Self {
-        let details = FactDetails::of(&fact);
-        Self { id: fact.id, text: fact.text, source: fact.source, at: fact.created_at.timestamp_micros(), details }
+impl From<&Fact> for KnownFact {
+    fn from(fact: &Fact) -> Self {
+        let (text, source) = (fact.text.clone(), fact.source.clone());
+        Self { id: fact.id.clone(), text, source, at: fact.created_at.timestamp_micros(), details: FactDetails::of(fact) }
     }
 }

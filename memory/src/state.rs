@@ -1,14 +1,18 @@
 //! What is open behind [`crate::Memory`]: the databases, the journal, the index, and who sees what.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backup::replace_damaged;
 use crate::error::MemoryError;
 use crate::event::{Entry, Event};
+use crate::facts::known::Known;
 use crate::index::Index;
 use crate::journal::Journal;
 use crate::known_facts;
+use crate::known_vectors::{self, HolderVectors, PublishedVectors};
 use crate::memory::MemoryOptions;
 use crate::project::{Project, ProjectKey};
 use crate::records::{ConversationId, Mode, Scope};
@@ -20,17 +24,24 @@ use crate::vault::{MasterKey, Vault, VaultFile, unlock, vault_path};
 /// How often a process beside the holder looks whether the holder is gone.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Of the database's facts, and of the session's.
+type Revision = (u64, Option<u64>);
+
 /// The order of the fields is the order of closing: the lock goes last.
 pub(crate) struct State {
     pub store: Store,
     /// What belongs to this run only; made when first needed.
     pub session: Option<Store>,
     pub index: Option<Index>,
+    /// The facts that hold here, as of which change of them.
+    pub known: RefCell<Option<(Revision, Arc<Known>)>>,
     pub pending_journals: usize,
     /// Where the database is, or would be; `None` in memory.
     pub database: Option<PathBuf>,
     pub mode: Mode,
     pub seen: Seen,
+    pub holder_vectors: HolderVectors,
+    pub published_vectors: PublishedVectors,
     /// Of the files, also while another process holds the database.
     pub vault: Vault,
     pub project: ProjectKey,
@@ -71,10 +82,13 @@ impl State {
             store,
             session: None,
             index: None,
+            known: RefCell::default(),
             pending_journals: 0,
             database: None,
             mode: Mode::InMemory,
             seen: Seen::default(),
+            holder_vectors: HolderVectors::default(),
+            published_vectors: PublishedVectors::default(),
             vault: Vault::off(),
             project: options.project.as_ref().map_or_else(ProjectKey::none, |project: &Project| project.key.clone()),
             notices: Vec::new(),
@@ -100,6 +114,10 @@ impl State {
         self.store = store;
         self.index = None;
         self.seen = Seen::default();
+        if let Some(database) = &self.database {
+            known_vectors::remove(database);
+        }
+        self.published_vectors = PublishedVectors::default();
         self.refresh();
         self.publish_facts()
     }
@@ -162,7 +180,7 @@ impl State {
     /// After facts changed that other processes should hear of.
     pub fn publish_facts(&self) -> Result<(), MemoryError> {
         if let (Mode::Durable, Some(database)) = (&self.mode, &self.database) {
-            known_facts::write(database, &self.vault, self.store.facts()?);
+            known_facts::write(database, &self.vault, &self.store.facts()?);
         }
         Ok(())
     }

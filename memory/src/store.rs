@@ -1,9 +1,11 @@
 //! The databases: one file a user, one in memory a notebook's run.
 
+use std::cell::RefCell;
 use std::fs::Permissions;
 use std::io::Seek;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use duckdb::{AccessMode, Config, Connection, params};
 use fs_err::File;
@@ -11,6 +13,7 @@ use fs_err::File;
 use crate::error::MemoryError;
 use crate::event::Entry;
 use crate::journal::beside;
+use crate::records::Fact;
 use crate::store::apply::{Sequences, Writer};
 use crate::store::schema::MIGRATIONS;
 use crate::vault::{MasterKey, Vault, VaultFile, unlock};
@@ -24,7 +27,7 @@ mod read;
 pub(crate) mod schema;
 mod vectors;
 
-pub(crate) use read::Spoken;
+pub(crate) use read::{Spoken, StoredChunk};
 
 /// The first schema that can be encrypted.
 const FIRST_WITH_VAULT: u32 = 3;
@@ -45,6 +48,9 @@ pub(crate) struct Store {
     name: String,
     vault: Vault,
     sequences: Sequences,
+    /// Those that hold, once they were read.
+    facts: RefCell<Option<Arc<Vec<Fact>>>>,
+    facts_revision: u64,
     /// To copy the file while it is in use. Open as long as the connection: the system would take
     /// DuckDB's lock away when any other descriptor of the file is closed.
     reader: Option<File>,
@@ -103,7 +109,11 @@ impl Store {
     }
 
     fn new(connection: Connection, file: Option<PathBuf>, name: String) -> Self {
-        Self { connection, given_up: None, file, name, vault: Vault::off(), sequences: Sequences::new(), reader: None }
+        let (facts, sequences) = (RefCell::default(), Sequences::new());
+        let mut store =
+            Self { connection, given_up: None, file, name, vault: Vault::off(), sequences, facts, facts_revision: 0, reader: None };
+        store.facts_changed();
+        store
     }
 
     /// A copy of a database, to be read only.
@@ -172,6 +182,7 @@ impl Store {
 
     /// All of `entries`, which were made just now, or none; durable when it returns.
     pub fn commit(&mut self, entries: &[Entry]) -> Result<(), MemoryError> {
+        self.forget_facts_before(entries);
         let outcome = self.in_transaction(|connection, vault, sequences| {
             let mut writer = Writer { connection, vault, sequences, fresh: true };
             entries.iter().try_for_each(|entry| writer.apply(entry))
@@ -181,6 +192,7 @@ impl Store {
 
     /// Applies a journal's entries and notes how far it was read, in one transaction.
     pub fn merge_journal(&mut self, journal: &str, merged_bytes: u64, entries: &[Entry]) -> Result<(), MemoryError> {
+        self.forget_facts_before(entries);
         self.in_transaction(|connection, vault, sequences| {
             let mut writer = Writer { connection, vault, sequences, fresh: false };
             entries.iter().try_for_each(|entry| writer.apply(entry))?;
@@ -188,6 +200,12 @@ impl Store {
             let merged_bytes = i64::try_from(merged_bytes).unwrap_or(i64::MAX);
             connection.execute("INSERT INTO journals VALUES (?, ?)", params![journal, merged_bytes]).map(drop)
         })
+    }
+
+    fn forget_facts_before(&mut self, entries: &[Entry]) {
+        if entries.iter().any(|entry| entry.event.changes_facts()) {
+            self.facts_changed();
+        }
     }
 
     /// Tools that were running when the last holder of the file ended will not report back.

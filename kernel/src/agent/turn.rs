@@ -12,6 +12,7 @@ use codriver_inference::{Cancellation, ChatEvent, ChatRequest, ChatResponse, Fin
 use codriver_memory::{ContextItem, ConversationId};
 use serde_json::{Value, json};
 
+use super::facts::Learner;
 use super::ledger::{self, UserData};
 use super::secrets::Secrets;
 use super::stream::{Words, kind};
@@ -99,6 +100,7 @@ pub fn run_turn(
     let mut turn = Turn {
         secrets: session.agents.models.secrets(),
         memory: &session.memory,
+        learner: &session.agents.learner,
         context,
         cancellation,
         dry_run: options.dry_run,
@@ -138,6 +140,7 @@ struct Turn<'a> {
     plan: Plan,
     secrets: Arc<Secrets>,
     memory: &'a codriver_memory::Memory,
+    learner: &'a Learner,
     context: &'a CellContext,
     cancellation: Cancellation,
     dry_run: bool,

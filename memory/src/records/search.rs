@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::records::{ConversationId, Mode, Scope};
@@ -82,6 +83,22 @@ pub struct Hit {
     pub bm25: Option<f32>,
 }
 
+/// Where something that was found comes from, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Provenance {
+    /// The document, or the notebook that it was said in.
+    pub origin: String,
+    /// Where in the document.
+    pub place: ChunkPlace,
+    /// Who said it, of what was said: `user`, an agent, ...
+    pub by: String,
+    /// The turn's number in its conversation, from 1.
+    pub turn: Option<usize>,
+    pub conversation: Option<ConversationId>,
+    /// When it was said, or read.
+    pub at: Option<DateTime<Utc>>,
+}
+
 /// What a search leaves out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchOptions {
@@ -96,6 +113,19 @@ impl SearchOptions {
         let excluded = |id: &ConversationId| kind == "message" && id.as_str() == origin;
         (self.kinds.is_empty() || self.kinds.contains(&kind)) && !self.without_conversation.as_ref().is_some_and(excluded)
     }
+}
+
+/// How far an embedding model is with what can be found here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddingProgress {
+    pub model: String,
+    /// Texts with a vector of this model, or that it has none for.
+    pub done: usize,
+    pub total: usize,
+    /// Texts that the process which holds the database embeds.
+    pub left_to_holder: usize,
+    /// A thread of this process embeds the rest.
+    pub in_background: bool,
 }
 
 /// What memory holds.
@@ -121,6 +151,8 @@ pub struct Statistics {
     pub chunks: usize,
     pub session_chunks: usize,
     pub embeddings: usize,
+    /// Of which model how many of these are, the most first.
+    pub embeddings_by_model: Vec<(String, usize)>,
     /// The embedder's name; without one, search is by words alone.
     pub embedder: Option<String>,
     /// Journals of other processes that still write, or that could not be merged.

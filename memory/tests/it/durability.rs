@@ -95,7 +95,7 @@ fn kill_9_of_a_second_process_loses_nothing_acknowledged() {
 #[test]
 fn a_torn_log_loses_only_its_last_record() {
     let (_folder, path) = folder();
-    let round = killed_after(helper("durability::helper_writes_until_killed", &path), 1, Duration::from_millis(200));
+    let round = killed_after(helper("durability::helper_writes_until_killed", &path), 3, Duration::from_millis(100));
     let log = path.with_extension("duckdb.wal");
     let length = std::fs::metadata(&log).unwrap().len();
     std::fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(length - 7).unwrap();
