@@ -1,6 +1,7 @@
 //! Everything that changes durable memory, as values: the database applies them, a journal
 //! keeps them as lines until a database can.
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -138,6 +139,31 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// The fact as it is kept, where this is one that takes no other's place.
+    pub fn new_fact(&self) -> Option<Fact> {
+        let Event::FactRemembered { id, text, source, details } = &self.event else { return None };
+        if !details.supersedes.is_empty() {
+            return None;
+        }
+        let time = |microseconds| DateTime::from_timestamp_micros(microseconds).unwrap_or_default();
+        Some(Fact {
+            id: id.clone(),
+            text: text.clone(),
+            scope: details.place.scope,
+            project: details.place.project.clone(),
+            kind: details.kind,
+            source: source.clone(),
+            turn: details.turn.clone(),
+            reason: details.reason.clone(),
+            importance: details.importance,
+            pinned: details.pinned,
+            created_at: time(self.at),
+            confirmed_at: time(details.confirmed_at.unwrap_or(self.at)),
+            valid_until: None,
+            superseded_by: None,
+        })
+    }
+
     pub fn now(event: Event) -> Self {
         Self { at: chrono::Utc::now().timestamp_micros(), event }
     }

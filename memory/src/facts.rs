@@ -67,7 +67,7 @@ impl Memory {
                 turn: Some(id.clone()),
                 importance: fact.importance.clamp(0.0, 1.0),
                 pinned: false,
-                reason: format!("{} (found by {})", fact.reason, extractor.name()),
+                reason: format!("found by {}: {}", extractor.name(), fact.reason),
                 replaces: fact.replaces,
             };
             let remembered = self.remember_fact(&new)?;

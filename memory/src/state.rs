@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub seen: Seen,
     pub holder_vectors: HolderVectors,
     pub published_vectors: PublishedVectors,
+    /// How long the file is that other processes read facts from, where this one wrote it.
+    published_facts: Option<u64>,
     /// Of the files, also while another process holds the database.
     pub vault: Vault,
     pub project: ProjectKey,
@@ -89,6 +91,7 @@ impl State {
             seen: Seen::default(),
             holder_vectors: HolderVectors::default(),
             published_vectors: PublishedVectors::default(),
+            published_facts: None,
             vault: Vault::off(),
             project: options.project.as_ref().map_or_else(ProjectKey::none, |project: &Project| project.key.clone()),
             notices: Vec::new(),
@@ -118,6 +121,7 @@ impl State {
             known_vectors::remove(database);
         }
         self.published_vectors = PublishedVectors::default();
+        self.published_facts = None;
         self.refresh();
         self.publish_facts()
     }
@@ -171,16 +175,26 @@ impl State {
         match scope {
             Scope::Session => self.session()?.commit(&[entry]),
             Scope::Project | Scope::Global => {
+                let (changes_facts, new) = (entry.event.changes_facts(), entry.new_fact());
                 self.record_entry(entry)?;
-                self.publish_facts()
+                if !changes_facts {
+                    return Ok(());
+                }
+                match (new, &self.database, self.published_facts) {
+                    (Some(fact), Some(database), Some(length)) if self.mode == Mode::Durable => {
+                        self.published_facts = known_facts::append(database, &self.vault, &fact, length);
+                        if self.published_facts.is_some() { Ok(()) } else { self.publish_facts() }
+                    }
+                    _ => self.publish_facts(),
+                }
             }
         }
     }
 
     /// After facts changed that other processes should hear of.
-    pub fn publish_facts(&self) -> Result<(), MemoryError> {
+    pub fn publish_facts(&mut self) -> Result<(), MemoryError> {
         if let (Mode::Durable, Some(database)) = (&self.mode, &self.database) {
-            known_facts::write(database, &self.vault, &self.store.facts()?);
+            self.published_facts = known_facts::write(database, &self.vault, &self.store.facts()?);
         }
         Ok(())
     }

@@ -182,12 +182,16 @@ impl Store {
 
     /// All of `entries`, which were made just now, or none; durable when it returns.
     pub fn commit(&mut self, entries: &[Entry]) -> Result<(), MemoryError> {
+        let (new_facts, known) = (self.only_new_facts(entries), self.facts.borrow().clone());
         self.forget_facts_before(entries);
-        let outcome = self.in_transaction(|connection, vault, sequences| {
+        self.in_transaction(|connection, vault, sequences| {
             let mut writer = Writer { connection, vault, sequences, fresh: true };
             entries.iter().try_for_each(|entry| writer.apply(entry))
-        });
-        outcome.and_then(|()| self.restrict_permissions())
+        })?;
+        if let Some(new) = new_facts.filter(|new| !new.is_empty()) {
+            self.facts_came(known, new);
+        }
+        self.restrict_permissions()
     }
 
     /// Applies a journal's entries and notes how far it was read, in one transaction.

@@ -284,10 +284,10 @@ impl Shared {
                         tracing::warn!("what {name} found is not kept: {error}");
                     }
                 }
-                Answer::Nonsense => {
+                Answer::Nonsense(text) => {
                     habits.nonsense += 1;
                     habits.unable = habits.nonsense >= PATIENCE;
-                    tracing::debug!("{name} was asked for facts and answered with something else; the rules' are kept");
+                    tracing::debug!("{name} was asked for facts, and answered {text:?}; those of the rules are kept");
                 }
                 Answer::Refused(reason) => match habits.form.next() {
                     Some(form) if !cancellation.is_cancelled() => {

@@ -8,6 +8,7 @@ use duckdb::Row;
 use super::Store;
 use super::read::time;
 use crate::error::MemoryError;
+use crate::event::Entry;
 use crate::project::ProjectKey;
 use crate::records::{Fact, FactId, FactKind, Scope, TurnId};
 
@@ -35,6 +36,19 @@ impl Store {
     pub(super) fn facts_changed(&mut self) {
         self.facts.take();
         self.facts_revision = REVISIONS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Facts that only came, among these entries: what was read of the others holds on. `None` where others changed.
+    pub(super) fn only_new_facts(&self, entries: &[Entry]) -> Option<Vec<Fact>> {
+        let changes = entries.iter().filter(|entry| entry.event.changes_facts());
+        changes.map(|entry| entry.new_fact()).collect()
+    }
+
+    /// Goes on with what was read of facts, and these behind it.
+    pub(super) fn facts_came(&mut self, before: Option<Arc<Vec<Fact>>>, new: Vec<Fact>) {
+        let Some(mut facts) = before else { return };
+        Arc::make_mut(&mut facts).extend(new);
+        *self.facts.borrow_mut() = Some(facts);
     }
 
     /// Those that were replaced too.

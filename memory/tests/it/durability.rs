@@ -68,6 +68,9 @@ fn kill_rounds(rounds: usize) -> usize {
         safe.extend(acknowledged);
         drop(memory);
         length_before = std::fs::metadata(&path).unwrap().len();
+        if round % 20 == 19 {
+            println!("{} rounds, {} turns, {} MB", round + 1, safe.turns.len(), length_before / 1_000_000);
+        }
     }
     safe.check(&Memory::open(&path, None).unwrap());
     println!("{} turns, {} runs, {} facts; {checkpoints} rounds with a checkpoint", safe.turns.len(), safe.runs.len(), safe.facts.len());
@@ -176,8 +179,8 @@ fn killed_after(mut child: Child, turns: usize, patience: Duration) -> Acknowled
         }
         lines
     });
-    for _ in 0..turns {
-        wait.recv_timeout(Duration::from_secs(60)).unwrap();
+    for number in 0..turns {
+        wait.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|error| panic!("after {number} turns: {error}, {:?}", child.try_wait()));
     }
     std::thread::sleep(patience);
     child.kill().unwrap();

@@ -57,8 +57,8 @@ impl Form {
 /// What came of asking.
 pub enum Answer {
     Facts(Vec<ExtractedFact>),
-    /// Something that is no list of facts.
-    Nonsense,
+    /// Something that is no list of facts: its beginning.
+    Nonsense(String),
     /// The provider takes no such question, or not from us.
     Refused(String),
     /// Nothing that says it would not work another time.
@@ -143,7 +143,10 @@ impl<'a> ModelExtractor<'a> {
             Ok(response) => {
                 let call = response.message.tool_calls.into_iter().find(|call| call.name == TOOL);
                 let value = call.map_or_else(|| object(&response.message.content), |call| Some(call.arguments));
-                value.and_then(|value| serde_json::from_value::<Facts>(value).ok()).map_or(Answer::Nonsense, |noted| Answer::Facts(self.checked(noted.facts)))
+                match value.and_then(|value| serde_json::from_value::<Facts>(value).ok()) {
+                    Some(noted) => Answer::Facts(self.checked(noted.facts)),
+                    None => Answer::Nonsense(one_line(&self.told.secrets.redact(&response.message.content), LONGEST_FACT)),
+                }
             }
             Err(error) => self.failure(&error),
         };

@@ -82,6 +82,21 @@ fn stats(desk: &mut Desk) -> String {
     desk.cell("%memory stats").unwrap().result.unwrap().text().to_owned()
 }
 
+/// Waits until all texts have a vector of this model, searching meanwhile; how many there are.
+fn all_embedded(memory: &Memory, model: &str) -> usize {
+    let begin = Instant::now();
+    loop {
+        let progress = memory.embedding_progress().unwrap().unwrap();
+        assert_eq!(progress.model, model);
+        assert!(!memory.search("walrus of region 17", 3).unwrap().is_empty());
+        if progress.done == progress.total {
+            return progress.total;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{progress:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn another_embedding_model_makes_its_own_vectors_while_search_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -90,34 +105,30 @@ fn another_embedding_model_makes_its_own_vectors_while_search_goes_on() {
     write_encoder(&large, 64, 2, 4);
     let mut desk = Desk::new();
     let memory = Arc::clone(&desk.session.memory);
-    memory.set_embedder(open(&small)).unwrap();
     let text: String = (0..400).map(|number| format!("## Part {number}\n\nThe walrus of region {number} sleeps {number} hours.\n\n")).collect();
     fs_err::write(desk.workspace.path().join("walrus.md"), text).unwrap();
+    // The model of this machine, if there is one, is loaded here, and embeds in the background.
     desk.cell("%knowledge add walrus.md").unwrap();
-    for number in 0..40 {
+    for number in 0..60 {
         memory.remember(&format!("region {number} is led by person {number}"), Scope::Project, "user").unwrap();
     }
-    memory.embed_pending(usize::MAX).unwrap();
-    let total = memory.embedding_progress().unwrap().unwrap().total;
-    assert!(total > 100 && stats(&mut desk).contains("texts here have a vector of small"), "{}", stats(&mut desk));
+    let held = Arc::downgrade(&memory);
+    std::thread::spawn(move || Memory::embed_in_background(&held));
+    memory.use_embedder(open(&small));
+    let total = all_embedded(&memory, "small");
+    assert!(total > 80, "{total}");
+    assert!(stats(&mut desk).contains(&format!("all {total} texts here have a vector of small")), "{}", stats(&mut desk));
 
     let anew = open(&large);
     let before = Instant::now();
     memory.use_embedder(anew);
     assert!(before.elapsed() < Duration::from_secs(2), "nothing is waited for");
     let shown = stats(&mut desk);
-    assert!(shown.contains(&format!("0 of {total} texts here have a vector of large (0 %)")), "{shown}");
+    assert!(shown.contains(&format!("of {total} texts here have a vector of large")), "{shown}");
     let found = desk.cell("%memory search walrus of region 17").unwrap().result.unwrap();
-    assert!(found.text().contains("walrus.md:") && found.text().contains("sleeps 17 hours"), "{}", found.text());
+    assert!(found.text().contains("walrus.md:") && found.text().contains("Part 17"), "{}", found.text());
     assert!(found.data["text/html"].as_str().unwrap().contains("<a href=\"walrus.md\""), "{found:?}");
-
-    let held = Arc::downgrade(&memory);
-    std::thread::spawn(move || Memory::embed_in_background(&held));
-    let begin = Instant::now();
-    while memory.embedding_progress().unwrap().unwrap().done < total {
-        assert!(begin.elapsed() < Duration::from_secs(60));
-        assert!(!memory.search("walrus of region 17", 3).unwrap().is_empty());
-    }
+    assert_eq!(all_embedded(&memory, "large"), total);
     let shown = stats(&mut desk);
     assert!(shown.contains("of large, ") && shown.contains("of small"), "{shown}");
     assert!(shown.contains(&format!("all {total} texts here have a vector of large")), "{shown}");

@@ -58,7 +58,7 @@ fn the_model_that_answered_reads_the_turn_afterwards() {
     settle(&desk);
     assert_eq!(texts(&desk), ["Our currency is Swiss francs", "Our accounts close with the month of March"]);
     let fact = known(&desk).remove(1);
-    assert!(fact.reason.contains("you said: \"Since we moved") && fact.reason.contains("found by the model http://127.0.0.1"), "{}", fact.reason);
+    assert!(fact.reason.contains("you said: \"Since we moved") && fact.reason.starts_with("found by the model http://127.0.0.1"), "{}", fact.reason);
     assert_eq!((fact.source.as_str(), fact.scope, fact.importance), ("user", Scope::Project, 0.8));
     let why = shown(&mut desk, &format!("%memory why {}", fact.id.short()));
     assert!(why.contains("from the turn") && why.contains("found by the model"), "{why}");
@@ -257,13 +257,12 @@ fn recorded(path: &Path, text: &str) -> Answer {
     let mut left = Some(text);
     let mut replace = |chunk: &mut Value| {
         for part in ["delta", "message"] {
-            let part = &mut chunk["choices"][0][part];
-            if part["content"].as_str().is_some_and(|content| !content.is_empty()) {
-                part["content"] = json!(left.take().unwrap_or_default());
+            let place = format!("/choices/0/{part}");
+            if let Some(content) = chunk.pointer_mut(&format!("{place}/content")).filter(|content| content.as_str().is_some_and(|text| !text.is_empty())) {
+                *content = json!(left.take().unwrap_or_default());
             }
-            if part["tool_calls"][0]["function"]["arguments"].is_string() {
-                let function = &mut part["tool_calls"][0]["function"];
-                (function["name"], function["arguments"]) = (json!("note_facts"), json!(left.take().unwrap_or_default()));
+            if let Some(function) = chunk.pointer_mut(&format!("{place}/tool_calls/0/function")) {
+                *function = json!({ "name": "note_facts", "arguments": left.take().unwrap_or_default() });
             }
         }
     };
@@ -336,17 +335,18 @@ fn ask_local(desk: &mut Desk, folder: &Path) {
 fn a_local_model_is_held_to_the_schema() {
     // It says the same whatever it is asked; the grammar has to admit it, and memory to take it.
     let pieces = [
-        "{\"facts\": [{\"sentence\": 1, ",
-        "\"text\": \"Our accounts close with the month of March\", ",
-        "\"kind\": \"fact\", ",
-        "\"scope\": \"project\", ",
-        "\"importance\": \"high\", ",
-        "\"replaces\": 0}]}",
+        r#"{"facts":[{"sentence":1,"#,
+        r#""text":"Our accounts close with the month of March","#,
+        r#""kind":"fact","#,
+        r#""scope":"project","#,
+        r#""importance":"high","#,
+        r#""replaces":0}]}"#,
     ];
     let (folder, model) = Script { pieces: &pieces, start: GO, template: TEMPLATE }.model();
     drop(model);
     widened(folder.path());
     let mut desk = desk();
+    tracing_subscriber::fmt().with_env_filter("codriver=debug").with_test_writer().try_init().unwrap_or_default();
     shown(&mut desk, "%memory learn local");
     ask_local(&mut desk, folder.path());
     settle(&desk);
