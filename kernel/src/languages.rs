@@ -5,7 +5,7 @@ pub mod shell;
 pub mod sql;
 mod utf8;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::session::{Interrupt, MimeBundle, Output};
 
@@ -24,6 +24,14 @@ pub struct CellOutcome {
     pub result: Option<MimeBundle>,
     /// `execute_reply` payloads (`page`, `set_next_input`).
     pub payload: Vec<Value>,
+}
+
+impl CellOutcome {
+    /// Shows `result`, and puts `cell` below as the next cell to run, where the front end can.
+    pub fn next_input(cell: &str, result: MimeBundle) -> Self {
+        let payload = json!({ "source": "set_next_input", "text": cell, "replace": false });
+        Self { result: Some(result), payload: vec![payload] }
+    }
 }
 
 /// What a cell that failed shows: Jupyter's `error` output.
@@ -49,6 +57,11 @@ impl CellError {
     pub fn with_traceback(mut self, lines: Vec<String>) -> Self {
         self.traceback = lines;
         self
+    }
+
+    /// A magic or a tool that was written wrong: `reason` says how it is written.
+    pub fn usage(reason: impl Into<String>) -> Self {
+        Self::new("UsageError", reason)
     }
 
     pub fn interrupted(what_was_kept: &str) -> Self {

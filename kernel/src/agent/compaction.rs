@@ -16,6 +16,9 @@ use crate::render::cards::one_line;
 
 const NOTE: &str = "compactions";
 
+/// Turns looked at; a conversation is condensed long before.
+const MOST_TURNS: usize = 400;
+
 /// Entries of one list.
 const MOST_ENTRIES: usize = 12;
 /// Characters of one entry.
@@ -71,6 +74,16 @@ impl Compactions {
 
     pub fn current(&self) -> Option<&Compaction> {
         self.stack.last()
+    }
+
+    /// The turns after those that are condensed, oldest first.
+    pub fn later_turns(
+        &self,
+        memory: &Memory,
+        conversation: &ConversationId,
+    ) -> Result<Vec<EarlierTurn>, MemoryError> {
+        let condensed = self.current().map_or(0, |compaction| compaction.last);
+        memory.earlier_turns(conversation, condensed, MOST_TURNS)
     }
 
     pub fn push(&mut self, compaction: Compaction) {

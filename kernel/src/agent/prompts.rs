@@ -122,26 +122,16 @@ pub fn save(name: &str, text: &str) -> Result<u32, CellError> {
     }
     check(name, text)?;
     let text = &format!("{}\n", text.trim_end());
-    let versions = versions(name);
-    // What was edited by other means would be lost otherwise.
-    if used(name, &versions) == "edited" {
-        let edited = self::text(name, None)?;
-        write_version(name, versions.last().map_or(1, |last| last + 1), &edited)?;
-    }
-    let next = self::versions(name).last().map_or(1, |last| last + 1);
-    write_version(name, next, text)?;
-    put(name, text)?;
+    keep_edited(name)?;
+    let next = keep_version(name, text)?;
+    put(own_path(name), text)?;
     Ok(next)
 }
 
 /// Uses a version that was saved, or the built-in one.
 pub fn choose(name: &str, version: &str) -> Result<(), CellError> {
     let text = text(name, Some(version))?;
-    let versions = versions(name);
-    if used(name, &versions) == "edited" {
-        let edited = self::text(name, None)?;
-        write_version(name, versions.last().map_or(1, |last| last + 1), &edited)?;
-    }
+    keep_edited(name)?;
     if version == ORIGINAL {
         let path = own_path(name).ok_or_else(no_folder)?;
         return match fs_err::remove_file(path) {
@@ -149,7 +139,7 @@ pub fn choose(name: &str, version: &str) -> Result<(), CellError> {
             _ => Ok(()),
         };
     }
-    put(name, &text)
+    put(own_path(name), &text)
 }
 
 /// Writes a file so that it is there whole or as it was before.
@@ -194,14 +184,23 @@ fn versions(name: &str) -> Vec<u32> {
     versions
 }
 
-fn write_version(name: &str, number: u32, text: &str) -> Result<(), CellError> {
-    let path = version_path(name, number).ok_or_else(no_folder)?;
-    write_whole(&path, text).map_err(|error| failed(error.to_string()))
+/// What was edited by other means becomes a version: it would be lost otherwise.
+fn keep_edited(name: &str) -> Result<(), CellError> {
+    if used(name, &versions(name)) == "edited" {
+        keep_version(name, &text(name, None)?)?;
+    }
+    Ok(())
 }
 
-fn put(name: &str, text: &str) -> Result<(), CellError> {
-    let path = own_path(name).ok_or_else(no_folder)?;
-    write_whole(&path, text).map_err(|error| failed(error.to_string()))
+/// Keeps `text` as the next version, and returns its number.
+fn keep_version(name: &str, text: &str) -> Result<u32, CellError> {
+    let next = versions(name).last().map_or(1, |last| last + 1);
+    put(version_path(name, next), text)?;
+    Ok(next)
+}
+
+fn put(path: Option<PathBuf>, text: &str) -> Result<(), CellError> {
+    write_whole(&path.ok_or_else(no_folder)?, text).map_err(|error| failed(error.to_string()))
 }
 
 fn folder() -> Option<PathBuf> {

@@ -5,11 +5,12 @@ mod plan;
 mod record;
 mod told;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use codriver_inference::{Cancellation, ChatEvent, ChatRequest, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage};
-use codriver_memory::{ContextItem, ConversationId};
+use codriver_memory::{ContextItem, ConversationId, Memory};
 use serde_json::{Value, json};
 
 use super::facts::Learner;
@@ -139,7 +140,7 @@ pub fn run_turn(
 struct Turn<'a> {
     plan: Plan,
     secrets: Arc<Secrets>,
-    memory: &'a codriver_memory::Memory,
+    memory: &'a Memory,
     learner: &'a Learner,
     context: &'a CellContext,
     cancellation: Cancellation,
@@ -225,7 +226,7 @@ impl Turn<'_> {
                 return Err(Ending::Interrupted);
             }
             let started = Instant::now();
-            let chat = self.as_sent();
+            let chat = as_sent(&self.plan, self.memory);
             let prompt = self.plan.model.render_prompt(&chat).map_err(|error| self.model_failed(&error))?;
             let tokens = self.plan.model.count_tokens(&prompt);
             self.prompts.push((self.secrets.redact(&prompt), tokens));
@@ -265,21 +266,6 @@ impl Turn<'_> {
                 Err(error) => Err(self.model_failed(&error)),
             };
         }
-    }
-
-    /// What leaves the machine is without secrets, whatever a cell, a table or a file holds.
-    fn as_sent(&self) -> ChatRequest {
-        let mut chat = self.plan.chat.clone();
-        if self.plan.model.destination().is_some() {
-            let redactor = self.memory.redactor();
-            for message in &mut chat.messages {
-                message.content = redactor.redact(&message.content).into_owned();
-                for call in &mut message.tool_calls {
-                    call.arguments = redactor.redact_json(&call.arguments);
-                }
-            }
-        }
-        chat
     }
 
     /// What was asked to condense earlier turns is part of the turn's record.
@@ -345,4 +331,20 @@ impl Turn<'_> {
             milliseconds,
         }
     }
+}
+
+/// What leaves the machine is without secrets, whatever a cell, a table or a file holds.
+fn as_sent<'a>(plan: &'a Plan, memory: &Memory) -> Cow<'a, ChatRequest> {
+    if plan.model.destination().is_none() {
+        return Cow::Borrowed(&plan.chat);
+    }
+    let redactor = memory.redactor();
+    let mut chat = plan.chat.clone();
+    for message in &mut chat.messages {
+        message.content = redactor.redact(&message.content).into_owned();
+        for call in &mut message.tool_calls {
+            call.arguments = redactor.redact_json(&call.arguments);
+        }
+    }
+    Cow::Owned(chat)
 }

@@ -59,7 +59,7 @@ fn run_magic(session: &mut Session, name: &str, line: &str, body: Option<&str>, 
     match body {
         Some(_) if !magic.kind().allows_cell() => {
             let reason = format!("%%{name} is a line magic: write %{name}, with nothing below it in its line");
-            return Err(CellError::new("UsageError", reason));
+            return Err(CellError::usage(reason));
         }
         // `%agent hello` is `%%agent hello`.
         None if !magic.kind().allows_line() => {

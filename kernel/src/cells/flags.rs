@@ -30,7 +30,7 @@ pub fn parse(magic: &dyn Magic, line: &str, body: Option<&str>) -> Result<Parsed
             let summary = shown.to_string();
             let summary = summary.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
             let lines = shown.ansi().to_string().trim_end().lines().map(str::to_owned).collect();
-            Err(CellError::new("UsageError", summary).with_traceback(lines))
+            Err(CellError::usage(summary).with_traceback(lines))
         }
     }
 }
@@ -60,7 +60,7 @@ fn invocation(magic: &dyn Magic, matches: ArgMatches, line: &str, text: String, 
 }
 
 fn words(line: &str) -> Result<Vec<String>, CellError> {
-    shlex::split(line).ok_or_else(|| CellError::new("UsageError", format!("a quote is not closed in: {line}")))
+    shlex::split(line).ok_or_else(|| CellError::usage(format!("a quote is not closed in: {line}")))
 }
 
 /// Where the flags end and the text starts.

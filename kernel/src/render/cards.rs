@@ -203,13 +203,17 @@ fn table_html(columns: &[&str], rows: &[Vec<String>]) -> String {
 
 /// `show` makes HTML of a row's number, a column's name and a cell.
 fn table_html_with(columns: &[&str], rows: &[Vec<String>], show: &dyn Fn(usize, &str, &str) -> String) -> String {
-    let head: String =
-        columns.iter().map(|column| format!("<th style=\"{CELL}{MUTED}\">{}</th>", escape(column))).collect();
     let row = |(number, row): (usize, &Vec<String>)| {
         let cells = columns.iter().zip(row).map(|(column, cell)| format!("<td style=\"{CELL}\">{}</td>", show(number, column, cell)));
         format!("<tr>{}</tr>", cells.collect::<String>())
     };
-    let body: String = rows.iter().enumerate().map(row).collect();
+    table_of_rows(columns, &rows.iter().enumerate().map(row).collect::<String>())
+}
+
+/// A table whose rows are HTML already.
+pub(super) fn table_of_rows(columns: &[&str], body: &str) -> String {
+    let head: String =
+        columns.iter().map(|column| format!("<th style=\"{CELL}{MUTED}\">{}</th>", escape(column))).collect();
     format!(
         "<div style=\"max-height:420px;overflow:auto;\"><table style=\"border-collapse:collapse;color:inherit;font-size:inherit;margin:4px 0;\">\
          <thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

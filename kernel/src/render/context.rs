@@ -3,7 +3,7 @@
 
 use codriver_memory::{ContextItem, StoredSent};
 
-use super::cards::{CARD, CELL, MUTED, one_line, plural, table, table_plain};
+use super::cards::{CARD, CELL, MUTED, one_line, plural, table, table_of_rows, table_plain};
 use super::table::{escape, grouped};
 use crate::agent::compaction::Compaction;
 use crate::agent::context::Section;
@@ -160,10 +160,8 @@ fn sections_html(items: &[ContextItem]) -> String {
             format!("<tr><td style=\"{CELL}\"><div style=\"background:{colour};height:10px;width:10px;\"></div></td>{cells}</tr>")
         })
         .collect();
-    let head: String = SECTION_COLUMNS.iter().map(|name| format!("<th style=\"{CELL}{MUTED}\">{name}</th>")).collect();
-    format!(
-        "<table style=\"border-collapse:collapse;color:inherit;font-size:inherit;margin:4px 0;\"><thead><tr><th style=\"{CELL}\"></th>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    let [part, tokens, items, left_out] = SECTION_COLUMNS;
+    table_of_rows(&["", part, tokens, items, left_out], &body)
 }
 
 fn sections_plain(items: &[ContextItem]) -> String {
@@ -204,7 +202,6 @@ fn rows_html(items: &[ContextItem]) -> String {
     if items.is_empty() {
         return format!("<div style=\"{MUTED}\">nothing was retrieved</div>");
     }
-    let head: String = COLUMNS.iter().map(|name| format!("<th style=\"{CELL}{MUTED}\">{name}</th>")).collect();
     let body: String = items
         .iter()
         .enumerate()
@@ -224,10 +221,7 @@ fn rows_html(items: &[ContextItem]) -> String {
             format!("<tr style=\"{faded}\">{cells}</tr>")
         })
         .collect();
-    format!(
-        "<div style=\"max-height:420px;overflow:auto;\"><table style=\"border-collapse:collapse;color:inherit;font-size:inherit;margin:4px 0;\">\
-         <thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    table_of_rows(&COLUMNS, &body)
 }
 
 /// The beginning of the text, over its title.

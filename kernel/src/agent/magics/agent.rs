@@ -114,7 +114,7 @@ fn value(name: &'static str, value_name: &'static str, parser: impl Into<ValuePa
 fn options(matches: &ArgMatches) -> Result<TurnOptions, CellError> {
     let temperature = matches.get_one::<f32>("temperature").copied();
     if temperature.is_some_and(|temperature| !(0.0..=5.0).contains(&temperature)) {
-        return Err(CellError::new("UsageError", "--temperature takes a number from 0 to 5"));
+        return Err(CellError::usage("--temperature takes a number from 0 to 5"));
     }
     let tools = matches.get_one::<String>("tools").map(|names| {
         names.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none").map(str::to_owned).collect()

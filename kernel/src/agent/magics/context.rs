@@ -68,7 +68,7 @@ impl Magic for Context {
         let body = invocation.body.as_deref().filter(|body| !body.trim().is_empty());
         let (command, rest) = split_word(&invocation.text);
         if body.is_some() && command != "edit" {
-            return Err(usage("only %%context edit takes lines below it"));
+            return Err(CellError::usage("only %%context edit takes lines below it"));
         }
         match (command, rest) {
             ("", _) => last_turn(session, context, only_prompt),
@@ -87,7 +87,7 @@ impl Magic for Context {
             (other, _) => {
                 let near = codriver_tools::nearest(other, COMMANDS);
                 let hint = near.map_or_else(|| "; %context --help".to_owned(), |near| format!("; did you mean {near}?"));
-                Err(usage(&format!("%context does not know {other:?}{hint}")))
+                Err(CellError::usage(format!("%context does not know {other:?}{hint}")))
             }
         }
     }
@@ -170,7 +170,7 @@ fn list(session: &Session) -> CellResult {
 fn difference(turns: &str, session: &Session) -> CellResult {
     let (first, second) = split_word(turns);
     if first.is_empty() {
-        return Err(usage("which turn is missing: %context diff N [M] (%context list shows them)"));
+        return Err(CellError::usage("which turn is missing: %context diff N [M] (%context list shows them)"));
     }
     let from = turn(first, session)?;
     let to = match second {
@@ -206,20 +206,16 @@ fn conversation(session: &Session) -> Result<ConversationId, CellError> {
     let agents = &session.agents;
     let last = agents.last_turn.as_ref().and_then(|last| last.conversation.clone());
     let current = || agents.conversations.get(&agents.current).cloned();
-    last.or_else(current).ok_or_else(|| usage("no agent has been asked in this session yet"))
+    last.or_else(current).ok_or_else(|| CellError::usage("no agent has been asked in this session yet"))
 }
 
 fn turn(number: &str, session: &Session) -> Result<StoredTurn, CellError> {
     let conversation = conversation(session)?;
-    let parsed = number.parse::<usize>().map_err(|_| usage(&format!("{number:?} is not the number of a turn")))?;
+    let parsed = number.parse::<usize>().map_err(|_| CellError::usage(format!("{number:?} is not the number of a turn")))?;
     let found = session.memory.turn(&conversation, parsed).map_err(|error| memory_error(&error))?;
-    found.ok_or_else(|| usage(&format!("this conversation has no turn {number}; %context list shows its turns")))
+    found.ok_or_else(|| CellError::usage(format!("this conversation has no turn {number}; %context list shows its turns")))
 }
 
 fn title(item: &ContextItem) -> String {
     cards::one_line(if item.title.is_empty() { &item.text } else { &item.title }, 80)
-}
-
-fn usage(reason: &str) -> CellError {
-    CellError::new("UsageError", reason)
 }

@@ -42,7 +42,7 @@ impl Magic for Knowledge {
 
     fn run(&self, invocation: &Invocation, session: &mut Session, context: &CellContext) -> CellResult {
         let command = KnowledgeCommand::from_arg_matches(&invocation.matches)
-            .map_err(|error| CellError::new("UsageError", error.to_string()))?;
+            .map_err(|error| CellError::usage(error.to_string()))?;
         let mut display = match &command {
             KnowledgeCommand::Add(arguments) => IngestDisplay::new(&arguments.source),
             _ => IngestDisplay::new("refresh"),

@@ -89,11 +89,11 @@ impl Magic for MemoryMagic {
         if !WITH_TEXT.contains(&command) {
             let words = rest.split_whitespace().map(str::to_owned);
             let line = Command::no_binary_name(self.command(), true).arg(Arg::new("rest").num_args(0..));
-            let matches = line.try_get_matches_from(words).map_err(|error| usage(error.to_string().lines().next().unwrap_or_default()))?;
+            let matches = line.try_get_matches_from(words).map_err(|error| CellError::usage(error.to_string().lines().next().unwrap_or_default()))?;
             options = options.and(&matches);
             rest = matches.get_many::<String>("rest").unwrap_or_default().map(String::as_str).collect::<Vec<_>>().join(" ");
         }
-        let missing = |what: &str| Err(usage(&format!("{what} is missing: %memory --help")));
+        let missing = |what: &str| Err(CellError::usage(format!("{what} is missing: %memory --help")));
         match (command, rest.as_str()) {
             ("search", "") => missing("what to search for"),
             ("search", query) => search(query, options.limit, session, context),
@@ -118,7 +118,7 @@ impl Magic for MemoryMagic {
             ("" | "stats", "") => statistics(session),
             (other, _) => {
                 let hint = codriver_tools::nearest(other, COMMANDS).map(|near| format!("; did you mean {near}?"));
-                Err(usage(&format!("%memory does not know {other:?}{}", hint.unwrap_or_else(|| "; %memory --help".to_owned()))))
+                Err(CellError::usage(format!("%memory does not know {other:?}{}", hint.unwrap_or_else(|| "; %memory --help".to_owned()))))
             }
         }
     }
@@ -203,7 +203,7 @@ fn backup(file: &str, session: &Session) -> CellResult {
 fn learn(who: &str, session: &Session) -> CellResult {
     let learner = &session.agents.learner;
     if !who.is_empty() {
-        learner.set(who.parse::<Learning>().map_err(|error| usage(&error))?);
+        learner.set(who.parse::<Learning>().map_err(CellError::usage)?);
     }
     let learning = learner.learning();
     said(format!("{learning}: {}", learning.meaning()))
@@ -286,8 +286,4 @@ fn learning(session: &Session) -> String {
         count => format!("; {count} turns are to be read"),
     };
     format!("{}: {}{unread}", learner.learning(), learner.learning().meaning())
-}
-
-fn usage(text: &str) -> CellError {
-    CellError::new("UsageError", text)
 }

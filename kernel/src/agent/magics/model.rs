@@ -87,8 +87,7 @@ impl Magic for Model {
                 })?;
             }
             None if matches.contains_id("adapter") || matches.contains_id("quant") => {
-                return Err(CellError::new(
-                    "UsageError",
+                return Err(CellError::usage(
                     "--adapter and --quant belong to a model: %model MODEL --adapter FOLDER --quant TYPE",
                 ));
             }

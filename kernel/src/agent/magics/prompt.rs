@@ -1,7 +1,6 @@
 //! `%prompt`: the templates of system prompts and their versions; examples of good answers.
 
 use clap::Command;
-use serde_json::json;
 
 use super::{completions, said, shown, split_word};
 use crate::agent::examples::{self, Example};
@@ -70,12 +69,12 @@ impl Magic for Prompt {
             ("example", ["add"], None) => add_example(session),
             ("example", ["remove", number], None) => remove_example(number),
             (known, _, _) if COMMANDS.contains(&known) => {
-                Err(usage(&format!("%prompt {known} is not complete, or says too much; %prompt --help")))
+                Err(CellError::usage(format!("%prompt {known} is not complete, or says too much; %prompt --help")))
             }
             (other, _, _) => {
                 let near = codriver_tools::nearest(other, COMMANDS);
                 let hint = near.map_or_else(|| "; %prompt --help".to_owned(), |near| format!("; did you mean {near}?"));
-                Err(usage(&format!("%prompt does not know {other:?}{hint}")))
+                Err(CellError::usage(format!("%prompt does not know {other:?}{hint}")))
             }
         }
     }
@@ -111,9 +110,8 @@ fn show(name: &str, version: Option<&str>) -> CellResult {
 
 fn edit(name: &str) -> CellResult {
     let cell = format!("%%prompt edit {name}\n{}", prompts::text(name, None)?);
-    let payload = json!({ "source": "set_next_input", "text": cell, "replace": false });
-    let result = Some(cards::folded_text(&format!("{name}, as a cell to change and run"), &cell));
-    Ok(CellOutcome { result, payload: vec![payload] })
+    let result = cards::folded_text(&format!("{name}, as a cell to change and run"), &cell);
+    Ok(CellOutcome::next_input(&cell, result))
 }
 
 fn difference(name: &str, from: &str, to: Option<&str>) -> CellResult {
@@ -145,12 +143,12 @@ fn list_examples() -> CellResult {
 
 fn add_example(session: &Session) -> CellResult {
     let conversation = session.agents.last_turn.as_ref().and_then(|last| last.conversation.as_ref());
-    let Some(conversation) = conversation else { return Err(usage("no agent has been asked in this session yet")) };
+    let Some(conversation) = conversation else { return Err(CellError::usage("no agent has been asked in this session yet")) };
     let stored = session.memory.last_turn(conversation).map_err(|error| crate::agent::memory_error(&error))?;
-    let Some(stored) = stored else { return Err(usage("the last turn is not kept")) };
+    let Some(stored) = stored else { return Err(CellError::usage("the last turn is not kept")) };
     let (request, answer) = (stored.turn.request, stored.turn.answer);
     if answer.trim().is_empty() {
-        return Err(usage("the last turn has no answer"));
+        return Err(CellError::usage("the last turn has no answer"));
     }
     let mut examples = examples::all();
     examples.retain(|example| example.request != request);
@@ -163,7 +161,7 @@ fn remove_example(number: &str) -> CellResult {
     let mut examples = examples::all();
     let index = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
     let Some(index) = index.filter(|index| *index < examples.len()) else {
-        return Err(usage(&format!("there is no example {number}; %prompt example lists them")));
+        return Err(CellError::usage(format!("there is no example {number}; %prompt example lists them")));
     };
     let removed = examples.remove(index);
     examples::save(&examples)?;
@@ -172,8 +170,4 @@ fn remove_example(number: &str) -> CellResult {
 
 fn label(version: &str) -> String {
     if version.parse::<u32>().is_ok() { format!("version {version}") } else { version.to_owned() }
-}
-
-fn usage(reason: &str) -> CellError {
-    CellError::new("UsageError", reason)
 }

@@ -82,10 +82,10 @@ fn prices() -> Result<Vec<PriceEntry>, CellError> {
     let text = match fs_err::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(CellError::new("UsageError", error.to_string())),
+        Err(error) => return Err(CellError::usage(error.to_string())),
     };
     serde_json::from_str(&text).map_err(|error| {
         let form = "[{\"model\": \"large\", \"prompt\": 2.5, \"completion\": 10}]";
-        CellError::new("UsageError", format!("{} can't be read: {error}; it looks like {form}", path.display()))
+        CellError::usage(format!("{} can't be read: {error}; it looks like {form}", path.display()))
     })
 }

@@ -11,9 +11,6 @@ use crate::agent::stream::kind;
 use crate::languages::CellContext;
 use crate::render::context::compaction_card;
 
-/// Turns looked at; a conversation is condensed long before.
-const MOST_TURNS: usize = 400;
-
 /// One conversation.
 #[derive(Default)]
 pub(super) struct Told {
@@ -27,8 +24,7 @@ impl Told {
     pub(super) fn load(memory: &Memory, conversation: &ConversationId) -> Result<Self, MemoryError> {
         let compactions = Compactions::load(memory, conversation)?;
         let choices = Choices::load(memory, conversation)?;
-        let condensed = compactions.current().map_or(0, |compaction| compaction.last);
-        Ok(Self { turns: memory.earlier_turns(conversation, condensed, MOST_TURNS)?, compactions, choices })
+        Ok(Self { turns: compactions.later_turns(memory, conversation)?, compactions, choices })
     }
 
     /// Condenses the oldest turns until what is left takes half of `share`. The turns stay in memory.

@@ -55,7 +55,7 @@ impl Magic for Set {
             text.split_once(|character: char| character.is_whitespace() || character == '=').unwrap_or((text, ""));
         let value = value.trim_start_matches(|character: char| character.is_whitespace() || character == '=');
         if !is_name(name) {
-            return Err(CellError::new("UsageError", format!("{name:?} is not a name; write %set NAME VALUE")));
+            return Err(CellError::usage(format!("{name:?} is not a name; write %set NAME VALUE")));
         }
         if invocation.matches.get_flag("ask") {
             let answer = context.output.ask(&format!("{name}: "), invocation.matches.get_flag("password"));

@@ -1,9 +1,8 @@
 //! What a person changes about a conversation's context.
 
 use codriver_inference::{Cancellation, ModelError};
-use serde_json::json;
 
-use super::{conversation, title, usage};
+use super::{conversation, title};
 use crate::agent::compaction::{Compaction, Compactions, Summarizer};
 use crate::agent::context::Section;
 use crate::agent::context::choices::Choices;
@@ -13,8 +12,6 @@ use crate::languages::{CellContext, CellError, CellOutcome, CellResult};
 use crate::render::{cards, context as show};
 use crate::session::Session;
 
-/// Turns that one compaction is made of at most.
-const MOST_TURNS: usize = 400;
 /// Turns that are always told as they were.
 const RECENT: usize = 2;
 
@@ -30,10 +27,10 @@ pub(super) fn choose(command: &str, items: &str, session: &Session) -> CellResul
     for number in items.split([',', ' ']).filter(|number| !number.is_empty()) {
         let index = number.trim_start_matches('#').parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         let item = index.and_then(|index| shown_items.get(index)).ok_or_else(|| {
-            usage(&format!("{number:?} is not the number of an item; %context shows them, 1 to {}", shown_items.len()))
+            CellError::usage(format!("{number:?} is not the number of an item; %context shows them, 1 to {}", shown_items.len()))
         })?;
         if Section::is_fixed(&item.details.section) || item.details.key.is_empty() {
-            return Err(usage(&format!("{} is always there: it can be neither pinned nor dropped", item.details.section)));
+            return Err(CellError::usage(format!("{} is always there: it can be neither pinned nor dropped", item.details.section)));
         }
         match command {
             "pin" => choices.pin(item),
@@ -45,7 +42,7 @@ pub(super) fn choose(command: &str, items: &str, session: &Session) -> CellResul
         done.push(title(item));
     }
     if done.is_empty() {
-        return Err(usage(&format!("which item is missing: %context {command} N (%context shows the numbers)")));
+        return Err(CellError::usage(format!("which item is missing: %context {command} N (%context shows the numbers)")));
     }
     choices.save(&session.memory, &conversation).map_err(|error| memory_error(&error))?;
     let what = match command {
@@ -76,8 +73,7 @@ pub(super) fn compact(session: &mut Session, context: &CellContext) -> CellResul
     let conversation = conversation(session)?;
     let memory = &session.memory;
     let mut compactions = Compactions::load(memory, &conversation).map_err(|error| memory_error(&error))?;
-    let condensed = compactions.current().map_or(0, |compaction| compaction.last);
-    let turns = memory.earlier_turns(&conversation, condensed, MOST_TURNS).map_err(|error| memory_error(&error))?;
+    let turns = compactions.later_turns(memory, &conversation).map_err(|error| memory_error(&error))?;
     let old = turns.get(..turns.len().saturating_sub(RECENT)).unwrap_or_default();
     if old.is_empty() {
         return said(format!("there is nothing to condense: the last {RECENT} turns are told as they were"));
@@ -113,9 +109,8 @@ pub(super) fn edit(text: Option<&str>, session: &Session) -> CellResult {
     };
     let Some(text) = text else {
         let cell = format!("%%context edit\n{}", current.editable());
-        let payload = json!({ "source": "set_next_input", "text": cell, "replace": false });
-        let result = Some(cards::folded_text("the compaction, as a cell to change and run", &cell));
-        return Ok(CellOutcome { result, payload: vec![payload] });
+        let result = cards::folded_text("the compaction, as a cell to change and run", &cell);
+        return Ok(CellOutcome::next_input(&cell, result));
     };
     let model = session.agents.models.get(None, &Cancellation::new()).ok();
     let mut count = |text: &str| model.as_ref().map_or(text.len().div_ceil(4), |model| model.count_tokens(text));
@@ -125,7 +120,7 @@ pub(super) fn edit(text: Option<&str>, session: &Session) -> CellResult {
             "this takes {} tokens, and what it stands for {}: a compaction has to be shorter",
             edited.tokens_after, edited.tokens_before
         );
-        return Err(usage(&reason));
+        return Err(CellError::usage(reason));
     }
     let card = show::compaction_card(&edited);
     compactions.replace(edited);
