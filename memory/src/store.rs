@@ -289,7 +289,9 @@ impl Store {
         let mut reopen = || {
             // Two openings of one file in a process would damage it: first the old one goes.
             self.connection = Connection::open_in_memory_with_flags(settings()?)?;
-            self.connection = Connection::open_with_flags(file, settings()?)?;
+            // A checkpoint that found too little memory would find it again.
+            let share = if reason.contains("failed to pin") || reason.contains("Out of Memory") { 1 } else { USUAL_SHARE };
+            self.connection = Connection::open_with_flags(file, with_memory(settings()?, share)?)?;
             self.connection.execute_batch(LOCK_SETTINGS)
         };
         let reopened: duckdb::Result<()> = reopen();
@@ -329,13 +331,28 @@ pub(crate) fn log_of(file: &Path) -> PathBuf {
 
 /// No extension is fetched, no other file is read, and little is spent on idle threads.
 pub(crate) fn settings() -> duckdb::Result<Config> {
-    Config::default()
+    let config = Config::default()
         .enable_external_access(false)?
         .enable_autoload_extension(false)?
         .with("autoinstall_known_extensions", "false")?
         .with("allow_community_extensions", "false")?
-        .with("memory_limit", "1GB")?
-        .threads(2)
+        .threads(2)?;
+    with_memory(config, USUAL_SHARE)
+}
+
+/// One part in so many of the memory there is may be used.
+const USUAL_SHARE: u64 = 4;
+
+/// A checkpoint reads 2,048 rows at once, whatever is in them, and nothing is written any more where it cannot: prompts of
+/// a megabyte need two gigabytes.
+fn with_memory(config: Config, share: u64) -> duckdb::Result<Config> {
+    const LEAST: u64 = 1_000_000_000;
+    let machine = fs_err::read_to_string("/proc/meminfo").ok();
+    let kilobytes = machine.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok()));
+    let container = fs_err::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let all = [kilobytes.map(|kilobytes: u64| kilobytes * 1024), container].into_iter().flatten().min();
+    let bytes = all.map_or(LEAST, |bytes| (bytes / share).max(LEAST));
+    config.with("memory_limit", format!("{}MB", bytes / 1_000_000))
 }
 
 /// What DuckDB says when another process has the file: `... Conflicting lock is held in
