@@ -1,6 +1,7 @@
-//! A model under full load: requests at random, some cancelled, some alike, some urgent, for a number
-//! of requests or of minutes. Prints the process's memory as it goes, checks answers against those of
-//! requests alone, and at the end that every block of the cache is free.
+//! A model under full load: requests at random, some cancelled (by whoever reads the answer, or at any
+//! moment by someone else), some alike, some urgent, for a number of requests or of minutes. Prints the
+//! process's memory as it goes, checks answers against those of other runs of the same requests, and at
+//! the end that every block of the cache is free and that the memory has not grown.
 
 #[allow(dead_code)]
 #[path = "../tests/it/fixture.rs"]
@@ -62,6 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     println!("seed {seed}, {} requests at once", arguments.threads);
     let started = Instant::now();
     let (counts, failure) = (Counts::default(), Mutex::new(None));
+    let mut memory = Vec::new();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..arguments.threads as u64)
             .map(|thread| {
@@ -82,7 +84,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let mut next = Duration::ZERO;
         while threads.iter().any(|thread| !thread.is_finished()) {
             if started.elapsed() >= next {
-                show(&model, &counts, started);
+                memory.push(show(&model, &counts, started));
                 next = started.elapsed() + Duration::from_secs(if arguments.minutes.is_some() { 60 } else { 5 });
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -102,7 +104,30 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         std::thread::sleep(Duration::from_millis(5));
     }
     println!("every block is free: {:?}", model.load().blocks);
-    Ok(())
+    match growth(&memory) {
+        Some((before, after)) if after > before + before / 20 + SLACK => {
+            Err(format!("seed {seed}: the memory has grown from {before} to {after} bytes").into())
+        }
+        Some((before, after)) => {
+            println!("memory in the second quarter {:.1} MB, in the last {:.1} MB", before as f64 / 1e6, after as f64 / 1e6);
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Bytes by which the memory may grow besides a twentieth: what the allocator has not given back yet.
+const SLACK: u64 = 8 << 20;
+
+/// The medians of the second and the last quarter of a run; none of a run too short to tell.
+fn growth(memory: &[u64]) -> Option<(u64, u64)> {
+    let quarter = memory.len() / 4;
+    let median = |part: &[u64]| {
+        let mut sorted = part.to_vec();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied()
+    };
+    Some((median(memory.get(quarter..2 * quarter)?)?, median(memory.get(3 * quarter..)?)?)).filter(|_| quarter > 0)
 }
 
 fn goes_on(arguments: &Arguments, started: Instant, counts: &Counts) -> bool {
@@ -131,9 +156,17 @@ fn one(model: &LocalModel, seed: u64, random: &mut StdRng, counts: &Counts) -> R
         speculate: random.random_bool(0.5),
         ignore_end: true,
     };
-    let cancel_after = random.random_bool(0.2).then(|| random.random_range(1..30));
-    let ask = |options: &CompletionOptions, cancel_after: Option<usize>| {
+    let cancel_after = random.random_bool(0.15).then(|| random.random_range(1..30));
+    let cancel_within = random.random_bool(0.1).then(|| Duration::from_micros(random.random_range(0..20_000)));
+    let ask = |options: &CompletionOptions, cancel_after: Option<usize>, cancel_within: Option<Duration>| {
         let cancellation = Cancellation::new();
+        if let Some(pause) = cancel_within {
+            let cancellation = cancellation.clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(pause);
+                cancellation.cancel();
+            });
+        }
         let mut tokens = Vec::new();
         let completed = model.complete_with(&prompt, &sampling, options, &cancellation, &mut |token| {
             tokens.push(token);
@@ -144,12 +177,12 @@ fn one(model: &LocalModel, seed: u64, random: &mut StdRng, counts: &Counts) -> R
         });
         completed.map(|_| tokens)
     };
-    match ask(&options, cancel_after) {
+    match ask(&options, cancel_after, cancel_within) {
         Ok(tokens) => {
             counts.answered.fetch_add(1, Ordering::SeqCst);
             counts.tokens.fetch_add(tokens.len(), Ordering::SeqCst);
             if random.random_bool(0.1) {
-                let again = ask(&CompletionOptions { speculate: !options.speculate, ..options }, None)?;
+                let again = ask(&CompletionOptions { speculate: !options.speculate, ..options }, None, None)?;
                 counts.checked.fetch_add(1, Ordering::SeqCst);
                 if again != tokens {
                     return Err(ModelError::Numeric(format!("the same request was answered twice: {tokens:?}, {again:?}")));
@@ -167,7 +200,8 @@ fn one(model: &LocalModel, seed: u64, random: &mut StdRng, counts: &Counts) -> R
     Ok(())
 }
 
-fn show(model: &LocalModel, counts: &Counts, started: Instant) {
+/// Prints how far the run is; the process's memory, in bytes.
+fn show(model: &LocalModel, counts: &Counts, started: Instant) -> u64 {
     let process = Pid::from_u32(std::process::id());
     let mut system = System::new();
     system.refresh_processes(ProcessesToUpdate::Some(&[process]), false);
@@ -187,4 +221,5 @@ fn show(model: &LocalModel, counts: &Counts, started: Instant) {
         load.blocks.limit,
         memory as f64 / 1e6,
     );
+    memory
 }

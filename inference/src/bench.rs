@@ -9,7 +9,7 @@ use serde::Serialize;
 use sysinfo::{Pid, ProcessesToUpdate, System};
 
 pub use self::embedding::{EmbeddingReport, measure_embedder};
-use crate::{CacheFormat, Cancellation, DeviceChoice, LocalModel, ModelError, OpenOptions, device};
+use crate::{CacheFormat, Cancellation, DeviceChoice, Engine, LocalModel, ModelError, OpenOptions, device};
 
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct BenchOptions {
     pub repeats: usize,
     /// How keys and values are held.
     pub cache_format: CacheFormat,
+    /// Computes with tensors of 32-bit floats, as what a model's own kernels are compared with.
+    pub as_tensors: bool,
     /// Requests to answer at once, beside one alone; 0 and 1 leave that out.
     pub concurrency: usize,
     /// Whether to measure how soon a conversation's second turn is answered.
@@ -36,6 +38,9 @@ pub struct BenchReport {
     /// The device, in words.
     pub device: String,
     pub load_seconds: f64,
+    /// From the start of loading to the first token that is answered, after a prompt of 16: with it comes
+    /// what loading has put off.
+    pub ready_seconds: f64,
     /// Memory of this process that loading and running the model took, in bytes; a GPU's own
     /// memory is not in it.
     pub memory_bytes: Option<u64>,
@@ -87,10 +92,21 @@ pub struct TurnTest {
 impl BenchOptions {
     /// Prompts of 128 and 512 tokens, 128 tokens written, three runs of each, and a second turn.
     pub fn new(device: DeviceChoice) -> Self {
-        Self { device, prompts: vec![128, 512], generated: 128, repeats: 3, concurrency: 0, turns: true, cache_format: CacheFormat::F32 }
+        Self {
+            device,
+            prompts: vec![128, 512],
+            generated: 128,
+            repeats: 3,
+            concurrency: 0,
+            turns: true,
+            cache_format: CacheFormat::F32,
+            as_tensors: false,
+        }
     }
 }
 
+/// Tokens of the prompt that is answered before anything is measured.
+const WARM_UP: usize = 16;
 /// Tokens of the prompts of concurrent requests.
 const CONCURRENT_PROMPT: usize = 16;
 /// Tokens of a first turn's answer, and of what the second one adds.
@@ -125,6 +141,7 @@ pub fn measure(
         device: options.device,
         cache_tokens: Some(tokens),
         cache_format: options.cache_format,
+        as_tensors: options.as_tensors,
         cancellation: cancellation.clone(),
         ..OpenOptions::default()
     };
@@ -138,7 +155,7 @@ pub fn measure(
     prompts.dedup();
     let turn = turn.map(|prompt| prompt.min(window.saturating_sub(TURN_ANSWER + TURN_MORE + 1)));
     on_test("warming up");
-    model.time_answer(&model.random_tokens(16.min(window.saturating_sub(4)), 0), 4, cancellation)?;
+    let first = model.time_answer(&model.random_tokens(WARM_UP.min(window.saturating_sub(4)), 0), 4, cancellation)?;
     let mut tests = Vec::new();
     let mut run = |test: String, tokens: usize, time: &dyn Fn(u64) -> Result<Duration, ModelError>| {
         let mut runs = Vec::new();
@@ -171,8 +188,12 @@ pub fn measure(
     let memory_bytes = before.zip(resident_memory()).map(|(before, after)| after.saturating_sub(before));
     Ok(BenchReport {
         model: name.to_owned(),
-        device: device::describe(options.device),
+        device: match model.engine() {
+            Engine::Tensors => format!("{}, as tensors", device::describe(options.device)),
+            Engine::Processor | Engine::Gpu => device::describe(options.device),
+        },
         load_seconds,
+        ready_seconds: load_seconds + first.first.as_secs_f64(),
         memory_bytes,
         tests,
         concurrent,

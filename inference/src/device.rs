@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use burn::tensor::{Device, DeviceKind, DeviceType, Tensor};
+use codriver_gpu::{Gpu, GpuError};
 
 use crate::ModelError;
 
@@ -85,6 +86,18 @@ fn cuda() -> Result<Device, ModelError> {
     ))
 }
 
+/// The GPU of a choice, for kernels of our own: the device that tensors of [`resolve`] are on. `None`
+/// for the processor.
+pub(crate) fn gpu(choice: DeviceChoice) -> Result<Option<Gpu>, ModelError> {
+    let opened = match choice {
+        DeviceChoice::Cpu => return Ok(None),
+        DeviceChoice::Wgpu => caught(Gpu::wgpu),
+        DeviceChoice::Cuda => caught(Gpu::cuda),
+    };
+    let gpu = opened.and_then(|gpu| gpu.map_err(|error| error.to_string()));
+    gpu.map(Some).map_err(|reason| failure(&reason))
+}
+
 /// A line for people about each device this build can reach.
 pub fn list() -> Vec<String> {
     let mut lines = vec![processor()];
@@ -142,6 +155,17 @@ pub(crate) fn failure(reason: &str) -> ModelError {
         "the GPU is lost, for its driver was reset or it was taken away ({brief}). Nothing else is lost, but this process \
          cannot have it back: choose the model on the processor with --device cpu, or restart to open the GPU anew"
     ))
+}
+
+/// Why a model is not loaded onto a GPU; [`ModelError::Unsupported`] is for what others could do with it.
+pub(crate) fn unloadable(error: GpuError) -> ModelError {
+    match error {
+        GpuError::Device(reason) => failure(&reason),
+        GpuError::Memory { .. } => ModelError::Device(format!(
+            "{error} of the model; take a smaller one or one of fewer bits, end what else uses the GPU, or take --device cpu"
+        )),
+        other => ModelError::Unsupported(other.to_string()),
+    }
 }
 
 /// Whether a failure says that a GPU will not compute again: cubecl calls its device poisoned then.

@@ -61,7 +61,7 @@ impl TextEmbedder {
         let device = device::resolve(choice)?;
         let modules = Modules::open(folder)?;
         if let Some(demand) = loader::encoder::demand(&modules.encoder, &device)? {
-            demand.choose_window(folder, Some(demand.window), memory::available_on(choice, false))?;
+            demand.choose_window(folder, Some(demand.window), memory::available_on(device::gpu(choice)?.as_ref(), false))?;
         }
         let loaded = loader::encoder::load(&modules.encoder, &device)?;
         let settings = settings(&modules.encoder)?;
@@ -142,6 +142,25 @@ impl TextEmbedder {
         }
         let reason = format!("{} computed a vector that is not finite; its weights may be corrupt", self.name);
         Err(ModelError::Numeric(reason))
+    }
+
+    /// The parts of a text, in order, that each fill the model's window: one where it reads all of it.
+    pub fn windows<'t>(&self, text: &'t str) -> Result<Vec<&'t str>, ModelError> {
+        // So few bytes are not more tokens.
+        if text.len() + 2 <= self.longest {
+            return Ok(vec![text]);
+        }
+        let encoding = device::caught(|| self.tokenizer.encode(text, true)).map_err(ModelError::Tokenizer)?;
+        let encoding = encoding.map_err(|error| ModelError::Tokenizer(error.to_string()))?;
+        let mut starts = vec![0];
+        for window in encoding.get_overflowing() {
+            let tokens = window.get_offsets().iter().zip(window.get_special_tokens_mask());
+            let start = tokens.filter(|(_, special)| **special == 0).map(|((start, _), _)| *start).next();
+            starts.extend(start.filter(|start| starts.last() < Some(start)));
+        }
+        let ends = starts.iter().skip(1).copied().chain([text.len()]);
+        let windows: Option<Vec<&str>> = starts.iter().zip(ends).map(|(start, end)| text.get(*start..end)).collect();
+        Ok(windows.unwrap_or_else(|| vec![text]))
     }
 
     fn tokens(&self, text: &str) -> Result<Vec<u32>, ModelError> {

@@ -31,5 +31,5 @@ pub use device::DeviceChoice;
 pub use embedder::{EmbedderOptions, Prompt, TextEmbedder};
 pub use loader::lora::Adapter;
 pub use loader::memory::{MemoryEstimate, memory_estimate};
-pub use local::{CompletionOptions, Flow, LocalModel, OpenOptions};
+pub use local::{CompletionOptions, Engine, Flow, LocalModel, OpenOptions};
 pub use scheduler::{BlockUse, Completion, Load};

@@ -11,18 +11,19 @@ use std::sync::{Arc, OnceLock};
 use codriver_chat::template::ChatTemplate;
 use codriver_grammar::{GrammarError, Plan, Vocabulary};
 
-pub use self::options::{CompletionOptions, OpenOptions};
+pub use self::options::{CompletionOptions, Engine, OpenOptions};
 use crate::device::{self, DeviceChoice};
 use crate::guidance::{self, Notices, refused};
 use crate::loader::decoder::DecoderSource;
 use crate::loader::memory::{self, Demand};
+use crate::loader::packing::Packing;
 use crate::loader::tokenizer::TokenizerFiles;
 use crate::loader::{self, ModelFiles, file_error};
 use crate::network;
 use crate::sampling::Sampler;
 use crate::scheduler::{Answer, Completion, Event, Load, Request, Room, Scheduler, Task, Ticket};
 use crate::streaming::{Detokenizer, StopStrings};
-use crate::{Cancellation, FinishReason, ModelError, SamplingParameters};
+use crate::{CacheFormat, Cancellation, FinishReason, ModelError, SamplingParameters};
 
 /// A decoder with its tokenizer and chat template. Requests may come from many threads at once: they
 /// are computed together.
@@ -34,6 +35,7 @@ pub struct LocalModel {
     scheduler: Scheduler,
     /// Tokens that end an answer.
     ends: Arc<HashSet<u32>>,
+    engine: Engine,
     /// How many scores the network computes.
     vocabulary_size: usize,
     vocabulary: OnceLock<Result<Arc<Vocabulary>, GrammarError>>,
@@ -73,15 +75,30 @@ impl LocalModel {
         let files = ModelFiles::open(folder)?;
         let tokenizer = TokenizerFiles::open(&files)?;
         let template = ChatTemplate::open(folder, &tokenizer.settings)?;
-        let packing = options.packing();
-        let available = memory::available_on(options.device, options.ignore_memory);
+        let gpu = device::gpu(options.device)?;
+        let packing = options.packing(gpu.as_ref());
+        let available = memory::available_on(gpu.as_ref(), options.ignore_memory);
         let source = DecoderSource::open(&files, &device)?;
         let demand = Demand::of_decoder(&source, packing).with_cache(options.cache_format);
         let window = demand.choose_window(folder, options.window, available)?;
-        let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available));
-        let decoder = source.load(&options.adapters, packing, &options.cancellation)?;
-        let vocabulary_size = decoder.config.vocab_size;
-        let network = network::network(decoder, device, options.cache_format)?;
+        // A GPU that does not say what it has refuses what it has no room for.
+        let refused = gpu.as_ref().map(|_| u64::MAX);
+        let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available.or(refused)));
+        let vocabulary_size = source.config().vocab_size;
+        let opening = network::Opening {
+            adapters: &options.adapters,
+            device: &device,
+            format: options.cache_format,
+            cancellation: &options.cancellation,
+        };
+        let (network, packing) = match (opening.open(source, packing), packing) {
+            // What the GPU's kernels lack, tensors have.
+            (Err(ModelError::Unsupported(reason)), Packing::Resident { .. }) if options.cache_format == CacheFormat::F32 => {
+                tracing::warn!("{}: computed as tensors, which is slower: {reason}", folder.display());
+                (opening.open(DecoderSource::open(&files, &device)?, Packing::Tensors)?, Packing::Tensors)
+            }
+            (opened, packing) => (opened?, packing),
+        };
         let scheduler = Scheduler::start(network, Room { tokens, kept: KEPT_BYTES })?;
         Ok(Self {
             name: loader::model_name(folder),
@@ -90,6 +107,7 @@ impl LocalModel {
             tokenizer,
             template,
             scheduler,
+            engine: Engine::of(packing),
             vocabulary_size,
             vocabulary: OnceLock::new(),
             notices: Notices::default(),
@@ -163,6 +181,11 @@ impl LocalModel {
     /// What the model is doing: how many requests run and wait, and how full the cache is.
     pub fn load(&self) -> Load {
         self.scheduler.load()
+    }
+
+    /// What computes the model.
+    pub fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// What is under every answer: a request to the scheduler, whose tokens are passed on.

@@ -1,15 +1,20 @@
 //! What computes the steps of a model's sequences, and where their keys and values are.
 
+mod resident;
 mod tensors;
 
 use burn::tensor::Device;
 use codriver_kernels::{PAGE, PageFormat};
 
+use self::resident::Resident;
 use self::tensors::Tensors;
-use crate::ModelError;
-use crate::models::decoder::{Decoder, DecoderConfig};
+use crate::loader::decoder::DecoderSource;
+use crate::loader::lora::Adapter;
+use crate::loader::packing::Packing;
+use crate::models::decoder::DecoderConfig;
 use crate::models::rotary::Regime;
 use crate::processor::Processor;
+use crate::{Cancellation, ModelError};
 
 /// Positions in a block of the cache.
 pub(crate) const BLOCK: usize = PAGE;
@@ -104,16 +109,34 @@ pub(crate) trait Network: Send {
     ) -> Result<Vec<f32>, ModelError>;
 }
 
-/// A packed decoder on this machine's processor, any other one as tensors on its device, whose keys
-/// and values are 32-bit floats.
-pub(crate) fn network(decoder: Decoder, device: Device, format: PageFormat) -> Result<Box<dyn Network>, ModelError> {
-    if decoder.embed_tokens.as_packed().is_some() {
-        return Ok(Box::new(Processor::new(decoder, format)));
+/// How a decoder becomes a network.
+#[derive(Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    pub(crate) adapters: &'a [Adapter],
+    pub(crate) device: &'a Device,
+    /// How keys and values are held.
+    pub(crate) format: PageFormat,
+    /// Ends the loading.
+    pub(crate) cancellation: &'a Cancellation,
+}
+
+impl Opening<'_> {
+    /// Loads a decoder: packed on this machine's processor or on a GPU, or as tensors on any device.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] for what a GPU's kernels lack, too.
+    pub(crate) fn open(self, source: DecoderSource, packing: Packing<'_>) -> Result<Box<dyn Network>, ModelError> {
+        let format = self.format;
+        if format != PageFormat::F32 && !matches!(packing, Packing::Packed { .. }) {
+            return Err(ModelError::Unsupported(format!(
+                "keys and values are held as {format} on the processor only; leave that out, or take --device cpu"
+            )));
+        }
+        let decoder = source.load(self.adapters, packing, self.cancellation)?;
+        Ok(match packing {
+            Packing::Packed { .. } => Box::new(Processor::new(decoder, format)),
+            Packing::Resident { .. } => Box::new(Resident::new(decoder)?),
+            Packing::Tensors => Box::new(Tensors::new(decoder, self.device.clone())),
+        })
     }
-    if format != PageFormat::F32 {
-        return Err(ModelError::Unsupported(format!(
-            "keys and values are held as {format} on the processor only; leave that out, or take --device cpu"
-        )));
-    }
-    Ok(Box::new(Tensors::new(decoder, device)))
 }

@@ -269,7 +269,7 @@ struct Turn {
 
 impl Turn {
     fn new(rotary: &RotaryConfig, head_dim: usize, regime: Regime, past: usize, length: usize) -> Self {
-        let (cosine, sine) = rotary.angles(head_dim, regime, past, length);
+        let (cosine, sine) = rotary.angles(head_dim, regime, past..past + length);
         Self { cosine, sine, pairs: rotary.pairs(head_dim) }
     }
 

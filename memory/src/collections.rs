@@ -4,9 +4,11 @@
 //! database is held only while it is read or written, so that one process can search what another imports.
 
 mod database;
+mod filter;
 mod index;
 mod record;
 mod search;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -19,6 +21,7 @@ use crate::store::lock::{self, Attempt, FileLock};
 use crate::vault::{self, MasterKey, Vault, VaultFile};
 
 use self::database::Database;
+pub use self::filter::{Comparison, Condition};
 pub use self::record::{BadLine, Record, parse_line};
 pub use self::search::{CollectionHit, CollectionQuery, Mode as SearchMode};
 
@@ -177,20 +180,24 @@ impl Collection {
                 return Err(MemoryError::Stopped);
             }
             let texts = self.database()?.contents(block)?;
-            let mut vectors = Vec::with_capacity(texts.len());
+            let mut rows: Vec<(String, usize, Vec<f32>)> = Vec::with_capacity(texts.len());
             for batch in texts.chunks(EMBEDDED_AT_ONCE / 4) {
-                let batch: Vec<&str> = batch.iter().map(|(_, text)| text.as_str()).collect();
-                let embedded = embedder.embed(&batch).map_err(MemoryError::Embedder)?;
-                if embedded.len() != batch.len() {
-                    let reason = format!("{} texts gave {} vectors", batch.len(), embedded.len());
+                let of_each: Vec<Vec<String>> = batch.iter().map(|(_, text)| windows::windows(embedder, text)).collect();
+                let texts: Vec<&str> = of_each.iter().flatten().map(String::as_str).collect();
+                let embedded = embedder.embed(&texts).map_err(MemoryError::Embedder)?;
+                if embedded.len() != texts.len() {
+                    let reason = format!("{} texts gave {} vectors", texts.len(), embedded.len());
                     return Err(MemoryError::Embedder(reason));
                 }
-                vectors.extend(embedded);
-                if !progress(done + vectors.len(), total) {
+                let mut embedded = embedded.into_iter();
+                rows.extend(batch.iter().zip(&of_each).map(|((content, _), windows)| {
+                    let of_windows: Vec<Vec<f32>> = embedded.by_ref().take(windows.len()).collect();
+                    (content.clone(), windows.len(), windows::together(&of_windows))
+                }));
+                if !progress(done + rows.len(), total) {
                     break;
                 }
             }
-            let rows: Vec<(String, Vec<f32>)> = texts.into_iter().map(|(content, _)| content).zip(vectors).collect();
             self.database()?.add_vectors(embedder.name(), &rows)?;
             done += block.len().min(rows.len());
             if rows.len() < block.len() {

@@ -46,9 +46,10 @@ impl Memory {
         let event = Event::DocumentsKept { documents: documents.clone(), place: place.clone() };
         let now = Utc::now();
         state.record_in(scope, Entry::now(event))?;
-        let index = state.index_for(self.embedder().as_deref())?;
         let replaced: Vec<&str> = documents.iter().filter(|new| new.chunks.is_some()).map(|new| new.document.origin.as_str()).collect();
-        index.remove(|document| document.kind == "chunk" && document.scope == scope && replaced.contains(&document.origin.as_str()));
+        let embedder = self.embedder();
+        state.documents_gone(embedder.as_deref(), &place, &replaced)?;
+        let index = state.index_for(embedder.as_deref())?;
         for new in &documents {
             for (position, chunk) in new.chunks.iter().flatten().enumerate() {
                 index.insert(chunk_document(&place, &new.document.origin, position, chunk, now));
@@ -65,10 +66,9 @@ impl Memory {
         for origin in origins {
             before.extend(contents(origin, &place, &state.store_of(scope)?.chunks_of(origin, &place)?));
         }
-        let event = Event::DocumentsRemoved { origins: origins.iter().map(|origin| (*origin).to_owned()).collect(), place };
-        state.record_in(scope, Entry::now(event))?;
-        let index = state.index_for(self.embedder().as_deref())?;
-        index.remove(|document| document.kind == "chunk" && document.scope == scope && origins.contains(&document.origin.as_str()));
+        let names = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        state.record_in(scope, Entry::now(Event::DocumentsRemoved { origins: names, place: place.clone() }))?;
+        state.documents_gone(self.embedder().as_deref(), &place, origins)?;
         state.drop_unused_vectors(before)
     }
 

@@ -7,6 +7,12 @@ pub trait Embedder: Send + Sync {
 
     fn dimensions(&self) -> usize;
 
+    /// A text in pieces that the model reads to their ends, in order, the first with its beginning. One, where all of it
+    /// is read at once.
+    fn windows(&self, text: &str) -> Vec<String> {
+        vec![text.to_owned()]
+    }
+
     /// One vector a text, in order.
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String>;
 }

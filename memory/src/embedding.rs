@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
+use crate::indexing::Waiting;
 use crate::known_vectors::{self, PublishedVectors};
 use crate::memory::Memory;
 use crate::records::{EmbeddingProgress, Mode, Scope};
@@ -32,9 +33,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// After a failure of the embedder, before it is asked again.
 const RECOVERY: Duration = Duration::from_secs(30);
-
-/// A text without a vector: whose it is, its digest, the text.
-type Missing = (Scope, String, String);
 
 impl Memory {
     /// Search by meaning from now on. Embeds all that has no vector of this model yet, which
@@ -139,7 +137,7 @@ impl Memory {
     }
 
     /// Unless another model came while this one thought.
-    fn keep(&self, embedder: &Arc<dyn Embedder>, missing: Vec<Missing>, vectors: Vec<Vec<f32>>) -> Result<(), MemoryError> {
+    fn keep(&self, embedder: &Arc<dyn Embedder>, missing: Vec<Waiting>, vectors: Vec<Vec<f32>>) -> Result<(), MemoryError> {
         let mut state = self.state();
         match self.embedder() {
             Some(current) if Arc::ptr_eq(&current, embedder) => state.keep_vectors(&**embedder, missing.into_iter().zip(vectors)),
@@ -196,9 +194,9 @@ fn step(memory: &Weak<Memory>, begun: &mut bool) -> Option<Duration> {
 
 impl State {
     /// Texts that this process has to embed, the newest first.
-    fn missing(&mut self, embedder: &dyn Embedder, limit: usize) -> Result<Vec<Missing>, MemoryError> {
+    fn missing(&mut self, embedder: &dyn Embedder, limit: usize) -> Result<Vec<Waiting>, MemoryError> {
         let deferred = self.left_to_holder(embedder.name())?;
-        let mut missing = self.index_for(Some(embedder))?.without_vectors(limit.saturating_add(deferred.len()));
+        let mut missing = self.without_vectors(embedder, limit.saturating_add(deferred.len()))?;
         missing.retain(|(_, content, _)| !deferred.contains(content));
         missing.truncate(limit);
         Ok(missing)
@@ -216,14 +214,14 @@ impl State {
         Ok(if facts.len() > BATCH { facts } else { HashSet::new() })
     }
 
-    fn keep_vectors(&mut self, embedder: &dyn Embedder, embedded: impl Iterator<Item = (Missing, Vec<f32>)>) -> Result<(), MemoryError> {
+    fn keep_vectors(&mut self, embedder: &dyn Embedder, embedded: impl Iterator<Item = (Waiting, Vec<f32>)>) -> Result<(), MemoryError> {
         let mut durable = Vec::new();
         for ((scope, content, _), mut vector) in embedded {
             if vector.len() != embedder.dimensions() {
                 vector.clear();
             }
             // They may have come from another process meanwhile.
-            let new = self.index_for(Some(embedder))?.set_vector(content.clone(), &vector);
+            let new = self.index_for(Some(embedder))?.set_vector(&content, &vector);
             if new && scope != Scope::Session {
                 durable.push((content, vector));
             }
@@ -243,7 +241,7 @@ pub(crate) fn embed(embedder: &dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f
     }
 }
 
-fn embed_all(embedder: &dyn Embedder, missing: &[Missing]) -> Result<Vec<Vec<f32>>, MemoryError> {
+fn embed_all(embedder: &dyn Embedder, missing: &[Waiting]) -> Result<Vec<Vec<f32>>, MemoryError> {
     let texts: Vec<&str> = missing.iter().map(|(_, _, text)| text.as_str()).collect();
     embed(embedder, &texts)
 }

@@ -81,6 +81,10 @@ pub enum MemoryError {
     Output(String),
     #[error("an empty text cannot be remembered")]
     EmptyFact,
+    #[error("{text:?} is not a day; write it as YYYY-MM-DD")]
+    NotADay { text: String },
+    #[error("nothing remembered is a {text:?}; there are facts (fact), pieces of documents (chunk) and what was said (message)")]
+    NoKind { text: String },
     #[error("a {from} fact holds as far as {to} already: it can be promoted from session to project, and from project to global")]
     NoPromotion { from: Scope, to: Scope },
     #[error("nothing was learned from this turn: {0}")]

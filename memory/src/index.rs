@@ -1,22 +1,29 @@
-//! What search looks at: documents, their words and their vectors. A cache of the databases,
-//! built at the first search and kept up with afterwards.
+//! What search looks at: documents, their words and their vectors. A cache of the databases, made ready at the first
+//! search and kept up with afterwards. Where there is much, most of it lies in files ([`kept`]), and here is what came
+//! since, of this run alone, or is short: facts.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use chrono::{DateTime, Utc};
-use codriver_vectors::{Admit, Generation, GenerationError, Snapshot, Vectors};
+use codriver_vectors::{Generation, GenerationError, Snapshot, Vectors};
 
 use crate::event::digest;
-use crate::index::ranking::{Relevance, diversified, weight};
+use crate::index::kept::{Kept, KeptText, origin_of_conversation, project_number};
 use crate::index::words::each_word;
-use crate::records::{Hit, Scope, SearchOptions};
+use crate::project::ProjectKey;
+use crate::records::{FactPlace, Scope};
+use crate::vault::Vault;
 
 pub(crate) mod archive;
+pub(crate) mod files;
 pub(crate) mod fusion;
+pub(crate) mod kept;
 pub(crate) mod lexical;
 pub(crate) mod ranking;
+pub(crate) mod search;
 pub(crate) mod words;
 
 /// Something that can be found.
@@ -42,24 +49,41 @@ impl Document {
     /// The importance of what nobody weighed.
     pub const USUAL: f32 = 0.5;
 
+    fn is_written(&self) -> bool {
+        self.kind != "fact" && self.scope != Scope::Session
+    }
+
     /// What is compared with a query. A message's title is only who said it.
     pub fn content(&self) -> String {
         if self.kind == "chunk" { format!("{}\n{}", self.title, self.text).trim_start().to_owned() } else { self.text.clone() }
     }
 }
 
-/// Candidates that words and meaning each give, at least.
-const CANDIDATES: usize = 200;
+/// What is taken out of what can be found.
+pub(crate) enum Gone<'a> {
+    Fact(Scope, &'a str),
+    /// What was said in a conversation.
+    Conversation(&'a str),
+    /// Documents of a place: their names, and their numbers among [`kept`] ones.
+    Documents(&'a FactPlace, &'a [&'a str], &'a [u64]),
+}
 
 #[derive(Default)]
 pub(crate) struct Index {
     /// Whose vectors these are.
     pub model: Option<String>,
-    /// `None` where a document was removed.
+    /// What is in the file of words. Slots number its texts first.
+    kept: Option<Arc<Kept>>,
+    hidden: Hidden,
+    /// How many of the file's texts can be seen from here.
+    visible: usize,
+    /// What came since. `None` where a document was removed.
     slots: Vec<Option<Slot>>,
     /// Word -> slots it occurs in, with how often. Removed slots stay until the next rebuild.
     postings: HashMap<String, Vec<(u32, u32)>>,
     alive: usize,
+    /// Those of them that a file could hold: neither facts nor of this run alone.
+    unwritten: usize,
     total_length: u64,
     /// Which slots have a content.
     places: HashMap<u64, Vec<u32>>,
@@ -69,8 +93,42 @@ pub(crate) struct Index {
     unusable: HashSet<u64>,
     /// Slots whose contents may be without vectors, in order.
     waiting: Vec<u32>,
+    /// Texts of the file that may be without vectors, in order.
+    kept_waiting: Vec<KeptText>,
     /// Where a graph over the vectors comes from, while one is built.
     graph: Graph,
+    graph_file: Option<GraphFile>,
+}
+
+/// What of the file of words is not to be found.
+#[derive(Default)]
+pub(crate) struct Hidden {
+    /// The project whose own can be seen.
+    pub viewer: u64,
+    /// Conversations, up to which turn.
+    pub until: HashMap<u64, u64>,
+    /// Documents that are other ones now.
+    pub documents: HashSet<u64>,
+}
+
+impl Hidden {
+    pub fn of(project: &ProjectKey) -> Self {
+        Self { viewer: project_number(project), ..Self::default() }
+    }
+
+    fn admits(&self, text: &KeptText) -> bool {
+        (text.project == 0 || text.project == self.viewer)
+            && match text.is_message {
+                true => self.until.get(&text.origin).is_none_or(|until| text.sequence > *until),
+                false => !self.documents.contains(&text.origin),
+            }
+    }
+}
+
+/// Where the graph is kept.
+pub(crate) struct GraphFile {
+    pub path: PathBuf,
+    pub vault: Vault,
 }
 
 /// Comparing every vector takes long once there are many; a graph is built beside the searches, which go on without.
@@ -90,8 +148,21 @@ struct Slot {
 }
 
 impl Index {
+    pub fn new(kept: Option<Arc<Kept>>, hidden: Hidden) -> Self {
+        let mut visible = 0;
+        if let Some(kept) = &kept {
+            kept.each(&mut |text| visible += usize::from(hidden.admits(&text)));
+        }
+        Self { kept, hidden, visible, ..Self::default() }
+    }
+
+    /// The number of the first slot that is not in the file.
+    fn first(&self) -> u32 {
+        self.kept.as_ref().map_or(0, |kept| kept.next_key() as u32)
+    }
+
     pub fn insert(&mut self, document: Document) {
-        let slot = self.slots.len() as u32;
+        let slot = self.first() + self.slots.len() as u32;
         let text = document.content();
         let mut counts: HashMap<String, u32> = HashMap::new();
         let mut length = 0;
@@ -109,22 +180,36 @@ impl Index {
         self.places.entry(key(&content)).or_default().push(slot);
         self.waiting.push(slot);
         self.alive += 1;
+        self.unwritten += usize::from(document.is_written());
         self.total_length += u64::from(length);
         self.slots.push(Some(Slot { document, content, length }));
     }
 
-    /// Removes the documents that match; the words of removed ones are cleared out when they
-    /// are a third of all.
-    pub fn remove(&mut self, matches: impl Fn(&Document) -> bool) {
+    /// Takes documents out; the words of removed ones are cleared out when they are a third of all.
+    pub fn remove(&mut self, gone: &Gone<'_>) {
+        match gone {
+            Gone::Fact(..) => {}
+            Gone::Conversation(id) => drop(self.hidden.until.insert(origin_of_conversation(id), u64::MAX)),
+            Gone::Documents(_, _, numbers) => self.hidden.documents.extend(numbers.iter()),
+        }
+        let matches = |document: &Document| match gone {
+            Gone::Fact(scope, id) => document.kind == "fact" && document.scope == *scope && document.id == *id,
+            Gone::Conversation(id) => document.kind == "message" && document.origin == *id,
+            Gone::Documents(place, names, _) => {
+                document.kind == "chunk" && document.scope == place.scope && names.contains(&document.origin.as_str())
+            }
+        };
+        let first = self.first() as usize;
         for (position, slot) in self.slots.iter_mut().enumerate() {
             if slot.as_ref().is_some_and(|slot| matches(&slot.document))
                 && let Some(removed) = slot.take()
             {
                 self.alive -= 1;
+                self.unwritten -= usize::from(removed.document.is_written());
                 self.total_length -= u64::from(removed.length);
                 let content = key(&removed.content);
                 if let Some(places) = self.places.get_mut(&content) {
-                    places.retain(|place| *place as usize != position);
+                    places.retain(|place| *place as usize != first + position);
                     if places.is_empty() {
                         self.places.remove(&content);
                     }
@@ -132,41 +217,98 @@ impl Index {
             }
         }
         if self.slots.len() > 64 && self.alive * 3 < self.slots.len() * 2 {
-            let (model, vectors, graph) = (self.model.take(), self.vectors.take(), std::mem::take(&mut self.graph));
-            let unusable = std::mem::take(&mut self.unusable);
-            let slots = std::mem::replace(self, Self { model, vectors, unusable, graph, ..Self::default() }).slots;
+            let slots = std::mem::take(&mut self.slots);
+            self.postings.clear();
+            self.places.clear();
+            self.waiting.clear();
+            (self.alive, self.unwritten, self.total_length) = (0, 0, 0);
             slots.into_iter().flatten().for_each(|slot| self.insert(slot.document));
         }
     }
 
-    /// Contents that the embedder was not asked for yet, newest first.
-    pub fn without_vectors(&mut self, limit: usize) -> Vec<(Scope, String, String)> {
+    /// How many documents are not in the file and could be.
+    pub fn unwritten(&self) -> usize {
+        self.unwritten
+    }
+
+    /// Contents that the embedder was not asked for yet, newest first: with their texts, and those whose texts are in the
+    /// database.
+    pub fn without_vectors(&mut self, limit: usize) -> (Vec<(Scope, String, String)>, Vec<KeptText>) {
         self.tend_graph();
         let (mut seen, mut found, mut kept) = (HashSet::new(), Vec::new(), Vec::new());
         while found.len() < limit
             && let Some(position) = self.waiting.pop()
         {
-            let Some(slot) = self.slots.get(position as usize).and_then(Option::as_ref) else { continue };
+            let Some(slot) = self.fresh_slot(position) else { continue };
             let content = key(&slot.content);
-            if self.unusable.contains(&content) || self.vectors.as_ref().is_some_and(|vectors| vectors.get(content).is_some()) {
+            if self.has_answer(content) {
                 continue;
             }
             // It waits until there is a vector: the embedder may fail.
             kept.push(position);
             if seen.insert(content) {
-                found.push((slot.document.scope, slot.content.clone(), slot.document.content()));
+                let slot = self.fresh_slot(position);
+                found.extend(slot.map(|slot| (slot.document.scope, slot.content.clone(), slot.document.content())));
             }
         }
         self.waiting.extend(kept.into_iter().rev());
-        found
+        let (mut in_database, mut waits) = (Vec::new(), Vec::new());
+        while found.len() + in_database.len() < limit
+            && let Some(text) = self.kept_waiting.pop()
+        {
+            if self.has_answer(text.content) || !self.hidden.admits(&text) {
+                continue;
+            }
+            waits.push(text);
+            if seen.insert(text.content) {
+                in_database.push(text);
+            }
+        }
+        self.kept_waiting.extend(waits.into_iter().rev());
+        (found, in_database)
     }
 
-    /// How many contents have a vector or can have none, of how many.
+    fn has_answer(&self, content: u64) -> bool {
+        self.unusable.contains(&content) || self.vectors.as_ref().is_some_and(|vectors| vectors.get(content).is_some())
+    }
+
+    /// Goes over to vectors that were read from files and the database; `unusable` contents have none.
+    pub fn set_vectors(&mut self, vectors: Option<Vectors>, unusable: HashSet<u64>) {
+        (self.vectors, self.unusable) = (vectors, unusable);
+    }
+
+    /// All vectors there are were set; where their graph is kept, and what waits for one.
+    pub fn vectors_are_set(&mut self, graph_file: Option<GraphFile>) {
+        self.graph_file = graph_file;
+        if let (Some(kept), Some(_)) = (self.kept.clone(), &self.model) {
+            let mut waiting = Vec::new();
+            kept.each(&mut |text| {
+                if self.hidden.admits(&text) && !self.has_answer(text.content) {
+                    waiting.push(text);
+                }
+            });
+            waiting.sort_unstable_by_key(|text| text.key);
+            self.kept_waiting = waiting;
+        }
+    }
+
+    /// Those of an index of the same documents, over another file of words.
+    pub fn take_vectors(&mut self, before: Self) {
+        (self.vectors, self.unusable, self.graph) = (before.vectors, before.unusable, before.graph);
+        self.vectors_are_set(before.graph_file);
+    }
+
+    /// How many contents have a vector or can have none, of how many that can be seen from here.
     pub fn coverage(&self) -> (usize, usize) {
-        let done = |content: &&u64| {
-            self.unusable.contains(content) || self.vectors.as_ref().is_some_and(|vectors| vectors.get(**content).is_some())
-        };
-        (self.places.keys().filter(done).count(), self.places.len())
+        let mut contents: HashSet<u64> = self.places.keys().copied().collect();
+        if let Some(kept) = &self.kept {
+            kept.each(&mut |text| {
+                if self.hidden.admits(&text) {
+                    contents.insert(text.content);
+                }
+            });
+        }
+        (contents.iter().filter(|content| self.has_answer(**content)).count(), contents.len())
     }
 
     /// That of a content, by digest.
@@ -175,8 +317,8 @@ impl Index {
     }
 
     /// False if it had one.
-    pub fn set_vector(&mut self, content: String, vector: &[f32]) -> bool {
-        let content = key(&content);
+    pub fn set_vector(&mut self, content: &str, vector: &[f32]) -> bool {
+        let content = key(content);
         let vectors = match &mut self.vectors {
             Some(vectors) if !vectors.is_empty() || vectors.dimensions() == vector.len() => vectors,
             vectors => vectors.insert(Vectors::new(vector.len())),
@@ -190,9 +332,11 @@ impl Index {
         true
     }
 
-    /// Of all documents, by digest.
-    pub fn contents(&self) -> impl Iterator<Item = &str> {
-        self.slots.iter().flatten().map(|slot| slot.content.as_str())
+    /// Whether a document has this content.
+    pub fn uses(&self, content: &str) -> bool {
+        let content = key(content);
+        let kept = || self.kept.as_ref().map_or_else(Vec::new, |kept| kept.of_content(content));
+        self.places.contains_key(&content) || kept().iter().any(|text| self.hidden.admits(text) || ![0, self.hidden.viewer].contains(&text.project))
     }
 
     pub fn remove_vectors(&mut self, contents: &[String]) {
@@ -217,12 +361,26 @@ impl Index {
                 Err(TryRecvError::Disconnected) => self.graph = Graph::Failed,
             },
             Graph::Idle if vectors.wants_generation() => {
-                let snapshot = vectors.snapshot();
+                // What belongs to this run alone does not go into a file.
+                let (slots, places, first) = (&self.slots, &self.places, self.kept.as_ref().map_or(0, |kept| kept.next_key() as u32));
+                let of_session = |slot: &u32| {
+                    let slot = slots.get((*slot - first) as usize).and_then(Option::as_ref);
+                    slot.is_some_and(|slot| slot.document.scope == Scope::Session)
+                };
+                let kept = |content: u64| !places.get(&content).is_some_and(|places| places.iter().any(of_session));
+                let file = self.graph_file.as_ref().map(|file| (file.path.clone(), file.vault.clone()));
+                let snapshot = if file.is_some() { vectors.snapshot_of(&kept) } else { vectors.snapshot() };
                 let (sender, receiver) = channel();
-                let build = move || match in_memory(&snapshot) {
-                    // Nobody waits for it where memory was closed meanwhile.
-                    Ok(generation) => drop(sender.send(generation)),
-                    Err(error) => tracing::warn!(%error, "every vector is compared at each search"),
+                let build = move || {
+                    let built = match &file {
+                        Some((path, vault)) => on_disk(&snapshot, path, vault),
+                        None => in_memory(&snapshot).map_err(|error| error.to_string()),
+                    };
+                    match built {
+                        // Nobody waits for it where memory was closed meanwhile.
+                        Ok(generation) => drop(sender.send(generation)),
+                        Err(error) => tracing::warn!(error, "every vector is compared at each search"),
+                    }
                 };
                 let spawned = std::thread::Builder::new().name("codriver-vectors".to_owned()).spawn(build);
                 self.graph = spawned.map_or(Graph::Failed, |_| Graph::Building(receiver));
@@ -231,102 +389,8 @@ impl Index {
         }
     }
 
-    /// The best `k` documents for a query, best first; newer ones first among equals, and what says nearly the same as
-    /// a better one later.
-    pub fn search(&self, query: &str, query_vector: Option<&[f32]>, k: usize, options: &SearchOptions) -> Vec<Hit> {
-        let candidates = CANDIDATES.max(4 * k);
-        let admitted = |slot: u32| {
-            let slot = self.slots.get(slot as usize).and_then(Option::as_ref);
-            slot.is_some_and(|slot| options.admits(slot.document.kind, &slot.document.origin))
-        };
-        let words = self.bm25(query, candidates, &admitted);
-        let near = self.near(query_vector, candidates, &admitted);
-        let cosines = self.vectors.as_ref().zip(query_vector).map(|(vectors, vector)| vectors.cosines(vector));
-        let mut found: HashMap<u32, Relevance> = HashMap::new();
-        for (slot, cosine) in near {
-            found.insert(slot, Relevance { slot, cosine: Some(cosine), bm25: None, score: 0.0, weight: 1.0 });
-        }
-        for (slot, bm25) in words.scores {
-            let cosine = || cosines.as_ref().and_then(|cosine| cosine(key(&self.slot(slot)?.content)));
-            found.entry(slot).or_insert_with(|| Relevance { slot, cosine: cosine(), bm25: None, score: 0.0, weight: 1.0 }).bm25 = Some(bm25);
-        }
-        let now = Utc::now();
-        let mut ranked: Vec<Relevance> = found.into_values().collect();
-        for relevance in &mut ranked {
-            let share = relevance.bm25.map_or(0.0, |score| (score / words.ideal).min(1.0));
-            // What has no vector yet counts by its words.
-            let base = relevance.cosine.map_or(share, |meaning| (share + meaning.max(0.0)) / 2.0);
-            relevance.weight = self.slot(relevance.slot).map_or(1.0, |slot| weight(&slot.document, now));
-            relevance.score = (base * relevance.weight).min(1.0);
-        }
-        ranked.retain(|relevance| relevance.score > 0.0);
-        ranked.sort_by(|one, other| other.score.total_cmp(&one.score).then(other.slot.cmp(&one.slot)));
-        let mut seen = HashSet::new();
-        // The same text may be remembered for the session and for good, or be said twice.
-        ranked.retain(|relevance| self.slot(relevance.slot).is_some_and(|slot| seen.insert((slot.document.kind, &slot.content))));
-        let vector = |slot: u32| self.vectors.as_ref()?.get(key(&self.slot(slot)?.content));
-        diversified(ranked, k, &vector).into_iter().filter_map(|relevance| self.hit(&relevance)).collect()
-    }
-
-    fn hit(&self, relevance: &Relevance) -> Option<Hit> {
-        let document = &self.slot(relevance.slot)?.document;
-        Some(Hit {
-            id: document.id.clone(),
-            kind: document.kind,
-            scope: document.scope,
-            origin: document.origin.clone(),
-            title: document.title.clone(),
-            text: document.text.clone(),
-            score: relevance.score,
-            weight: relevance.weight,
-            cosine: relevance.cosine,
-            bm25: relevance.bm25,
-        })
-    }
-
-    fn slot(&self, slot: u32) -> Option<&Slot> {
-        self.slots.get(slot as usize)?.as_ref()
-    }
-
-    /// Slots near a vector, with their cosines.
-    fn near(&self, vector: Option<&[f32]>, count: usize, admitted: &dyn Fn(u32) -> bool) -> Vec<(u32, f32)> {
-        let (Some(vectors), Some(vector)) = (&self.vectors, vector) else { return Vec::new() };
-        let admit = |content: u64| self.places.get(&content).is_some_and(|places| places.iter().any(|place| admitted(*place)));
-        let near = vectors.search(vector, count, 0, &Admit::Share(&admit, 1.0));
-        let places = |near: codriver_vectors::Neighbour| {
-            let places = self.places.get(&near.key).map(Vec::as_slice).unwrap_or_default();
-            places.iter().filter(|place| admitted(**place)).map(move |place| (*place, near.cosine))
-        };
-        near.into_iter().flat_map(places).collect()
-    }
-
-    fn bm25(&self, query: &str, count: usize, admitted: &dyn Fn(u32) -> bool) -> Bm25 {
-        let average_length = self.total_length as f32 / self.alive.max(1) as f32;
-        let mut query_words: HashSet<String> = HashSet::new();
-        each_word(query, |word| {
-            query_words.insert(word.to_owned());
-        });
-        let mut scores = vec![0.0f32; if query_words.is_empty() { 0 } else { self.slots.len() }];
-        let mut ideal = 0.0;
-        for word in &query_words {
-            let postings = self.postings.get(word).map(Vec::as_slice).unwrap_or_default();
-            let containing = postings.iter().filter(|(slot, _)| self.slot(*slot).is_some()).count();
-            // A word that is nowhere counts as a rare one: a query it belongs to is not wholly met.
-            let rarity = ranking::inverse_document_frequency(self.alive, containing.max(1));
-            ideal += rarity;
-            for (slot, count) in postings {
-                if let (Some(Some(at)), Some(score)) = (self.slots.get(*slot as usize), scores.get_mut(*slot as usize)) {
-                    *score += rarity * ranking::saturation(*count, at.length, average_length);
-                }
-            }
-        }
-        let mut best: Vec<(u32, f32)> =
-            (0..).zip(scores).filter(|(slot, score)| *score > 0.0 && admitted(*slot)).collect();
-        if best.len() > count {
-            best.select_nth_unstable_by(count, |one, other| other.1.total_cmp(&one.1).then(other.0.cmp(&one.0)));
-            best.truncate(count);
-        }
-        Bm25 { scores: best, ideal }
+    fn fresh_slot(&self, slot: u32) -> Option<&Slot> {
+        self.slots.get(slot.checked_sub(self.first())? as usize)?.as_ref()
     }
 }
 
@@ -336,14 +400,17 @@ fn in_memory(snapshot: &Snapshot) -> Result<Generation, GenerationError> {
     Generation::from_bytes(&bytes, Path::new("the vectors in memory"))
 }
 
-/// A content's number among vectors: the beginning of its digest.
-fn key(digest: &str) -> u64 {
-    digest.get(..16).and_then(|start| u64::from_str_radix(start, 16).ok()).unwrap_or_default()
+fn on_disk(snapshot: &Snapshot, path: &Path, vault: &Vault) -> Result<Generation, String> {
+    crate::store::lock::prepare_folder(path).map_err(|error| error.to_string())?;
+    files::write_vectors(path, vault, snapshot, sum_of(snapshot.keys()), 1, &|_| true).map_err(|error| error.to_string())
 }
 
-struct Bm25 {
-    /// Slots with their scores.
-    scores: Vec<(u32, f32)>,
-    /// Of a document of average length with each word of the query once.
-    ideal: f32,
+/// Of contents, in any order.
+fn sum_of(contents: impl Iterator<Item = u64>) -> u64 {
+    contents.fold(0, |sum, content| sum ^ content)
+}
+
+/// A content's number among vectors: the beginning of its digest.
+pub(crate) fn key(digest: &str) -> u64 {
+    digest.get(..16).and_then(|start| u64::from_str_radix(start, 16).ok()).unwrap_or_default()
 }

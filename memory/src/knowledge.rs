@@ -1,15 +1,12 @@
 //! Documents, and finding again what is remembered.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
 
-use crate::embedder::Embedder;
 use crate::embedding::embed;
 use crate::error::MemoryError;
 use crate::event::{Entry, Event, digest};
-use crate::index::{Document, Index};
-use crate::memory::{Memory, message_document};
+use crate::index::{Document, Gone};
+use crate::memory::Memory;
 use crate::records::{Fact, FactId, FactPlace, Hit, NewChunk, Scope, SearchOptions};
 use crate::state::State;
 
@@ -31,8 +28,9 @@ impl Memory {
             let event = Event::ChunksReplaced { document: origin.to_owned(), chunks: chunks.clone(), place: place.clone() };
             let now = Utc::now();
             state.record_in(scope, Entry::now(event))?;
-            let index = state.index_for(self.embedder().as_deref())?;
-            index.remove(|document| document.kind == "chunk" && document.scope == scope && document.origin == origin);
+            let embedder = self.embedder();
+            state.documents_gone(embedder.as_deref(), &place, &[origin])?;
+            let index = state.index_for(embedder.as_deref())?;
             for (position, chunk) in chunks.iter().enumerate() {
                 index.insert(chunk_document(&place, origin, position, chunk, now));
             }
@@ -63,8 +61,7 @@ impl Memory {
         let mut state = self.state();
         let known = state.known()?;
         let hidden = known.hidden();
-        let index = state.index_for(embedder.as_deref())?;
-        let mut hits = index.search(query, vector.as_deref(), k + hidden.len(), options);
+        let mut hits = state.find(embedder.as_deref(), query, vector.as_deref(), k + hidden.len(), options)?;
         hits.retain(|hit| hit.kind != "fact" || !hidden.contains(&hit.id));
         hits.truncate(k);
         Ok(hits)
@@ -87,54 +84,21 @@ impl State {
     /// A fact holds no more.
     pub fn fact_gone(&mut self, fact: &Fact) -> Result<(), MemoryError> {
         if let Some(index) = &mut self.index {
-            index.remove(|document| document.kind == "fact" && document.scope == fact.scope && document.id == fact.id.as_str());
+            index.remove(&Gone::Fact(fact.scope, fact.id.as_str()));
         }
         self.drop_unused_vectors(vec![digest(&fact.text)])
     }
 
-    /// The index with this model's vectors.
-    pub fn index_for(&mut self, embedder: Option<&dyn Embedder>) -> Result<&mut Index, MemoryError> {
-        let model = embedder.map(|embedder| embedder.name().to_owned());
-        let index = match self.index.take() {
-            Some(index) if index.model == model => index,
-            _ => self.build_index(model)?,
-        };
-        Ok(self.index.insert(index))
-    }
-
-    fn build_index(&self, model: Option<String>) -> Result<Index, MemoryError> {
-        let mut index = Index::default();
-        for spoken in self.store.spoken()?.into_iter().filter(|spoken| spoken.project == self.project) {
-            message_document(&spoken).into_iter().for_each(|document| index.insert(document));
-        }
-        for store in std::iter::once(&self.store).chain(&self.session) {
-            for stored in store.chunks()?.into_iter().filter(|stored| self.sees(stored.place.scope, &stored.place.project)) {
-                index.insert(chunk_document(&stored.place, &stored.document, stored.position, &stored.chunk, stored.kept_at));
-            }
-        }
-        for fact in self.facts(None)? {
-            index.insert(fact_document(&fact));
-        }
-        if let Some(model) = &model {
-            for (content, vector) in self.store.vectors(model)? {
-                index.set_vector(content, &vector);
-            }
-        }
-        index.model = model;
-        Ok(index)
-    }
-
     pub fn drop_unused_vectors(&mut self, mut contents: Vec<String>) -> Result<(), MemoryError> {
         if let Some(index) = &mut self.index {
-            let used: HashSet<&str> = index.contents().collect();
-            contents.retain(|content| !used.contains(content.as_str()));
+            contents.retain(|content| !index.uses(content));
             index.remove_vectors(&contents);
         }
         self.store.remove_vectors(&contents)
     }
 }
 
-fn fact_document(fact: &Fact) -> Document {
+pub(crate) fn fact_document(fact: &Fact) -> Document {
     Document {
         kind: "fact",
         scope: fact.scope,

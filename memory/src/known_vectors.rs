@@ -145,7 +145,7 @@ impl State {
         let new: Vec<(String, Vec<f32>)> = vectors.into_iter().filter(|(content, _)| !known.contains_key(content)).collect();
         if let Some(index) = self.index.as_mut().filter(|index| index.model.as_ref() == Some(&header.model)) {
             for (content, vector) in &new {
-                index.set_vector(content.clone(), vector);
+                index.set_vector(content, vector);
             }
         }
         // This process' own database is in memory: so they outlast a new index.

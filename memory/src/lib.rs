@@ -17,6 +17,7 @@ mod error;
 mod event;
 mod facts;
 mod index;
+mod indexing;
 pub mod ingest;
 mod journal;
 mod knowledge;
@@ -35,8 +36,8 @@ mod vault;
 
 pub use analytics::{Price, Usage, UsageBy};
 pub use collections::{
-    BadLine, Collection, CollectionHit, CollectionLock, CollectionQuery, CollectionStatistics, Collections, Finding, Metadata, Progress,
-    Record, SearchMode, Stored, parse_line,
+    BadLine, Collection, CollectionHit, CollectionLock, CollectionQuery, CollectionStatistics, Collections, Comparison, Condition, Finding,
+    Metadata, Progress, Record, SearchMode, Stored, parse_line,
 };
 pub use embedder::Embedder;
 pub use error::MemoryError;

@@ -10,7 +10,7 @@ use chrono::Utc;
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
 use crate::event::Event;
-use crate::index::Document;
+use crate::index::{Document, Gone};
 use crate::project::{Project, ProjectKey};
 use crate::records::{
     ContextItem, ConversationId, EarlierTurn, ItemDetails, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation,
@@ -177,7 +177,7 @@ impl Memory {
         state.require_conversation(conversation)?;
         state.record(Event::ConversationReset { conversation: conversation.clone() })?;
         if let Some(index) = &mut state.index {
-            index.remove(|document| document.kind == "message" && document.origin == conversation.as_str());
+            index.remove(&Gone::Conversation(conversation.as_str()));
         }
         Ok(())
     }
@@ -298,6 +298,7 @@ fn spoken(id: &TurnId, turn: &NewTurn, project: &ProjectKey) -> impl Iterator<It
             position,
             conversation: turn.conversation.clone(),
             project: project.clone(),
+            sequence: 0,
             role: message.role.clone(),
             content: message.content.clone(),
             said_at: Utc::now(),

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use codriver_vectors::dot;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -62,6 +63,5 @@ impl Memory {
 }
 
 fn cosine(one: &[f32], other: &[f32]) -> f32 {
-    let product = |left: &[f32], right: &[f32]| left.iter().zip(right).map(|(a, b)| a * b).sum::<f32>();
-    product(one, other) / (product(one, one) * product(other, other)).sqrt().max(f32::MIN_POSITIVE)
+    dot(one, other) / (dot(one, one) * dot(other, other)).sqrt().max(f32::MIN_POSITIVE)
 }

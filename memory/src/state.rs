@@ -10,6 +10,8 @@ use crate::error::MemoryError;
 use crate::event::{Entry, Event};
 use crate::facts::known::Known;
 use crate::index::Index;
+use crate::index::kept::Kept;
+use crate::indexing::Upkeep;
 use crate::journal::Journal;
 use crate::known_facts;
 use crate::known_vectors::{self, HolderVectors, PublishedVectors};
@@ -30,6 +32,11 @@ type Revision = (u64, Option<u64>);
 /// The order of the fields is the order of closing: the lock goes last.
 pub(crate) struct State {
     pub store: Store,
+    /// The file of words, and how it is kept up.
+    pub kept: Option<Arc<Kept>>,
+    pub upkeep: Upkeep,
+    /// Of the index before a new file of words, for its vectors.
+    pub outdated: Option<Index>,
     /// What belongs to this run only; made when first needed.
     pub session: Option<Store>,
     pub index: Option<Index>,
@@ -82,6 +89,9 @@ impl State {
     fn new(store: Store, options: &MemoryOptions) -> Self {
         Self {
             store,
+            kept: None,
+            upkeep: Upkeep::default(),
+            outdated: None,
             session: None,
             index: None,
             known: RefCell::default(),
@@ -115,7 +125,7 @@ impl State {
         self.journal = None;
         self.vault = store.vault().clone();
         self.store = store;
-        self.index = None;
+        (self.index, self.kept, self.outdated, self.upkeep) = (None, None, None, Upkeep::default());
         self.seen = Seen::default();
         if let Some(database) = &self.database {
             known_vectors::remove(database);

@@ -15,6 +15,7 @@ use crate::event::Entry;
 use crate::journal::beside;
 use crate::records::Fact;
 use crate::store::apply::{Sequences, Writer};
+use crate::store::readers::Readers;
 use crate::store::schema::MIGRATIONS;
 use crate::vault::{MasterKey, Vault, VaultFile, unlock};
 
@@ -22,8 +23,10 @@ mod apply;
 mod convert;
 mod documents;
 mod facts;
+mod indexed;
 pub(crate) mod lock;
 mod read;
+mod readers;
 pub(crate) mod schema;
 mod vectors;
 
@@ -39,6 +42,8 @@ const LOCK_SETTINGS: &str = "SET lock_configuration = true";
 
 /// A database with the schema of [`schema::MIGRATIONS`].
 pub(crate) struct Store {
+    /// Goes first: it waits until no one else reads the file.
+    readers: Readers,
     connection: Connection,
     /// DuckDB gave the database up (a checkpoint found no space, for one); it has to be opened
     /// again before the next use.
@@ -109,9 +114,9 @@ impl Store {
     }
 
     fn new(connection: Connection, file: Option<PathBuf>, name: String) -> Self {
-        let (facts, sequences) = (RefCell::default(), Sequences::new());
+        let (readers, facts, sequences) = (Readers::default(), RefCell::default(), Sequences::new());
         let mut store =
-            Self { connection, given_up: None, file, name, vault: Vault::off(), sequences, facts, facts_revision: 0, reader: None };
+            Self { readers, connection, given_up: None, file, name, vault: Vault::off(), sequences, facts, facts_revision: 0, reader: None };
         store.facts_changed();
         store
     }
@@ -286,6 +291,7 @@ impl Store {
         let Some(file) = &self.file else {
             return Err(MemoryError::Database { path: self.name.clone(), reason: reason.clone() });
         };
+        self.readers.end();
         let mut reopen = || {
             // Two openings of one file in a process would damage it: first the old one goes.
             self.connection = Connection::open_in_memory_with_flags(settings()?)?;

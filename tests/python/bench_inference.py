@@ -41,7 +41,7 @@ class LlamaCpp:
         self.library, self.options = llama_cpp, options
         llama_cpp.llama_log_set(quiet(llama_cpp), None)
         llama_cpp.llama_backend_init()
-        before, begin = resident(), time.perf_counter()
+        before, self.begin = resident(), time.perf_counter()
         settings = llama_cpp.llama_model_default_params()
         self.model = llama_cpp.llama_model_load_from_file(options.path.encode(), settings)
         settings = llama_cpp.llama_context_default_params()
@@ -52,7 +52,7 @@ class LlamaCpp:
         self.context = llama_cpp.llama_init_from_model(self.model, settings)
         if not self.context:
             raise SystemExit(f"llama.cpp does not load {options.path}")
-        self.load, self.before = time.perf_counter() - begin, before
+        self.load, self.before = time.perf_counter() - self.begin, before
         self.memory = llama_cpp.llama_get_memory(self.context)
         self.batch = llama_cpp.llama_batch_init(512, 0, 1)
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
@@ -70,14 +70,16 @@ class LlamaCpp:
             raise SystemExit(f"llama_decode answered {status}")
         self.library.llama_synchronize(self.context)
 
-    def read(self, tokens, start=0, sequence=0):
-        for first in range(0, len(tokens), 512):
-            part = tokens[first : first + 512]
-            last = first + len(part) == len(tokens)
-            entries = [(token, start + first + index, sequence, False) for index, token in enumerate(part)]
-            if last:
-                entries[-1] = (*entries[-1][:3], True)
-            self.decode(entries)
+    def read(self, tokens, start=0, sequences=1):
+        """Reads tokens into each of some sequences; the scores after the last one are wanted."""
+        last = len(tokens) - 1
+        entries = [
+            (token, start + index, sequence, index == last)
+            for sequence in range(sequences)
+            for index, token in enumerate(tokens)
+        ]
+        for first in range(0, len(entries), 512):
+            self.decode(entries[first : first + 512])
 
     def write(self, tokens, start, sequences=1):
         for index, token in enumerate(tokens):
@@ -90,6 +92,7 @@ class LlamaCpp:
         options = self.options
         tokens = random_tokens(self.vocabulary, max(options.prompt, options.generate) + 1)
         self.read(tokens[:16])
+        ready = time.perf_counter() - self.begin
         self.forget()
         reading = timed(lambda: self.read(tokens[: options.prompt]))
         self.forget()
@@ -99,6 +102,7 @@ class LlamaCpp:
             "prompt": options.prompt / reading,
             "answer": options.generate / writing,
             "load": self.load,
+            "ready": ready,
             "memory": resident() - self.before,
         }
 
@@ -108,10 +112,11 @@ class LlamaCpp:
         tokens = random_tokens(self.vocabulary, 16 + options.generate)
 
         def answer(count):
-            for sequence in range(count):
-                self.read(tokens[:16], sequence=sequence)
-            self.write(tokens[16:], 16, count)
+            self.read(tokens[:16], 0, count)
+            # The scores after the prompt give the first token of the answer.
+            self.write(tokens[16:-1], 16, count)
 
+        answer(1)
         figures = {}
         for name, count in (("one", 1), ("many", options.concurrency)):
             self.forget()
@@ -155,6 +160,7 @@ def transformers(options):
     tokens = torch.tensor([random_tokens(model.config.vocab_size, max(options.prompt, options.generate) + 1)])
     with torch.inference_mode():
         model(tokens[:, :16])
+        ready = time.perf_counter() - begin
         reading = timed(lambda: model(tokens[:, : options.prompt], logits_to_keep=1))
         past = model(tokens[:, :1]).past_key_values
 
@@ -168,6 +174,7 @@ def transformers(options):
         "prompt": options.prompt / reading,
         "answer": options.generate / writing,
         "load": load,
+        "ready": ready,
         "memory": resident() - before,
     }
 
@@ -263,7 +270,10 @@ def embeddings(options, load, encode):
 
     texts = json.loads(pathlib.Path(options.texts).read_text())
     encode(texts[:64])
-    seconds = timed(lambda: numpy.save(options.vectors, encode(texts)))
+    begin = time.perf_counter()
+    vectors = encode(texts)
+    seconds = time.perf_counter() - begin
+    numpy.save(options.vectors, vectors)
     singles = sorted(timed(lambda text=text: encode([text])) for text in texts[:: max(1, len(texts) // 50)])
     return {"texts": len(texts) / seconds, "latency": singles[len(singles) // 2], "load": load}
 

@@ -14,6 +14,7 @@ mod writer;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use memmap2::Mmap;
 
@@ -21,7 +22,7 @@ pub use metadata::{Array, FromValue, Metadata, Value};
 pub use tensor_type::TensorType;
 pub use writer::{GgufWriter, TensorWriter};
 
-use crate::FormatError;
+use crate::{FormatError, MappedBytes};
 
 /// The first four bytes of every GGUF file.
 pub(crate) const MAGIC: &[u8; 4] = b"GGUF";
@@ -47,7 +48,7 @@ struct Part {
 
 #[derive(Debug)]
 enum Bytes {
-    Mapped(Mmap),
+    Mapped(Arc<Mmap>),
     Owned(Vec<u8>),
 }
 
@@ -142,6 +143,16 @@ impl GgufFile {
         })
     }
 
+    /// Some of a tensor's bytes, which outlive this reader; `None` where the file is not mapped, or has
+    /// no such tensor or not so many bytes of it.
+    pub fn mapped_bytes(&self, name: &str, range: Range<usize>) -> Option<MappedBytes> {
+        let info = self.tensor_info(name).filter(|info| range.end <= info.range.len())?;
+        match &self.parts.get(info.part)?.bytes {
+            Bytes::Mapped(map) => MappedBytes::new(map, info.range.start + range.start..info.range.start + range.end),
+            Bytes::Owned(_) => None,
+        }
+    }
+
     /// The bytes of all tensors together.
     pub fn tensor_bytes(&self) -> usize {
         self.tensors.iter().map(|tensor| tensor.range.len()).sum()
@@ -167,7 +178,7 @@ impl Part {
         // reader of mapped weights; the bytes are copied out during loading, so that window is short.
         let bytes = unsafe { Mmap::map(file.file()) }
             .map_err(|error| FormatError::new(path, format!("can't be mapped into memory: {error}")))?;
-        Ok(Self { path: path.to_path_buf(), bytes: Bytes::Mapped(bytes) })
+        Ok(Self { path: path.to_path_buf(), bytes: Bytes::Mapped(Arc::new(bytes)) })
     }
 
     fn bytes(&self) -> &[u8] {

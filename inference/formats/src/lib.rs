@@ -8,8 +8,10 @@
 pub mod convert;
 mod error;
 pub mod gguf;
+mod mapped;
 pub mod quant;
 pub mod safetensors;
 pub mod tokenizer;
 
 pub use error::FormatError;
+pub use mapped::MappedBytes;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -10,16 +11,23 @@ use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
 
-use crate::FormatError;
 use crate::gguf::TensorType;
+use crate::{FormatError, MappedBytes};
 
 /// A safetensors file.
 pub struct SafetensorsFile {
     path: PathBuf,
-    bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
+    bytes: Bytes,
     metadata: Metadata,
     /// Where the tensors' data starts in the file.
     start: usize,
+}
+
+/// Where a file's bytes are.
+enum Bytes {
+    Mapped(Arc<Mmap>),
+    /// In the program.
+    Held(&'static [u8]),
 }
 
 /// The files of a model's folder: `model.safetensors`, or the shards that
@@ -75,16 +83,20 @@ impl SafetensorsFile {
         // file truncated by another process meanwhile, the process would get SIGBUS, as with every
         // reader of mapped weights; the bytes are copied out during loading, so that window is short.
         let bytes = unsafe { Mmap::map(file.file()) }.map_err(|error| FormatError::new(path, error))?;
-        Self::read(path, Box::new(bytes))
+        Self::of(path, Bytes::Mapped(Arc::new(bytes)))
     }
 
-    /// Reads what is in memory already; `path` is for errors.
+    /// Reads what is part of the program; `path` is for errors.
     ///
     /// # Errors
     /// It is no safetensors file.
-    pub fn read(path: &Path, bytes: Box<dyn AsRef<[u8]> + Send + Sync>) -> Result<Self, FormatError> {
+    pub fn read(path: &Path, bytes: &'static [u8]) -> Result<Self, FormatError> {
+        Self::of(path, Bytes::Held(bytes))
+    }
+
+    fn of(path: &Path, bytes: Bytes) -> Result<Self, FormatError> {
         let (header, metadata) =
-            SafeTensors::read_metadata((*bytes).as_ref()).map_err(|error| FormatError::new(path, explain(&error)))?;
+            SafeTensors::read_metadata(bytes.all()).map_err(|error| FormatError::new(path, explain(&error)))?;
         Ok(Self { path: path.to_path_buf(), bytes, metadata, start: size_of::<u64>() + header })
     }
 
@@ -109,7 +121,7 @@ impl SafetensorsFile {
         let missing = || FormatError::new(&self.path, format!("tensor {name} reaches past the end"));
         let info = self.metadata.info(name).ok_or_else(missing)?;
         let (from, to) = info.data_offsets;
-        let bytes = (*self.bytes).as_ref().get(self.start + from..self.start + to);
+        let bytes = self.bytes.all().get(self.start + from..self.start + to);
         let width = info.dtype.bitsize() / 8;
         let bytes = bytes.and_then(|bytes| bytes.get(elements.start * width..elements.end * width));
         floats(bytes.ok_or_else(missing)?, info.dtype).ok_or_else(|| {
@@ -129,7 +141,25 @@ impl SafetensorsFile {
             _ => return None,
         };
         let (from, to) = info.data_offsets;
-        Some((tensor_type, (*self.bytes).as_ref().get(self.start + from..self.start + to)?))
+        Some((tensor_type, self.bytes.all().get(self.start + from..self.start + to)?))
+    }
+
+    /// Some of a tensor's bytes, which outlive this reader; `None` where the file is not mapped, or has
+    /// no such tensor or not so many bytes of it.
+    pub fn mapped_bytes(&self, name: &str, range: Range<usize>) -> Option<MappedBytes> {
+        let Bytes::Mapped(map) = &self.bytes else { return None };
+        let (from, to) = self.metadata.info(name)?.data_offsets;
+        let start = self.start + from;
+        (range.end <= to - from).then(|| MappedBytes::new(map, start + range.start..start + range.end))?
+    }
+}
+
+impl Bytes {
+    fn all(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Held(bytes) => bytes,
+        }
     }
 }
 

@@ -8,10 +8,9 @@ use std::time::Instant;
 
 use codriver_formats::quant;
 use codriver_gpu::{
-    Activation, Architecture, Decoder, Device, FeedForward, Format, Gated, Gpu, GpuError, Layer, Linear, Matrix, Pool,
-    Rotation, Segment, Wanted, Weights,
+    Activation, Architecture, Decoder, FeedForward, Format, Gated, Gpu, GpuError, Layer, Linear, Matrix, Pool,
+    Rotation, Segment, Weights,
 };
-use cubecl::device::WgpuDeviceKind;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -39,8 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let format: Format = next("bf16").parse()?;
     let tokens: usize = next("64").parse()?;
-    let device = Device::cuda(0).or_else(|_| Device::wgpu(WgpuDeviceKind::DefaultDevice))?;
-    let gpu = Gpu::new(&device);
+    let gpu = Gpu::cuda().or_else(|_| Gpu::wgpu())?;
     let bandwidth = gpu.bandwidth(1 << 30).or_else(|_| gpu.bandwidth(1 << 26))?;
     let (decoder, bytes) = decoder(&gpu, &shape, format)?;
     let (prompt, answer) = measure(&gpu, decoder, &shape, tokens)?;
@@ -58,7 +56,7 @@ fn measure(gpu: &Gpu, mut decoder: Decoder, shape: &Shape, tokens: usize) -> Res
     let pool = Pool::new(gpu, decoder.architecture().page_shape(PAGE), shape.layers, pages.len())?;
     let mut step = |tokens: &[u32], past: usize| -> Result<u32, GpuError> {
         let rotations = [rotation(past, tokens.len())];
-        let segment = Segment { tokens, past, pages: &pages, rotations: &rotations, wanted: Wanted::Last };
+        let segment = Segment { tokens, past, pages: &pages, rotations: &rotations, wanted: 1 };
         let best = decoder.step(&[segment], &pool)?.best(gpu)?;
         Ok(best.first().copied().flatten().unwrap_or_default())
     };

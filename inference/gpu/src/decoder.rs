@@ -101,6 +101,9 @@ impl Decoder {
     /// Computes the segments' tokens, all at once: their keys and values are in the pool's pages
     /// afterwards, and the scores that were wanted in what is returned. No two segments may write to
     /// one page.
+    ///
+    /// # Errors
+    /// After one, and after one of reading the scores, [`Decoder::recover`] comes before the next step.
     pub fn step(&mut self, segments: &[Segment<'_>], pool: &Pool) -> Result<Scores, GpuError> {
         if pool.shape().head_dim != self.architecture.head_dim
             || pool.shape().heads != self.architecture.key_value_heads
@@ -114,19 +117,26 @@ impl Decoder {
         scores
     }
 
+    /// Goes on after a step that failed: the pool's pages hold what they held before, but for those of
+    /// the step's own tokens, of which nothing is known.
+    pub fn recover(&mut self, pool: &Pool) {
+        self.workspace = None;
+        pool.vouch(&self.gpu);
+    }
+
     fn compute(&self, inputs: &Inputs, pool: &Pool, room: &Workspace) -> Result<Scores, GpuError> {
         let (gpu, architecture) = (&self.gpu, &self.architecture);
+        let (rows, vocabulary) = (inputs.chosen_count, architecture.vocabulary);
         let parts =
             gpu.room(inputs.split.count * architecture.heads * inputs.splits * (architecture.head_dim + 2))?;
+        let buffer = gpu.room(rows * vocabulary)?;
+        gpu.ensure(&[&parts, &buffer])?;
         let multiplier = architecture.embedding_multiplier;
         embedding::look_up(gpu, &self.table, &inputs.tokens, room.hidden(), inputs.count, multiplier);
         for (index, layer) in self.layers.iter().enumerate() {
             let pages = pool.layer(index).ok_or_else(|| GpuError::Step("pages of fewer layers".to_owned()))?;
             self.layer(layer, inputs, pages, room, &parts)?;
         }
-        let rows = inputs.chosen_count;
-        let vocabulary = architecture.vocabulary;
-        let buffer = gpu.room(rows * vocabulary)?;
         if rows > 0 {
             self.norm(&self.norm).apply(gpu, room.hidden(), room.normed(), rows, Target::Chosen(&inputs.chosen));
             let finish = Finish {

@@ -1,11 +1,14 @@
 //! A GPU and its memory.
 
 use std::fmt;
+use std::ops::Deref;
 
 use cubecl::features::Plane;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
-use cubecl::{Device, client::Client};
+use cubecl::client::Client;
+use cubecl::device::{DeviceUnavailable, WgpuDeviceKind};
+use cubecl::Device;
 
 use crate::GpuError;
 
@@ -29,6 +32,20 @@ impl Gpu {
         Self { client, plane }
     }
 
+    /// The GPU that wgpu takes by default.
+    pub fn wgpu() -> Result<Self, GpuError> {
+        Self::opened(Device::wgpu(WgpuDeviceKind::DefaultDevice))
+    }
+
+    /// The first GPU that CUDA counts.
+    pub fn cuda() -> Result<Self, GpuError> {
+        Self::opened(Device::cuda(0))
+    }
+
+    fn opened(device: Result<Device, DeviceUnavailable>) -> Result<Self, GpuError> {
+        device.map(|device| Self::new(&device)).map_err(|error| GpuError::Device(error.to_string()))
+    }
+
     /// The device without its plane operations: what those that have some are compared with.
     #[must_use]
     pub fn without_planes(self) -> Self {
@@ -46,6 +63,11 @@ impl Gpu {
     /// Bytes that one buffer can have.
     pub fn largest_buffer(&self) -> u64 {
         self.client.properties().memory.max_page_size
+    }
+
+    /// Bytes that the device's memory can hold, free or not; `None` where it does not say.
+    pub fn memory(&self) -> Option<u64> {
+        self.client.properties().memory.max_memory()
     }
 
     /// Units that reduce together.
@@ -82,13 +104,23 @@ impl Gpu {
         Ok(u32::from_bytes(&self.read_bytes(buffer)?).to_vec())
     }
 
-    fn read_bytes(&self, buffer: &Buffer) -> Result<Vec<u8>, GpuError> {
-        let bytes = self.client.read_one(buffer.handle.clone()).map_err(|error| GpuError::Device(error.to_string()))?;
-        Ok(bytes.to_vec())
+    fn read_bytes(&self, buffer: &Buffer) -> Result<impl Deref<Target = [u8]>, GpuError> {
+        self.client.read_one(buffer.handle.clone()).map_err(|error| GpuError::Device(error.to_string()))
+    }
+
+    /// Whether there is memory behind the buffers. Their creation does not wait for it, and what is
+    /// launched on one without memory is left out, with everything that depends on it.
+    pub(crate) fn ensure(&self, buffers: &[&Buffer]) -> Result<(), GpuError> {
+        let checked = self.client.check(buffers.iter().map(|buffer| &buffer.handle));
+        checked.map_err(|error| match error.is_device_poisoned() {
+            true => GpuError::Device(error.to_string()),
+            false => GpuError::Memory { bytes: buffers.iter().map(|buffer| 4 * buffer.length as u64).sum() },
+        })
     }
 
     fn check(&self, bytes: u64) -> Result<(), GpuError> {
-        let largest = self.largest_buffer();
+        // Kernels count words in 32 bits.
+        let largest = self.largest_buffer().min(4 * u64::from(u32::MAX));
         if bytes > largest { Err(GpuError::Buffer { bytes, largest }) } else { Ok(()) }
     }
 }

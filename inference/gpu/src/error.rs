@@ -11,6 +11,8 @@ pub enum GpuError {
     Columns { format: Format, columns: usize },
     #[error("{bytes} bytes in one buffer are more than the {largest} that the device takes")]
     Buffer { bytes: u64, largest: u64 },
+    #[error("the GPU has no memory for {bytes} bytes more")]
+    Memory { bytes: u64 },
     #[error("the kernels have no {0}")]
     Unsupported(String),
     #[error("the step does not fit what the decoder was made for: {0}")]

@@ -27,4 +27,4 @@ pub use kernels::activation::Activation;
 pub use matrix::Matrix;
 pub use pool::{PageShape, Pool};
 pub use scores::Scores;
-pub use step::{Rotation, Segment, Wanted};
+pub use step::{Rotation, Segment};

@@ -122,7 +122,9 @@ impl Matrix {
             let details = details.get_mut(index * row.details..(index + 1) * row.details).unwrap_or_default();
             encoding.repack(bytes, quants, details);
         }
-        Ok(Self { encoding, rows, columns, quants: gpu.words(&quants)?, details: gpu.words(&details)? })
+        let (quants, details) = (gpu.words(&quants)?, gpu.words(&details)?);
+        gpu.ensure(&[&quants, &details])?;
+        Ok(Self { encoding, rows, columns, quants, details })
     }
 
     /// Whether there are kernels for a format's bits.

@@ -55,19 +55,48 @@ impl Pool {
         let of_layer = |_| -> Result<LayerPages, GpuError> {
             Ok(LayerPages { keys: gpu.room(pages * shape.keys())?, values: gpu.room(pages * shape.values())?, page: shape.page })
         };
-        Ok(Self { shape, pages, layers: (0..layers).map(of_layer).collect::<Result<_, _>>()? })
+        let pool = Self { shape, pages, layers: (0..layers).map(of_layer).collect::<Result<_, _>>()? };
+        gpu.ensure(&pool.buffers())?;
+        Ok(pool)
     }
 
     /// Makes room for `pages` pages in all; those there are keep what they hold.
     pub fn grow(&mut self, gpu: &Gpu, pages: usize) -> Result<(), GpuError> {
-        let Some(more) = pages.checked_sub(self.pages).filter(|more| *more > 0) else { return Ok(()) };
+        if pages <= self.pages {
+            return Ok(());
+        }
         for layer in &mut self.layers {
             for (buffer, size) in [(&mut layer.keys, self.shape.keys()), (&mut layer.values, self.shape.values())] {
-                *buffer = copy::joined_with_room(gpu, &[buffer], more * size)?;
+                // A layer may have grown before another one could not.
+                let more = (pages * size).saturating_sub(buffer.length);
+                if more > 0 {
+                    *buffer = copy::joined_with_room(gpu, &[buffer], more)?;
+                }
             }
         }
         self.pages = pages;
         Ok(())
+    }
+
+    /// Copies what a page holds to another one.
+    pub fn copy(&self, gpu: &Gpu, from: u32, to: u32) {
+        let inside = |page: u32| (page as usize) < self.pages;
+        if !(inside(from) && inside(to)) {
+            return;
+        }
+        for layer in &self.layers {
+            copy::within(gpu, &layer.keys, from as usize, to as usize, self.shape.keys());
+            copy::within(gpu, &layer.values, from as usize, to as usize, self.shape.values());
+        }
+    }
+
+    /// Says that pages hold numbers, whatever was left out that was to write them.
+    pub(crate) fn vouch(&self, gpu: &Gpu) {
+        self.buffers().into_iter().for_each(|buffer| copy::vouch(gpu, buffer));
+    }
+
+    fn buffers(&self) -> Vec<&Buffer> {
+        self.layers.iter().flat_map(|layer| [&layer.keys, &layer.values]).collect()
     }
 
     pub fn shape(&self) -> PageShape {
@@ -81,5 +110,32 @@ impl Pool {
 
     pub(crate) fn layer(&self, index: usize) -> Option<&LayerPages> {
         self.layers.get(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PageShape, Pool};
+    use crate::Gpu;
+    use crate::device::Buffer;
+    use crate::kernels::copy;
+
+    #[test]
+    fn pages_outlive_what_was_left_out_for_want_of_memory() {
+        let Ok(gpu) = Gpu::wgpu() else { return println!("skipped: there is no GPU") };
+        let mut pool = Pool::new(&gpu, PageShape { page: 16, heads: 2, head_dim: 8 }, 1, 3).unwrap();
+        let numbers: Vec<f32> = (0..pool.layers[0].keys.length).map(|number| number as f32).collect();
+        pool.layers[0].keys = gpu.floats(&numbers).unwrap();
+        // More than any device has: what is copied from there is never written.
+        let nowhere = Buffer { handle: gpu.client.empty(1 << 50), length: 64 };
+        assert!(gpu.ensure(&[&nowhere]).is_err());
+        copy::into(&gpu, &nowhere, &pool.layers[0].keys, 0);
+        assert!(gpu.read(&pool.layers[0].keys).is_err());
+        pool.vouch(&gpu);
+        assert_eq!(gpu.read(&pool.layers[0].keys).unwrap(), numbers);
+        pool.copy(&gpu, 0, 2);
+        let copied = gpu.read(&pool.layers[0].keys).unwrap();
+        let size = numbers.len() / 3;
+        assert_eq!(copied[2 * size..], numbers[..size]);
     }
 }

@@ -1,6 +1,5 @@
 //! What a step computes, as data on the device.
 
-
 use crate::device::{Buffer, Gpu};
 use crate::kernels::attention::{MOST_ROWS, SPLIT, TASK};
 use crate::{Architecture, GpuError, Pool};
@@ -16,7 +15,8 @@ pub struct Segment<'a> {
     pub pages: &'a [u32],
     /// The rotations of the tokens, one for each of [`Architecture::pairs`].
     pub rotations: &'a [Rotation],
-    pub wanted: Wanted,
+    /// Of how many of the last tokens the scores are wanted.
+    pub wanted: usize,
 }
 
 /// Cosines and sines of the angles of a run of positions, `[positions, pairs]` each.
@@ -24,15 +24,6 @@ pub struct Segment<'a> {
 pub struct Rotation {
     pub cosines: Vec<f32>,
     pub sines: Vec<f32>,
-}
-
-/// Of which tokens of a segment the scores are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// Only keys and values are.
-    Nothing,
-    Last,
-    All,
 }
 
 /// A step's data on the device.
@@ -96,11 +87,7 @@ impl Inputs {
                 tasks.extend([first + start, count, table.len(), segment.past + start].map(|word| word as u32));
             }
             table.extend(segment.pages.iter().take((segment.past + length).div_ceil(page)));
-            match segment.wanted {
-                Wanted::Nothing => {}
-                Wanted::Last => chosen.push((first + length - 1) as u32),
-                Wanted::All => chosen.extend((first..first + length).map(|row| row as u32)),
-            }
+            chosen.extend((first + length.saturating_sub(segment.wanted)..first + length).map(|row| row as u32));
             for ((cosines, sines), rotation) in rotations.iter_mut().zip(segment.rotations) {
                 cosines.extend_from_slice(&rotation.cosines);
                 sines.extend_from_slice(&rotation.sines);
@@ -110,6 +97,7 @@ impl Inputs {
         let parts = [&tokens, &slots, &whole, &split, &table, &chosen].map(|words| upload.add(words));
         let angles: Vec<_> = rotations.iter().map(|(cosines, sines)| (upload.floats(cosines), upload.floats(sines))).collect();
         let uploaded = upload.send(gpu)?;
+        gpu.ensure(&[&uploaded.0])?;
         let [of_tokens, of_slots, of_whole, of_split, of_table, of_chosen] = parts.map(|part| uploaded.part(part));
         Ok(Self {
             tokens: of_tokens,

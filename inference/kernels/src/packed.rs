@@ -1,12 +1,15 @@
 //! Weights in the order in which the products read them.
 
+mod later;
+
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use codriver_formats::quant;
 
+use self::later::Later;
 use crate::aligned::AlignedBytes;
 use crate::format::Format;
 use crate::pack::pack_group;
@@ -34,22 +37,54 @@ pub struct PackedMatrix {
     pub(crate) format: Format,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// What the integers are worth, a block of the format's columns after the other.
-    pub(crate) scales: AlignedBytes,
-    pub(crate) quants: AlignedBytes,
+    parts: Parts,
 }
+
+/// Where a matrix' bytes are.
+enum Parts {
+    Packed(Bytes),
+    Later(Arc<Later>),
+}
+
+/// A matrix' bytes as its products read them.
+struct Bytes {
+    /// What the integers are worth, a block of the format's columns after the other.
+    scales: AlignedBytes,
+    quants: AlignedBytes,
+}
+
+/// Bytes from which packing can wait: fewer are packed in the time that it takes to put it off.
+const LONG: usize = 1 << 20;
 
 impl PackedMatrix {
     /// Packs `bytes`, which hold `[rows, columns]` as a GGUF file does, on all cores.
+    ///
+    /// # Errors
+    /// There are more or fewer bytes than that, or rows of so many columns can't be held.
     pub fn pack(format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Result<Self, PackError> {
-        let expected = Self::bytes(format, rows, columns)?;
-        if bytes.len() != expected {
-            return Err(PackError::Size { format, rows, columns, expected, found: bytes.len() });
+        Self::check(format, rows, columns, bytes.len())?;
+        Ok(Self { format, rows, columns, parts: Parts::Packed(Bytes::of(format, rows, columns, bytes)) })
+    }
+
+    /// [`PackedMatrix::pack`] of `length` bytes that can wait, as those of a file that is mapped into
+    /// memory: many bytes are packed by a thread in the background, matrix after matrix in the order of
+    /// these calls, or by the first who needs them. `bytes` is dropped once they are packed, and at the
+    /// latest with the matrix.
+    ///
+    /// # Errors
+    /// As [`PackedMatrix::pack`].
+    pub fn pack_later<B: AsRef<[u8]>>(
+        format: Format,
+        rows: usize,
+        columns: usize,
+        length: usize,
+        bytes: impl FnOnce() -> B + Send + 'static,
+    ) -> Result<Self, PackError> {
+        Self::check(format, rows, columns, length)?;
+        if length < LONG {
+            return Self::pack(format, rows, columns, bytes().as_ref());
         }
-        let row = expected / rows.max(1);
-        let part = |rows: Range<usize>| Ok(Cow::Borrowed(bytes.get(rows.start * row..rows.end * row).unwrap_or_default()));
-        let Ok(packed) = Self::pack_with::<Infallible>(format, rows, columns, part)?;
-        Ok(packed)
+        Ok(Self { format, rows, columns, parts: Parts::Later(Later::new(format, rows, columns, bytes)) })
     }
 
     /// [`PackedMatrix::pack`] of bytes that are made when they are needed: all cores ask for those
@@ -63,31 +98,18 @@ impl PackedMatrix {
         columns: usize,
         bytes: impl Fn(Range<usize>) -> Result<Cow<'a, [u8]>, E> + Sync,
     ) -> Result<Result<Self, E>, PackError> {
+        Self::bytes(format, rows, columns)?;
+        let packed = Bytes::made(format, rows, columns, bytes);
+        Ok(packed.map(|packed| Self { format, rows, columns, parts: Parts::Packed(packed) }))
+    }
+
+    /// Whether so many numbers take so many bytes in a file.
+    fn check(format: Format, rows: usize, columns: usize, found: usize) -> Result<(), PackError> {
         let expected = Self::bytes(format, rows, columns)?;
-        let layout = format.layout();
-        let blocks = columns / layout.columns;
-        let (group_scales, group_quants) = (blocks * layout.scales, blocks * layout.quants);
-        // Enough rows at a time that asking for them costs nothing, and few enough to stay in a cache.
-        let together = (NUMBERS / (ROWS * columns)).max(1);
-        let failed = Mutex::new(None);
-        let fill = |group: usize, scales: &mut [u8], quants: &mut [u8]| {
-            let first = group * ROWS;
-            let count = (quants.len() / group_quants * ROWS).min(rows - first);
-            let made = bytes(first..first + count).unwrap_or_else(|error| {
-                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                Cow::default()
-            });
-            let made = made.chunks((expected / rows * ROWS).max(1));
-            let mut scales = scales.chunks_exact_mut(group_scales.max(1));
-            for (quants, made) in quants.chunks_exact_mut(group_quants).zip(made) {
-                pack_group(format, blocks, made, scales.next().unwrap_or_default(), quants);
-            }
-        };
-        let [scales, quants] = AlignedBytes::filled(rows.div_ceil(ROWS), group_scales, group_quants, together, fill);
-        Ok(match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(Self { format, rows, columns, scales, quants }),
-        })
+        if found != expected {
+            return Err(PackError::Size { format, rows, columns, expected, found });
+        }
+        Ok(())
     }
 
     /// Bytes that so many numbers take in a file.
@@ -113,7 +135,8 @@ impl PackedMatrix {
 
     /// Bytes in memory, which are the bytes that a product with one token reads.
     pub fn size(&self) -> usize {
-        self.scales.as_slice().len() + self.quants.as_slice().len()
+        let layout = self.format.layout();
+        self.groups() * (self.columns / layout.columns) * (layout.scales + layout.quants)
     }
 
     /// A row's numbers, as from a table; `None` where there is no such row.
@@ -146,11 +169,76 @@ impl PackedMatrix {
             let start = group * blocks * size;
             start.min(all.as_slice().len())..(start + blocks * size).min(all.as_slice().len())
         };
+        let Bytes { scales, quants } = self.packed();
         Group {
             format: self.format,
             blocks,
-            scales: &self.scales.as_slice()[part(&self.scales, layout.scales)],
-            quants: &self.quants.as_slice()[part(&self.quants, layout.quants)],
+            scales: &scales.as_slice()[part(scales, layout.scales)],
+            quants: &quants.as_slice()[part(quants, layout.quants)],
+        }
+    }
+
+    /// The bytes, on all cores where they are to be packed first: whoever shares work out asks for them
+    /// before.
+    pub(crate) fn pack_now(&self) {
+        self.packed();
+    }
+
+    fn packed(&self) -> &Bytes {
+        match &self.parts {
+            Parts::Packed(bytes) => bytes,
+            Parts::Later(later) => later.get(),
+        }
+    }
+}
+
+impl Drop for PackedMatrix {
+    /// What the bytes are of may be deleted or written to now.
+    fn drop(&mut self) {
+        if let Parts::Later(later) = &self.parts {
+            later.release();
+        }
+    }
+}
+
+impl Bytes {
+    /// Packs what [`PackedMatrix::check`] accepts; rows that are not there are zeros.
+    fn of(format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Self {
+        let row = bytes.len() / rows.max(1);
+        let part = |rows: Range<usize>| Ok(Cow::Borrowed(bytes.get(rows.start * row..rows.end * row).unwrap_or_default()));
+        let Ok(packed) = Self::made::<Infallible>(format, rows, columns, part);
+        packed
+    }
+
+    fn made<'a, E: Send>(
+        format: Format,
+        rows: usize,
+        columns: usize,
+        bytes: impl Fn(Range<usize>) -> Result<Cow<'a, [u8]>, E> + Sync,
+    ) -> Result<Self, E> {
+        let layout = format.layout();
+        let blocks = columns / layout.columns;
+        let (group_scales, group_quants) = (blocks * layout.scales, blocks * layout.quants);
+        // Enough rows at a time that asking for them costs nothing, and few enough to stay in a cache.
+        let together = (NUMBERS / (ROWS * columns)).max(1);
+        let failed = Mutex::new(None);
+        let fill = |group: usize, scales: &mut [u8], quants: &mut [u8]| {
+            let first = group * ROWS;
+            let count = (quants.len() / group_quants * ROWS).min(rows - first);
+            let made = bytes(first..first + count).unwrap_or_else(|error| {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                Cow::default()
+            });
+            let made = made.chunks((blocks * layout.file * ROWS).max(1));
+            let mut scales = scales.chunks_exact_mut(group_scales.max(1));
+            for (quants, made) in quants.chunks_exact_mut(group_quants).zip(made) {
+                pack_group(format, blocks, made, scales.next().unwrap_or_default(), quants);
+            }
+        };
+        let [scales, quants] = AlignedBytes::filled(rows.div_ceil(ROWS), group_scales, group_quants, together, fill);
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(Self { scales, quants }),
         }
     }
 }

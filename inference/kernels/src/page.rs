@@ -13,7 +13,7 @@ pub const PAGE: usize = 64;
 const PADDING: usize = 32;
 
 /// How keys and values are held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum PageFormat {
     #[default]
     F32,

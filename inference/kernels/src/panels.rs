@@ -5,8 +5,10 @@
 //! registers (Goto and van de Geijn 2008). A row's sums are added up in one order however many
 //! rows are multiplied with it: results do not depend on what shares a batch.
 
+use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::aligned::AlignedBytes;
 use crate::elementwise::ActivationFunction;
 use crate::level::Level;
 use crate::pool;
@@ -18,8 +20,8 @@ pub(crate) const PANEL: usize = 32;
 pub struct Panels {
     inputs: usize,
     outputs: usize,
-    /// Panel after panel of `[inputs, 32]`; zeros behind the last column.
-    weights: Vec<[f32; PANEL]>,
+    /// Panel after panel of `[inputs, 32]` numbers; zeros behind the last column.
+    weights: AlignedBytes,
     /// A panel's biases after the other's.
     bias: Vec<[f32; PANEL]>,
 }
@@ -52,9 +54,10 @@ impl Panels {
             return None;
         }
         let panels = outputs.div_ceil(PANEL);
-        let mut packed = vec![[0.0; PANEL]; panels * inputs];
-        pool::for_each(packed.chunks_exact_mut(inputs).enumerate(), |(panel, lines)| {
+        let size = inputs * size_of::<[f32; PANEL]>();
+        let [_, packed] = AlignedBytes::filled(panels, 0, size, 1, |panel, _, bytes| {
             let columns = PANEL.min(outputs - panel * PANEL);
+            let lines: &mut [[f32; PANEL]] = cast_slice_mut(bytes);
             for (input, line) in lines.iter_mut().enumerate() {
                 for (column, value) in line.iter_mut().take(columns).enumerate() {
                     *value = weights[input * input_stride + (panel * PANEL + column) * output_stride];
@@ -148,6 +151,7 @@ impl WithSimd for Task<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Panels { inputs, outputs, weights, bias } = self.panels;
+        let weights: &[[f32; PANEL]] = cast_slice(weights.as_slice());
         for panel in self.first..self.first + self.count {
             let columns = PANEL.min(outputs - panel * PANEL);
             // SAFETY: the panel is one of the weights', the input has `rows` rows of `inputs`, and
@@ -173,6 +177,23 @@ impl WithSimd for Task<'_> {
             }
         }
     }
+}
+
+/// Lines of a panel between the one at hand and the one asked for: weights come from far away, and farther
+/// ahead than the processor looks by itself.
+const AHEAD: usize = 24;
+
+/// Asks for the line that is needed soon.
+#[inline(always)]
+fn ask(line: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    for half in 0..2 {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD * PANEL + half * PANEL / 2).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 /// Rows of input times one panel.
@@ -263,6 +284,7 @@ impl Block<'_> {
                 let mut weights = self.weights.cast::<f32>().add(column);
                 let mut position = input;
                 for _ in 0..self.depth {
+                    ask(weights);
                     let (first, second) = (vector(weights), vector(weights.add(lanes)));
                     for row in 0..ROWS {
                         let value = simd.splat_f32s(*position.add(row * self.input_stride));

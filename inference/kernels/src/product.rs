@@ -51,6 +51,7 @@ thread_local! {
 /// The products with instructions that the processor has.
 fn multiply_with(level: Level, weights: &[&PackedMatrix], input: &Activations) -> Vec<Vec<f32>> {
     let mut products: Vec<Vec<f32>> = weights.iter().map(|weights| vec![0.0; input.tokens * weights.rows]).collect();
+    weights.iter().for_each(|weights| weights.pack_now());
     let mut tasks = Vec::new();
     for (weights, products) in weights.iter().copied().zip(&mut products) {
         if input.columns != weights.columns || weights.rows == 0 || input.tokens == 0 {

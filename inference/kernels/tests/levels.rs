@@ -1,5 +1,9 @@
 //! Every set of instructions against plain arithmetic on the same weights.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use codriver_formats::gguf::TensorType;
 use codriver_formats::quant;
 use codriver_kernels::{Activations, Format, Level, PackError, PackedMatrix, multiply, multiply_all, multiply_at};
@@ -229,6 +233,69 @@ fn rows_that_are_made_in_pieces_are_the_same() {
     }
     let failing = |part: std::ops::Range<usize>| if part.contains(&(rows / 2)) { Err("no") } else { Ok(vec![0; part.len() * row].into()) };
     assert_eq!(PackedMatrix::pack_with(Format::Q5K, rows, columns, failing).unwrap().err(), Some("no"));
+}
+
+/// Bytes, and a word when nobody has them any more.
+struct Watched {
+    bytes: Vec<u8>,
+    is_gone: Arc<AtomicBool>,
+}
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.is_gone.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn what_is_packed_later_is_the_same() {
+    let mut random = random();
+    // Below and above what is packed at once.
+    for rows in [random.random_range(1..100), random.random_range(1000..3000)] {
+        let columns = 1024;
+        let mut bytes = vec![0; rows * columns / 32 * 34];
+        random.fill(bytes.as_mut_slice());
+        // Scales that are numbers.
+        bytes.chunks_exact_mut(34).for_each(|block| block[1] = block[1] & 0x83 | 0x20);
+        let now = PackedMatrix::pack(Format::Q8_0, rows, columns, &bytes).unwrap();
+        let input = Activations::new(values(&mut random, 3 * columns), columns);
+        let expected = multiply(&now, &input);
+        let later = |bytes: &[u8]| {
+            let is_gone = Arc::new(AtomicBool::new(false));
+            let watched = Watched { bytes: bytes.to_vec(), is_gone: Arc::clone(&is_gone) };
+            (PackedMatrix::pack_later(Format::Q8_0, rows, columns, bytes.len(), || watched), is_gone)
+        };
+        // Whoever comes first, this thread, another one or the one in the background.
+        for pause in [0, 200, 20_000] {
+            let (matrix, is_gone) = later(&bytes);
+            let matrix = matrix.unwrap();
+            std::thread::sleep(Duration::from_micros(pause));
+            std::thread::scope(|scope| {
+                let product = || assert!(multiply(&matrix, &input) == expected);
+                scope.spawn(product);
+                scope.spawn(|| assert_eq!(matrix.row(rows - 1), now.row(rows - 1)));
+                product();
+            });
+            assert!(is_gone.load(Ordering::SeqCst));
+            assert_eq!(matrix.size(), now.size());
+        }
+        // Dropped, its bytes are nobody's any more.
+        for pause in [0, 50, 500] {
+            let (matrix, is_gone) = later(&bytes);
+            std::thread::sleep(Duration::from_micros(pause));
+            drop(matrix.unwrap());
+            assert!(is_gone.load(Ordering::SeqCst));
+        }
+        let (short, is_gone) = later(&bytes[34..]);
+        assert!(matches!(short.err().unwrap(), PackError::Size { .. }));
+        assert!(is_gone.load(Ordering::SeqCst));
+    }
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl PackedEncoder {
         let mut attended = vec![0.0; tokens * width];
         let turns = self.rotary.as_ref().map(|kinds| {
             let longest = lengths.iter().copied().max().unwrap_or_default();
-            kinds.each_ref().map(|rotary| rotary.angles(self.head_dim, Regime::Usual, 0, longest))
+            kinds.each_ref().map(|rotary| rotary.angles(self.head_dim, Regime::Usual, 0..longest))
         });
         for layer in &self.layers {
             let input = layer.attention_norm.before(&hidden, &mut normed);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor, TensorData};
+use codriver_formats::MappedBytes;
 use codriver_formats::gguf::TensorType;
 use codriver_formats::safetensors::{self, SafetensorsFile};
 
@@ -37,6 +38,39 @@ pub(crate) trait WeightFile: Send + Sync {
     /// The bits of some rows of `columns` numbers, and what they are; `None` where the file's bits
     /// are not the weights'.
     fn row_bytes(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<(TensorType, Cow<'_, [u8]>)>;
+    /// The same bytes, to outlive the file's reader; `None` where the file is not mapped either.
+    fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedRows>;
+}
+
+/// Rows of a tensor in a mapped file, to be read later.
+pub(crate) struct MappedRows {
+    pub(crate) tensor_type: TensorType,
+    /// How many bytes they are.
+    pub(crate) length: usize,
+    pub(crate) read: Box<dyn FnOnce() -> RowBytes + Send>,
+}
+
+/// What [`MappedRows`] are read as.
+pub(crate) enum RowBytes {
+    Mapped(MappedBytes),
+    Owned(Vec<u8>),
+}
+
+impl AsRef<[u8]> for RowBytes {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(bytes) => bytes.as_ref(),
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl MappedRows {
+    /// Rows that lie in the file one after the other, as they are.
+    pub(crate) fn plain(tensor_type: TensorType, bytes: MappedBytes) -> Self {
+        let length = bytes.as_ref().len();
+        Self { tensor_type, length, read: Box::new(|| RowBytes::Mapped(bytes)) }
+    }
 }
 
 impl Checkpoint {
@@ -75,7 +109,7 @@ impl Checkpoint {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let mut checkpoint = Self::empty(device);
-        checkpoint.add(SafetensorsFile::read(Path::new(name), Box::new(bytes)).map_err(format_error)?);
+        checkpoint.add(SafetensorsFile::read(Path::new(name), bytes).map_err(format_error)?);
         Ok(checkpoint)
     }
 
@@ -177,6 +211,11 @@ impl Checkpoint {
         Ok(self.find(name)?.0.row_bytes(name, rows, columns))
     }
 
+    /// The bytes of [`Checkpoint::row_bytes`], to outlive the checkpoint; `None` where that can't be.
+    pub(crate) fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedRows> {
+        self.find(name).ok()?.0.mapped_rows(name, rows, columns)
+    }
+
     /// Whether an adapter changes a tensor.
     pub(crate) fn changes(&self, name: &str) -> bool {
         lora::changes(&self.adaptations, name)
@@ -244,5 +283,11 @@ impl WeightFile for SafetensorsFile {
         let (tensor_type, bytes) = self.bits(name)?;
         let row = tensor_type.bytes_of(columns)?;
         Some((tensor_type, Cow::Borrowed(bytes.get(rows.start * row..rows.end * row)?)))
+    }
+
+    fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedRows> {
+        let tensor_type = self.bits(name)?.0;
+        let row = tensor_type.bytes_of(columns)?;
+        Some(MappedRows::plain(tensor_type, self.mapped_bytes(name, rows.start * row..rows.end * row)?))
     }
 }

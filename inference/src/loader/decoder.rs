@@ -49,7 +49,7 @@ impl DecoderSource {
     pub(crate) fn load(
         self,
         adapters: &[Adapter],
-        packing: Packing,
+        packing: Packing<'_>,
         cancellation: &Cancellation,
     ) -> Result<Decoder, ModelError> {
         build(&self.architecture, &self.checkpoint.adapted(adapters)?, packing, cancellation)
@@ -73,7 +73,7 @@ pub(crate) fn load_embedded(
 pub(crate) fn load(
     folder: &Path,
     adapters: &[Adapter],
-    packing: Packing,
+    packing: Packing<'_>,
     device: &Device,
 ) -> Result<Decoder, ModelError> {
     DecoderSource::open(&ModelFiles::open(folder)?, device)?.load(adapters, packing, &Cancellation::new())
@@ -82,7 +82,7 @@ pub(crate) fn load(
 fn build(
     architecture: &Architecture,
     checkpoint: &Checkpoint,
-    packing: Packing,
+    packing: Packing<'_>,
     cancellation: &Cancellation,
 ) -> Result<Decoder, ModelError> {
     let config = &architecture.config;
@@ -96,13 +96,13 @@ fn build(
         let prefix = format!("{prefix}layers.{index}.");
         Weights { checkpoint, architecture, packing, prefix }.layer(index)
     });
-    let lm_head =
-        (!config.tie_word_embeddings).then(|| checkpoint.head(packing, head, hidden, vocabulary)).transpose()?;
+    let lm_head = || (!config.tie_word_embeddings).then(|| checkpoint.head(packing, head, hidden, vocabulary));
+    // In the order in which they are needed: so they are packed.
     Ok(Decoder {
         embed_tokens: checkpoint.table(packing, &weights.name("embed_tokens"), vocabulary, hidden)?,
         layers: layers.collect::<Result<_, _>>()?,
         norm: weights.norm("norm", hidden)?,
-        lm_head,
+        lm_head: lm_head().transpose()?,
         config: config.clone(),
     })
 }
@@ -125,7 +125,7 @@ fn names(checkpoint: &Checkpoint) -> (&'static str, &'static str) {
 struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     architecture: &'a Architecture,
-    packing: Packing,
+    packing: Packing<'a>,
     /// What the names of the part's tensors begin with.
     prefix: String,
 }

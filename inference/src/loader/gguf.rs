@@ -19,7 +19,7 @@ use codriver_formats::{FormatError, quant};
 use serde_json::Value;
 
 use self::names::{Change, Piece};
-use super::checkpoint::WeightFile;
+use super::checkpoint::{MappedRows, RowBytes, WeightFile};
 use super::file_error;
 use crate::ModelError;
 
@@ -107,6 +107,33 @@ impl WeightFile for GgufWeights {
         };
         Some((tensor.tensor_type, bytes))
     }
+
+    fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedRows> {
+        let piece = self.pieces.get(name)?;
+        let tensor = self.tensor(piece).ok()?;
+        let tensor_type = tensor.tensor_type;
+        let row = tensor_type.bytes_of(columns)?;
+        match piece.change {
+            Change::None => {
+                let first = piece.start.checked_div(columns).filter(|_| piece.start.is_multiple_of(columns))?;
+                let range = (first + rows.start) * row..(first + rows.end) * row;
+                Some(MappedRows::plain(tensor_type, self.file.mapped_bytes(&piece.tensor, range)?))
+            }
+            Change::Unpermute { heads } => {
+                let whole = *piece.shape.first()?;
+                head_size(heads, whole)?;
+                let range = rows.start * row..rows.end * row;
+                let bytes = self.file.mapped_bytes(&piece.tensor, 0..tensor.bytes.len()).filter(|_| rows.end <= whole)?;
+                let length = range.len();
+                let read = move || {
+                    let ordered = unpermuted(bytes.as_ref(), heads, &[whole, row]);
+                    RowBytes::Owned(ordered.and_then(|ordered| part(ordered, range)).unwrap_or_default())
+                };
+                Some(MappedRows { tensor_type, length, read: Box::new(read) })
+            }
+            Change::MinusOne => None,
+        }
+    }
 }
 
 impl GgufWeights {
@@ -116,7 +143,7 @@ impl GgufWeights {
     }
 }
 
-fn part(mut values: Vec<f32>, elements: Range<usize>) -> Option<Vec<f32>> {
+fn part<T: Copy>(mut values: Vec<T>, elements: Range<usize>) -> Option<Vec<T>> {
     if elements == (0..values.len()) {
         return Some(values);
     }
@@ -142,7 +169,7 @@ fn dequantized(tensor: &TensorView, elements: Range<usize>) -> Result<Vec<f32>, 
 fn unpermuted<T: Copy>(values: &[T], heads: usize, shape: &[usize]) -> Option<Vec<T>> {
     let rows = *shape.first()?;
     let width = shape.iter().skip(1).product::<usize>();
-    let size = rows.checked_div(heads).filter(|size| size * heads == rows && size.is_multiple_of(2) && *size > 0)?;
+    let size = head_size(heads, rows)?;
     let mut ordered = Vec::with_capacity(values.len());
     for head in values.chunks(size * width) {
         for half in 0..2 {
@@ -152,6 +179,11 @@ fn unpermuted<T: Copy>(values: &[T], heads: usize, shape: &[usize]) -> Option<Ve
         }
     }
     Some(ordered)
+}
+
+/// Rows of a head that has two halves.
+fn head_size(heads: usize, rows: usize) -> Option<usize> {
+    rows.checked_div(heads).filter(|size| size * heads == rows && size.is_multiple_of(2) && *size > 0)
 }
 
 fn architecture(file: &GgufFile) -> Result<Architecture, ModelError> {

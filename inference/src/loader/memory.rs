@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use burn::tensor::Device;
+use codriver_gpu::Gpu;
 use codriver_kernels::PageFormat;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
@@ -12,7 +13,6 @@ use super::checkpoint::Checkpoint;
 use super::decoder::DecoderSource;
 use super::packing::Packing;
 use super::{ModelFiles, encoder, file_error};
-use crate::device::DeviceChoice;
 use crate::models::decoder::DecoderConfig;
 use crate::network::PREFILL_TOKENS;
 use crate::{ModelError, embedder};
@@ -80,7 +80,7 @@ pub(crate) struct Demand {
 
 impl Demand {
     /// What a decoder takes.
-    pub(crate) fn of_decoder(source: &DecoderSource, packing: Packing) -> Self {
+    pub(crate) fn of_decoder(source: &DecoderSource, packing: Packing<'_>) -> Self {
         let (weights, largest) = sizes(source.checkpoint(), packing);
         Self { weights, ..Self::of_config(source.config(), source.checkpoint(), largest) }
     }
@@ -179,7 +179,7 @@ fn gigabytes(bytes: u64) -> String {
 }
 
 /// What all of a checkpoint's tensors take, and what the largest takes on its way, in 32 bits.
-pub(crate) fn sizes(checkpoint: &Checkpoint, packing: Packing) -> (u64, u64) {
+pub(crate) fn sizes(checkpoint: &Checkpoint, packing: Packing<'_>) -> (u64, u64) {
     let size = |name| {
         let shape = checkpoint.shape(name).unwrap_or_default();
         let whole = shape.iter().fold(FLOAT, |size, dimension| size.saturating_mul(*dimension as u64));
@@ -189,10 +189,15 @@ pub(crate) fn sizes(checkpoint: &Checkpoint, packing: Packing) -> (u64, u64) {
     sizes.fold((0_u64, 0_u64), |(sum, largest), (held, whole)| (sum.saturating_add(held), largest.max(whole)))
 }
 
-/// What a model may take; `None` where nobody can tell (GPUs do not say what is free) or wants to.
-pub(crate) fn available_on(device: DeviceChoice, ignore: bool) -> Option<u64> {
+/// What a model may take of the machine's memory or of a GPU's, which do not say what of it is free;
+/// `None` where nobody can tell or wants to.
+pub(crate) fn available_on(gpu: Option<&Gpu>, ignore: bool) -> Option<u64> {
     let ignore = ignore || std::env::var_os(IGNORE).is_some_and(|value| !value.is_empty() && value != "0");
-    if ignore || device != DeviceChoice::Cpu { None } else { available() }
+    match gpu {
+        _ if ignore => None,
+        Some(gpu) => gpu.memory(),
+        None => available(),
+    }
 }
 
 fn available() -> Option<u64> {

@@ -6,40 +6,61 @@ use std::ops::Range;
 use burn::nn::Linear;
 use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
+use codriver_formats::gguf::TensorType;
 use codriver_formats::quant::{self, QuantError};
+use codriver_gpu::{Gpu, Matrix};
 use codriver_kernels::{Format, PackError, PackedMatrix};
 
 use super::checkpoint::Checkpoint;
 use super::file_error;
 use crate::ModelError;
+use crate::device::unloadable;
 use crate::models::projection::{Projection, Table};
 
 /// What becomes of a decoder's matrices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Packing {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Packing<'a> {
     /// Tensors of 32-bit floats on the checkpoint's device.
     Tensors,
     /// Packed for the processor, in the bits that the file has or in fewer.
     Packed { quantization: Option<Format> },
+    /// On a GPU, in the bits that the file has or in fewer.
+    Resident { quantization: Option<Format>, gpu: &'a Gpu },
 }
 
-impl Packing {
+impl Packing<'_> {
+    /// The format of rows of so many columns that a file holds as `held`; `None` is its own numbers.
+    fn format(self, columns: usize, held: Option<TensorType>) -> Format {
+        let fits = |format: &Format| match self {
+            Self::Resident { .. } => format.fits(columns) && Matrix::holds(*format),
+            _ => format.fits(columns),
+        };
+        let wanted = match self {
+            Self::Tensors => None,
+            Self::Packed { quantization } | Self::Resident { quantization, .. } => quantization,
+        };
+        // Bits that there are no products for are held as numbers of 16 bits.
+        wanted.filter(fits).unwrap_or_else(|| {
+            held.map_or(Format::F32, |held| Format::of(held).filter(fits).unwrap_or(Format::F16))
+        })
+    }
+
     /// Bytes that a matrix takes packed; `None` for anything else, which is held in 32 bits.
     pub(crate) fn size(self, checkpoint: &Checkpoint, name: &str, shape: &[usize]) -> Option<u64> {
-        let Self::Packed { quantization } = self else { return None };
+        if matches!(self, Self::Tensors) {
+            return None;
+        }
         let [rest @ .., columns] = shape else { return None };
         let rows = rest.iter().try_fold(1_usize, |rows, dimension| rows.checked_mul(*dimension))?;
         if rest.is_empty() {
             return None;
         }
         let held = checkpoint.row_bytes(name, 0..0, *columns).ok().flatten().map(|(tensor_type, _)| tensor_type);
-        let wanted = quantization.filter(|format| format.fits(*columns));
-        let format = match (wanted, held) {
-            (Some(wanted), _) => wanted,
-            (None, Some(held)) => Format::of(held).unwrap_or(Format::F16),
-            (None, None) => Format::F32,
-        };
-        Some(format.tensor_type().bytes_of(rows.checked_mul(*columns)?)? as u64)
+        let format = self.format(*columns, held);
+        match self {
+            Self::Resident { .. } => Matrix::size(format, rows, *columns),
+            _ => Some(format.tensor_type().bytes_of(rows.checked_mul(*columns)?)? as u64),
+        }
     }
 }
 
@@ -47,14 +68,20 @@ impl Checkpoint {
     /// A linear layer from `NAME.weight`, `[output, input]`, and `NAME.bias`.
     pub(crate) fn projection(
         &self,
-        packing: Packing,
+        packing: Packing<'_>,
         name: &str,
         input: usize,
         output: usize,
         bias: bool,
     ) -> Result<Projection, ModelError> {
-        let Packing::Packed { quantization } = packing else {
-            return self.linear(name, input, output, bias).map(Projection::Dense);
+        let quantization = match packing {
+            Packing::Tensors => return self.linear(name, input, output, bias).map(Projection::Dense),
+            Packing::Packed { quantization } => quantization,
+            Packing::Resident { gpu, .. } => {
+                let weight = self.uploaded(packing, gpu, &format!("{name}.weight"), &[output, input], 0..output)?;
+                let bias = bias.then(|| self.vector(&format!("{name}.bias"), output)).transpose()?;
+                return Ok(Projection::resident(gpu, weight, bias));
+            }
         };
         let weight = self.packed(&format!("{name}.weight"), &[output, input], 0..output, quantization)?;
         let bias = bias.then(|| self.vector(&format!("{name}.bias"), output)).transpose()?;
@@ -66,13 +93,16 @@ impl Checkpoint {
     /// tensor's, `name` its full name; rows are counted through the stack.
     pub(crate) fn projection_rows(
         &self,
-        packing: Packing,
+        packing: Packing<'_>,
         name: &str,
         shape: &[usize],
         rows: Range<usize>,
     ) -> Result<Projection, ModelError> {
         if let Packing::Packed { quantization } = packing {
             return Ok(Projection::packed(self.packed(name, shape, rows, quantization)?, None));
+        }
+        if let Packing::Resident { gpu, .. } = packing {
+            return Ok(Projection::resident(gpu, self.uploaded(packing, gpu, name, shape, rows)?, None));
         }
         let input = shape.last().copied().unwrap_or_default();
         let values = self.row_values(name, shape, rows.clone())?;
@@ -81,9 +111,14 @@ impl Checkpoint {
     }
 
     /// The vectors of the vocabulary, `[rows, size]`.
-    pub(crate) fn table(&self, packing: Packing, name: &str, rows: usize, size: usize) -> Result<Table, ModelError> {
+    pub(crate) fn table(&self, packing: Packing<'_>, name: &str, rows: usize, size: usize) -> Result<Table, ModelError> {
         match packing {
             Packing::Tensors => self.embedding(name, rows, size).map(Table::Dense),
+            Packing::Resident { quantization, gpu } => {
+                let packing = Packing::Resident { quantization: quantization.map(of_vocabulary), gpu };
+                let rows = self.uploaded(packing, gpu, &format!("{name}.weight"), &[rows, size], 0..rows)?;
+                Ok(Table::resident(gpu, rows))
+            }
             Packing::Packed { quantization } => {
                 let name = format!("{name}.weight");
                 Ok(Table::packed(self.packed(&name, &[rows, size], 0..rows, quantization.map(of_vocabulary))?))
@@ -92,9 +127,10 @@ impl Checkpoint {
     }
 
     /// The layer that scores the vocabulary, where it is one of its own.
-    pub(crate) fn head(&self, packing: Packing, name: &str, input: usize, output: usize) -> Result<Projection, ModelError> {
+    pub(crate) fn head(&self, packing: Packing<'_>, name: &str, input: usize, output: usize) -> Result<Projection, ModelError> {
         let packing = match packing {
             Packing::Packed { quantization } => Packing::Packed { quantization: quantization.map(of_vocabulary) },
+            Packing::Resident { quantization, gpu } => Packing::Resident { quantization: quantization.map(of_vocabulary), gpu },
             Packing::Tensors => packing,
         };
         self.projection(packing, name, input, output, false)
@@ -110,12 +146,18 @@ impl Checkpoint {
         self.check_shape(name, shape)?;
         let columns = shape.last().copied().unwrap_or_default();
         let count = rows.len();
-        let held = if self.changes(name) { None } else { self.row_bytes(name, rows.clone(), columns)? };
         let broken = |error: PackError| self.broken(name, &error.to_string());
-        let as_held = held.as_ref().and_then(|(tensor_type, _)| Format::of(*tensor_type));
         let wanted = quantization.filter(|format| format.fits(columns));
-        if let (Some((_, bytes)), Some(format)) = (&held, as_held)
-            && wanted.is_none_or(|wanted| wanted == format)
+        let as_held = |held| Format::of(held).filter(|format| wanted.is_none_or(|wanted| wanted == *format));
+        let changes = self.changes(name);
+        if let Some(mapped) = self.mapped_rows(name, rows.clone(), columns).filter(|_| !changes)
+            && let Some(format) = as_held(mapped.tensor_type)
+        {
+            return PackedMatrix::pack_later(format, count, columns, mapped.length, mapped.read).map_err(broken);
+        }
+        let held = if changes { None } else { self.row_bytes(name, rows.clone(), columns)? };
+        if let Some((tensor_type, bytes)) = &held
+            && let Some(format) = as_held(*tensor_type)
         {
             return PackedMatrix::pack(format, count, columns, bytes).map_err(broken);
         }
@@ -137,6 +179,30 @@ impl Checkpoint {
         }
         // Weights that are changed while they are read are read at once.
         PackedMatrix::pack(format, count, columns, &quantized(0..count)?).map_err(broken)
+    }
+
+    /// Some rows on a GPU.
+    fn uploaded(
+        &self,
+        packing: Packing<'_>,
+        gpu: &Gpu,
+        name: &str,
+        shape: &[usize],
+        rows: Range<usize>,
+    ) -> Result<Matrix, ModelError> {
+        self.check_shape(name, shape)?;
+        let columns = shape.last().copied().unwrap_or_default();
+        let count = rows.len();
+        let held = if self.changes(name) { None } else { self.row_bytes(name, rows.clone(), columns)? };
+        let format = packing.format(columns, held.as_ref().map(|(tensor_type, _)| *tensor_type));
+        let bytes = match held {
+            Some((tensor_type, bytes)) if Format::of(tensor_type) == Some(format) => bytes,
+            _ => {
+                let bytes = quant::quantize(format.tensor_type(), &self.row_values(name, shape, rows)?);
+                Cow::Owned(bytes.map_err(|error| self.broken(name, &error.to_string()))?)
+            }
+        };
+        Matrix::upload(gpu, format, count, columns, &bytes).map_err(unloadable)
     }
 
     fn vector(&self, name: &str, size: usize) -> Result<Vec<f32>, ModelError> {

@@ -1,5 +1,6 @@
 //! How models are opened and asked.
 
+use codriver_gpu::Gpu;
 use codriver_kernels::{Format, PageFormat};
 
 use crate::device::DeviceChoice;
@@ -22,10 +23,10 @@ pub struct OpenOptions {
     /// How keys and values are held. In fewer bits, long prompts take less memory and are attended to
     /// faster, and scores differ a little.
     pub cache_format: PageFormat,
-    /// What the weights are rounded to, on the processor; `None` keeps the bits they have.
+    /// What the weights are rounded to; `None` keeps the bits they have.
     pub quantization: Option<Format>,
-    /// Computes with tensors of 32-bit floats on the processor too: what the packed weights and the
-    /// processor's own products are compared with.
+    /// Computes with tensors of 32-bit floats: what packed weights and their products, the processor's
+    /// and the GPU's, are compared with.
     pub as_tensors: bool,
     /// Ends the loading.
     pub cancellation: Cancellation,
@@ -34,10 +35,34 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    pub(super) fn packing(&self) -> Packing {
-        match self.device {
-            DeviceChoice::Cpu if !self.as_tensors => Packing::Packed { quantization: self.quantization },
+    /// What becomes of the weights; `gpu` is the device's, where it is one.
+    pub(super) fn packing<'a>(&self, gpu: Option<&'a Gpu>) -> Packing<'a> {
+        let quantization = self.quantization;
+        match (self.device, gpu) {
+            (DeviceChoice::Cpu, _) if !self.as_tensors => Packing::Packed { quantization },
+            (_, Some(gpu)) if !self.as_tensors => Packing::Resident { quantization, gpu },
             _ => Packing::Tensors,
+        }
+    }
+}
+
+/// What computes a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// Packed weights and kernels of the processor.
+    Processor,
+    /// Packed weights and kernels of a GPU.
+    Gpu,
+    /// Tensors of 32-bit floats on any device.
+    Tensors,
+}
+
+impl Engine {
+    pub(super) fn of(packing: Packing<'_>) -> Self {
+        match packing {
+            Packing::Packed { .. } => Self::Processor,
+            Packing::Resident { .. } => Self::Gpu,
+            Packing::Tensors => Self::Tensors,
         }
     }
 }

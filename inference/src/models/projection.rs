@@ -1,4 +1,4 @@
-//! Linear layers and tables, as tensors on a device or packed for the processor.
+//! Linear layers and tables: as tensors on a device, packed for the processor, or packed on a GPU.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Int, Tensor, TensorData};
+use codriver_gpu::{Gpu, Matrix};
 use codriver_kernels::{Activations, PackedMatrix, add_bias, multiply, multiply_all};
 
 use super::{project, project_weight};
@@ -17,6 +18,8 @@ pub enum Projection {
     Dense(Linear),
     /// On the processor, in the bits that its file has.
     Packed(PackedLinear),
+    /// On a GPU, in the bits that its file has.
+    Resident(ResidentLinear),
 }
 
 /// Weights `[output, input]` in few bits, and a bias.
@@ -28,11 +31,23 @@ pub struct PackedLinear {
     bias: Option<Vec<f32>>,
 }
 
+/// [`PackedLinear`] on a GPU.
+#[derive(Module, Debug)]
+pub struct ResidentLinear {
+    #[module(skip)]
+    gpu: Gpu,
+    #[module(skip)]
+    weight: Matrix,
+    #[module(skip)]
+    bias: Option<Vec<f32>>,
+}
+
 /// The vectors of the vocabulary.
 #[derive(Module, Debug)]
 pub enum Table {
     Dense(Embedding),
     Packed(PackedTable),
+    Resident(ResidentTable),
 }
 
 /// A vector a row, in few bits.
@@ -40,6 +55,15 @@ pub enum Table {
 pub struct PackedTable {
     #[module(skip)]
     rows: Packed,
+}
+
+/// [`PackedTable`] on a GPU.
+#[derive(Module, Debug)]
+pub struct ResidentTable {
+    #[module(skip)]
+    gpu: Gpu,
+    #[module(skip)]
+    rows: Matrix,
 }
 
 /// A packed matrix that modules can share.
@@ -51,11 +75,15 @@ impl Projection {
         Self::Packed(PackedLinear { weight: Packed(Arc::new(weight)), bias })
     }
 
+    pub(crate) fn resident(gpu: &Gpu, weight: Matrix, bias: Option<Vec<f32>>) -> Self {
+        Self::Resident(ResidentLinear { gpu: gpu.clone(), weight, bias })
+    }
+
     /// The layer as tensors; `None` where it is packed.
     pub fn dense(&self) -> Option<&Linear> {
         match self {
             Self::Dense(linear) => Some(linear),
-            Self::Packed(_) => None,
+            Self::Packed(_) | Self::Resident(_) => None,
         }
     }
 
@@ -63,13 +91,13 @@ impl Projection {
     pub fn dense_mut(&mut self) -> Option<&mut Linear> {
         match self {
             Self::Dense(linear) => Some(linear),
-            Self::Packed(_) => None,
+            Self::Packed(_) | Self::Resident(_) => None,
         }
     }
 
     pub(crate) fn as_packed(&self) -> Option<&PackedLinear> {
         match self {
-            Self::Dense(_) => None,
+            Self::Dense(_) | Self::Resident(_) => None,
             Self::Packed(linear) => Some(linear),
         }
     }
@@ -79,6 +107,7 @@ impl Projection {
         match self {
             Self::Dense(linear) => project(linear, input),
             Self::Packed(linear) => multiplied(&linear.weight.0, linear.bias.as_deref(), input),
+            Self::Resident(linear) => on_gpu(&linear.gpu, &linear.weight, linear.bias.as_deref(), input),
         }
     }
 }
@@ -104,6 +133,10 @@ impl PackedLinear {
 }
 
 impl Table {
+    pub(crate) fn resident(gpu: &Gpu, rows: Matrix) -> Self {
+        Self::Resident(ResidentTable { gpu: gpu.clone(), rows })
+    }
+
     pub(crate) fn packed(rows: PackedMatrix) -> Self {
         Self::Packed(PackedTable { rows: Packed(Arc::new(rows)) })
     }
@@ -112,13 +145,13 @@ impl Table {
     pub fn dense(&self) -> Option<Tensor<2>> {
         match self {
             Self::Dense(embedding) => Some(embedding.weight.val()),
-            Self::Packed(_) => None,
+            Self::Packed(_) | Self::Resident(_) => None,
         }
     }
 
     pub(crate) fn as_packed(&self) -> Option<&PackedMatrix> {
         match self {
-            Self::Dense(_) => None,
+            Self::Dense(_) | Self::Resident(_) => None,
             Self::Packed(table) => Some(&table.rows.0),
         }
     }
@@ -136,6 +169,15 @@ impl Table {
                 let values: Vec<f32> = rows.flat_map(|row| table.rows.0.row(row).unwrap_or_else(missing)).collect();
                 Tensor::from_data(TensorData::new(values, [batch, length, table.rows.0.columns()]), &device)
             }
+            Self::Resident(table) => {
+                let (device, [batch, length]) = (tokens.device(), tokens.dims());
+                let tokens = tokens.into_data();
+                let tokens: Vec<u32> =
+                    tokens.iter::<i64>().map(|token| u32::try_from(token).unwrap_or(u32::MAX)).collect();
+                let columns = table.rows.columns();
+                let values = table.rows.look_up(&table.gpu, &tokens).unwrap_or_else(|_| missing(tokens.len() * columns));
+                Tensor::from_data(TensorData::new(values, [batch, length, columns]), &device)
+            }
         }
     }
 
@@ -144,8 +186,39 @@ impl Table {
         match self {
             Self::Dense(embedding) => project_weight(embedding.weight.val().transpose(), hidden),
             Self::Packed(table) => multiplied(&table.rows.0, None, hidden),
+            Self::Resident(table) => on_gpu(&table.gpu, &table.rows, None, hidden),
         }
     }
+}
+
+impl ResidentLinear {
+    /// The layer as a decoder on the GPU takes it.
+    pub(crate) fn into_linear(self) -> codriver_gpu::Linear {
+        codriver_gpu::Linear { weight: self.weight, bias: self.bias }
+    }
+}
+
+impl ResidentTable {
+    /// The GPU, and the table as a decoder on it takes it.
+    pub(crate) fn into_matrix(self) -> (Gpu, Matrix) {
+        (self.gpu, self.rows)
+    }
+}
+
+fn on_gpu(gpu: &Gpu, weight: &Matrix, bias: Option<&[f32]>, input: Tensor<3>) -> Tensor<3> {
+    let device = input.device();
+    let [batch, length, _] = input.dims();
+    let values: Vec<f32> = input.into_data().iter::<f32>().collect();
+    let mut output = weight.multiply(gpu, &values).unwrap_or_else(|_| missing(batch * length * weight.rows()));
+    if let Some(bias) = bias {
+        add_bias(&mut output, bias);
+    }
+    Tensor::from_data(TensorData::new(output, [batch, length, weight.rows()]), &device)
+}
+
+/// What a GPU that fails has computed: no numbers.
+fn missing(count: usize) -> Vec<f32> {
+    vec![f32::NAN; count]
 }
 
 fn multiplied(weight: &PackedMatrix, bias: Option<&[f32]>, input: Tensor<3>) -> Tensor<3> {

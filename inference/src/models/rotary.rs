@@ -76,14 +76,8 @@ impl RotaryConfig {
 
     /// The rotation of a run of positions.
     pub fn rotation(&self, head_dim: usize, regime: Regime, positions: Range<usize>, device: &Device) -> Rotation {
-        let frequencies = self.frequencies(head_dim, regime);
-        let factor = self.attention_factor();
-        let shape = [1, 1, positions.len(), frequencies.len()];
-        let angles: Vec<f32> = positions
-            .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency))
-            .collect();
-        let cosine = angles.iter().map(|angle| angle.cos() * factor).collect();
-        let sine = angles.iter().map(|angle| angle.sin() * factor).collect();
+        let shape = [1, 1, positions.len(), self.pairs(head_dim)];
+        let (cosine, sine) = self.angles(head_dim, regime, positions);
         let upload = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, shape), device);
         Rotation { cosine: upload(cosine), sine: upload(sine) }
     }
@@ -125,12 +119,12 @@ impl RotaryConfig {
         (0..self.pairs(head_dim)).map(|pair| scaled(pair) as f32).collect()
     }
 
-    /// The cosines and sines of `length` positions from `start` on, `[positions, pairs]` each, with
-    /// what queries and keys are scaled by.
-    pub fn angles(&self, head_dim: usize, regime: Regime, start: usize, length: usize) -> (Vec<f32>, Vec<f32>) {
+    /// The cosines and sines of a run of positions, `[positions, pairs]` each, with what queries and
+    /// keys are scaled by.
+    pub fn angles(&self, head_dim: usize, regime: Regime, positions: Range<usize>) -> (Vec<f32>, Vec<f32>) {
         let frequencies = self.frequencies(head_dim, regime);
         let factor = self.attention_factor();
-        let angles = (start..start + length)
+        let angles = positions
             .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency));
         angles.map(|angle| (angle.cos() * factor, angle.sin() * factor)).unzip()
     }

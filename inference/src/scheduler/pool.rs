@@ -90,10 +90,19 @@ impl Pool {
 
     /// The full block of these tokens after `parent`'s. It is used from now on.
     pub(super) fn next(&mut self, parent: Option<Block>, tokens: &[Token]) -> Option<Block> {
-        let mut children = self.children(parent).iter().copied();
-        let block = children.find(|block| self.node(*block).is_some_and(|node| node.tokens == tokens))?;
+        let block = self.child(parent, tokens)?;
         self.hold(block);
         Some(block)
+    }
+
+    /// How many full blocks of a sequence's beginning are used already.
+    pub(super) fn shared(&self, sequence: &[Token]) -> usize {
+        let mut parent = None;
+        let used = sequence.as_chunks::<BLOCK>().0.iter().map_while(|tokens| {
+            parent = Some(self.child(parent, tokens).filter(|block| self.uses(*block) > 0)?);
+            parent
+        });
+        used.count()
     }
 
     /// A block that holds nothing, to be used; `None` where all are used by sequences, or where the
@@ -208,6 +217,11 @@ impl Pool {
 
     fn node(&self, block: Block) -> Option<&Node> {
         self.blocks.get(block as usize)?.node.as_ref()
+    }
+
+    fn child(&self, parent: Option<Block>, tokens: &[Token]) -> Option<Block> {
+        let mut children = self.children(parent).iter().copied();
+        children.find(|block| self.node(*block).is_some_and(|node| node.tokens == tokens))
     }
 
     fn children(&self, parent: Option<Block>) -> &[Block] {

@@ -23,7 +23,8 @@ fn each_test_has_its_runs_and_their_median() {
         assert_eq!((runs.len(), runs[1]), (3, test.tokens_per_second));
         assert!(runs[0] > 0.0 && runs[2].is_finite(), "{test:?}");
     }
-    assert!(report.load_seconds > 0.0 && report.device.starts_with("cpu: "), "{report:?}");
+    assert!(report.load_seconds > 0.0 && report.ready_seconds > report.load_seconds, "{report:?}");
+    assert!(report.device.starts_with("cpu: "), "{report:?}");
     assert_eq!(told.first().map(String::as_str), Some("loading"));
     assert_eq!(told.last().map(String::as_str), Some("3 requests at once, run 3 of 3"));
     let (concurrent, turn) = (report.concurrent.unwrap(), report.second_turn.unwrap());

@@ -95,7 +95,7 @@ fn missing_and_misshapen_tensors_are_named() {
     for (key, value, expected) in [
         ("num_hidden_layers", json!(3), "model.layers.2"),
         ("num_hidden_layers", json!(200_000_000), "`num_hidden_layers`"),
-        ("vocab_size", json!(1000), "lm_head.weight"),
+        ("vocab_size", json!(1000), "embed_tokens.weight"),
         ("intermediate_size", json!(16), "mlp.gate_proj.weight"),
         ("attention_bias", json!(true), "q_proj.bias"),
         ("model_type", json!("qwen2"), "q_proj.bias"),

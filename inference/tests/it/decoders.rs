@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use codriver_inference::{Cancellation, Flow, LocalModel, OpenOptions, SamplingParameters};
+use codriver_inference::device::resolve;
+use codriver_inference::{Cancellation, DeviceChoice, Engine, Flow, LocalModel, OpenOptions, SamplingParameters};
 use serde_json::Value;
 
 use crate::reference::{floats, fresh_seed, run};
@@ -19,11 +20,21 @@ fn decoders_compute_what_transformers_computes() {
     let cases = cases.as_array().unwrap();
     for case in cases {
         let name = case["name"].as_str().unwrap();
-        // Packed on the processor, and as tensors of 32-bit floats.
-        for as_tensors in [false, true] {
-            let options = OpenOptions { as_tensors, ..OpenOptions::default() };
+        // Packed on the processor, as tensors of 32-bit floats, and on the GPU's own kernels.
+        let mut ways = vec![OpenOptions::default(), OpenOptions { as_tensors: true, ..OpenOptions::default() }];
+        if on_gpu(name) {
+            ways.push(OpenOptions { device: DeviceChoice::Wgpu, ..OpenOptions::default() });
+        }
+        for options in ways {
             let model = LocalModel::open_with(Path::new(case["folder"].as_str().unwrap()), &options)
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
+            println!("{name} on {}", options.device);
+            let engine = match options.device {
+                _ if options.as_tensors => Engine::Tensors,
+                DeviceChoice::Cpu => Engine::Processor,
+                _ => Engine::Gpu,
+            };
+            assert_eq!(model.engine(), engine, "{name}");
             check_logits(name, &model, case);
             check_continuation(name, &model, case);
         }
@@ -33,6 +44,14 @@ fn decoders_compute_what_transformers_computes() {
         let sharded = cases.iter().filter(|case| case["shards"].as_u64().unwrap() > 1).count();
         assert_eq!(sharded, 4, "four of the checkpoints are to be in shards");
     }
+}
+
+/// Whether a case is computed on the GPU, too: a software device takes seconds to compile the kernels of
+/// each. CODRIVER_TEST_GPU=1 is all of them.
+fn on_gpu(name: &str) -> bool {
+    let chosen = std::env::var("CODRIVER_TEST_GPU").unwrap_or_else(|_| "qwen3 gemma2".to_owned());
+    let is_chosen = chosen == "1" || chosen.split_whitespace().any(|chosen| chosen == name);
+    is_chosen && resolve(DeviceChoice::Wgpu).is_ok()
 }
 
 /// Within 1e-3 of the reference, relative to the position's largest score.

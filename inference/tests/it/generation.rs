@@ -8,7 +8,7 @@ use codriver_inference::{
     CacheFormat, Cancellation, DeviceChoice, LocalModel, ModelError, OpenOptions, SamplingParameters, WeightFormat,
 };
 
-use crate::fixture::write_random_model;
+use crate::fixture::{TEMPLATE, write_random_chat_model, write_random_model};
 
 #[test]
 fn the_seed_decides() {
@@ -82,6 +82,29 @@ fn rounded_keys_and_values_are_close() {
     let options = OpenOptions { cache_format: CacheFormat::Q8, as_tensors: true, ..OpenOptions::default() };
     let refused = LocalModel::open_with(folder.path(), &options).err().unwrap().to_string();
     assert!(refused.contains("on the processor only"), "{refused}");
+}
+
+/// Weights of megabytes are packed while the model is open already.
+#[test]
+fn large_weights_are_the_same_before_they_are_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let seed = crate::reference::fresh_seed();
+    write_random_chat_model(folder.path(), seed, TEMPLATE, 20_000);
+    let open = |as_tensors| {
+        let options = OpenOptions { as_tensors, ..OpenOptions::default() };
+        LocalModel::open_with(folder.path(), &options).unwrap()
+    };
+    let reference = open(true);
+    let tokens = reference.tokens("Asked at once.").unwrap();
+    let expected = reference.logits(&tokens).unwrap().concat();
+    let model = open(false);
+    let scores = model.logits(&tokens).unwrap().concat();
+    let difference = expected.iter().zip(&scores).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+    assert!(scores.len() == expected.len() && difference < 1e-3, "seed {seed}: {difference}");
+    // Nobody reads the files of a model that is dropped: cut short, they would end this process.
+    drop((model, open(false), reference));
+    std::fs::write(folder.path().join("model.safetensors"), "").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(50));
 }
 
 #[test]

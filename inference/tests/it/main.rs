@@ -8,6 +8,7 @@ mod corrupt_files;
 mod decoders;
 mod devices;
 mod embeddings;
+mod failing_devices;
 mod fixture;
 mod gateway;
 mod generation;

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use codriver_inference::device::resolve;
 use codriver_inference::{
-    Cancellation, CompletionOptions, Constraint, Flow, Load, LocalModel, ModelError, OpenOptions, Priority,
-    SamplingParameters,
+    Cancellation, CompletionOptions, Constraint, DeviceChoice, Engine, Flow, Load, LocalModel, ModelError, OpenOptions,
+    Priority, SamplingParameters,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -22,16 +23,34 @@ fn answers_do_not_depend_on_who_shares_the_steps() {
     let seed = fresh_seed();
     let folder = tempfile::tempdir().unwrap();
     write_random_model(folder.path(), seed);
-    let cases = [(None, "f32", false), (Some("q8_0"), "f16", false), (None, "q8_0", false), (None, "f32", true)];
-    for (quantization, cache_format, as_tensors) in cases {
+    let (cpu, gpu) = (DeviceChoice::Cpu, DeviceChoice::Wgpu);
+    let cases = [
+        (cpu, None, "f32", false),
+        (cpu, Some("q8_0"), "f16", false),
+        (cpu, None, "q8_0", false),
+        (cpu, None, "f32", true),
+        (gpu, Some("q8_0"), "f32", false),
+    ];
+    for (device, quantization, cache_format, as_tensors) in cases {
+        if let Err(error) = resolve(device) {
+            eprintln!("skipped: {error}");
+            continue;
+        }
         let quantization = quantization.map(|name| name.parse().unwrap());
         let cache_format = cache_format.parse().unwrap();
         let open = |cache_tokens| {
-            let options = OpenOptions { quantization, as_tensors, cache_tokens, cache_format, ..OpenOptions::default() };
-            LocalModel::open_with(folder.path(), &options).unwrap()
+            let options =
+                OpenOptions { device, quantization, as_tensors, cache_tokens, cache_format, ..OpenOptions::default() };
+            let model = LocalModel::open_with(folder.path(), &options).unwrap();
+            assert_eq!(model.engine() == Engine::Gpu, device == gpu, "{device}");
+            model
         };
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let count = if as_tensors { 6 } else { 60 };
+        let count = match device {
+            _ if as_tensors => 6,
+            DeviceChoice::Cpu => 60,
+            _ => 18,
+        };
         let beginning: Vec<u32> = (0..300).map(|_| random.random_range(0..TOKENS)).collect();
         let requests: Vec<Asked> = (0..count).map(|_| Asked::random(&mut random, &beginning)).collect();
         // Each by a model that has read nothing else, without guesses.
@@ -49,7 +68,7 @@ fn answers_do_not_depend_on_who_shares_the_steps() {
                 scope.spawn(move || {
                     for (index, request) in requests.iter().enumerate().skip(thread).step_by(6) {
                         let answer = request.answer(model, index % 2 == 0).unwrap();
-                        assert_eq!(answer, alone[&index], "seed {seed}, {index}, tensors: {as_tensors}");
+                        assert_eq!(answer, alone[&index], "seed {seed}, {index}, {device}, tensors: {as_tensors}");
                     }
                 });
             }

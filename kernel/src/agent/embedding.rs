@@ -156,6 +156,11 @@ impl Embedder for Adapter {
         self.0.dimensions()
     }
 
+    fn windows(&self, text: &str) -> Vec<String> {
+        let windows = self.0.windows(text).unwrap_or_else(|_| vec![text]);
+        windows.into_iter().map(str::to_owned).collect()
+    }
+
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String> {
         self.0.embed(texts).map_err(|error| error.to_string())
     }

@@ -8,7 +8,9 @@ use codriver_inference::device::DeviceChoice;
 use codriver_inference::gateway::OpenAiCompatible;
 use codriver_inference::starter::Starter;
 use codriver_inference::store::Purpose;
-use codriver_inference::{Adapter, Cancellation, ChatModel, LocalModel, ModelError, OpenOptions, WeightFormat};
+use codriver_inference::{
+    Adapter, CacheFormat, Cancellation, ChatModel, LocalModel, ModelError, OpenOptions, WeightFormat,
+};
 use secrecy::SecretString;
 
 use super::secrets::Secrets;
@@ -30,12 +32,21 @@ struct State {
     loaded: HashMap<(Choice, DeviceChoice), Arc<dyn ChatModel>>,
 }
 
-/// A model's name, the LoRA adapters on it, and what its weights are rounded to.
+/// A model's name, the LoRA adapters on it, and what its numbers are rounded to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Choice {
     name: String,
     adapters: Vec<PathBuf>,
-    quantization: Option<WeightFormat>,
+    rounding: Rounding,
+}
+
+/// What a local model's numbers are rounded to, where they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Rounding {
+    /// Its weights, as they are loaded.
+    pub weights: Option<WeightFormat>,
+    /// The keys and values of what it reads.
+    pub cache: Option<CacheFormat>,
 }
 
 /// A model that could be chosen, for `%model list`.
@@ -104,18 +115,18 @@ impl ModelManager {
         Ok(model)
     }
 
-    /// What the current model's weights are rounded to.
-    pub fn quantization(&self) -> Option<WeightFormat> {
-        self.state().current.quantization
+    /// What the current model's numbers are rounded to.
+    pub fn rounding(&self) -> Rounding {
+        self.state().current.rounding
     }
 
-    /// Makes `name`, with adapters on it and its weights rounded, the current model. It is loaded when
+    /// Makes `name`, with adapters on it and its numbers rounded, the current model. It is loaded when
     /// it is first asked something; a name that cannot be right is refused here.
     pub fn choose(
         &self,
         name: &str,
         adapters: &[&str],
-        quantization: Option<WeightFormat>,
+        rounding: Rounding,
         device: Option<DeviceChoice>,
     ) -> Result<(), ModelError> {
         let kind = self.kind(name)?;
@@ -123,8 +134,12 @@ impl ModelManager {
         if !adapters.is_empty() && !local {
             return Err(ModelError::Unsupported(format!("{name} takes no adapters: only local models do")));
         }
-        if quantization.is_some() && !(local && device.unwrap_or(self.state().device) == DeviceChoice::Cpu) {
+        if rounding.weights.is_some() && !(local && device.unwrap_or(self.state().device) == DeviceChoice::Cpu) {
             let reason = format!("{name}'s weights can't be rounded: only those of local models on the cpu can");
+            return Err(ModelError::Unsupported(reason));
+        }
+        if rounding.cache.is_some() && !local {
+            let reason = format!("how {name} holds keys and values can't be chosen: only of local models it can");
             return Err(ModelError::Unsupported(reason));
         }
         let adapters = adapters.iter().map(|adapter| self.adapter(adapter)).collect::<Result<_, _>>()?;
@@ -133,7 +148,7 @@ impl ModelManager {
             // Chosen again, it is asked with the key that is there now.
             state.loaded.retain(|(loaded, _), _| loaded.name != name.trim());
         }
-        state.current = Choice { adapters, quantization, ..Choice::plain(name) };
+        state.current = Choice { adapters, rounding, ..Choice::plain(name) };
         state.device = device.unwrap_or(state.device);
         Ok(())
     }
@@ -210,10 +225,14 @@ impl ModelManager {
         Ok(match self.kind(&choice.name)? {
             Kind::Starter => Arc::new(Starter::embedded(device)?),
             Kind::Local(path) => {
-                let adapters = choice.adapters.iter().map(Adapter::new).collect();
-                let quantization = choice.quantization;
-                let cancellation = cancellation.clone();
-                let options = OpenOptions { device, adapters, quantization, cancellation, ..OpenOptions::default() };
+                let options = OpenOptions {
+                    device,
+                    adapters: choice.adapters.iter().map(Adapter::new).collect(),
+                    quantization: choice.rounding.weights,
+                    cache_format: choice.rounding.cache.unwrap_or_default(),
+                    cancellation: cancellation.clone(),
+                    ..OpenOptions::default()
+                };
                 Arc::new(LocalModel::open_with(&path, &options)?)
             }
             Kind::Remote { base, model } => {
@@ -279,6 +298,6 @@ impl ModelManager {
 
 impl Choice {
     fn plain(name: &str) -> Self {
-        Self { name: name.trim().to_owned(), adapters: Vec::new(), quantization: None }
+        Self { name: name.trim().to_owned(), adapters: Vec::new(), rounding: Rounding::default() }
     }
 }

@@ -172,8 +172,10 @@ fn magic_arguments(session: &Session, name: &str, code: &str, start: usize, curs
         let found = session.sql.complete(arguments, arguments.len());
         return Completions { start: start + found.start, end: start + found.end, matches: found.matches };
     }
+    let is_value = code[start..word_start].split_whitespace().next_back().is_some_and(|word| takes_value(command, word));
     let mut matches: Vec<Completion> = command
         .get_subcommands()
+        .filter(|_| !is_value)
         .map(|subcommand| Completion { text: subcommand.get_name().to_owned(), kind: "command".to_owned() })
         .chain(magic.complete(arguments.trim_start(), session))
         .filter(|found| found.text.starts_with(word))
@@ -190,6 +192,15 @@ fn magic_arguments(session: &Session, name: &str, code: &str, start: usize, curs
 fn subcommand<'command>(command: &'command Command, before: &str) -> &'command Command {
     let chosen = before.split_whitespace().find_map(|word| command.find_subcommand(word));
     chosen.unwrap_or(command)
+}
+
+/// Whether a word is a flag whose value comes next.
+fn takes_value(command: &Command, word: &str) -> bool {
+    let named = |argument: &&clap::Arg| {
+        let long = argument.get_long().is_some_and(|long| word.strip_prefix("--") == Some(long));
+        long || argument.get_short().is_some_and(|short| word.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4])))
+    };
+    command.get_arguments().find(named).is_some_and(|argument| argument.get_action().takes_values())
 }
 
 fn flag_names(command: &Command) -> Vec<String> {

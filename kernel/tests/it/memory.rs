@@ -51,6 +51,13 @@ fn documents_are_imported_found_exported_and_removed() {
     let found = text(&memory(&data, &arguments));
     assert!(found.contains("wings flutter when they are fast") && !found.contains("supersonic"), "{found}");
 
+    for (narrow, found_too) in [(["--where", "year>=2000"], false), (["--where", "year<2000"], true), (["--since", "2000"], false)] {
+        let arguments = ["search", "-c", "papers", "--mode", "lexical", "--date-key", "year", narrow[0], narrow[1], "flutter"];
+        let found = text(&memory(&data, &arguments));
+        assert_eq!(found.contains("wings flutter"), found_too, "{narrow:?}: {found}");
+        assert_eq!(found.contains("supersonic"), !found_too, "{narrow:?}: {found}");
+    }
+
     let queries = folder.path().join("queries.jsonl");
     fs_err::write(&queries, "{\"id\":\"q1\",\"query\":\"flat plates\"}\n{\"id\":2,\"query\":\"zebra\"}\n").unwrap();
     let arguments = ["search", "--collection", "papers", "--mode", "lexical", "--batch", queries.to_str().unwrap(), "-k", "5", "--json"];

@@ -5,15 +5,15 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use codriver_vectors::{Generation, Vectors};
+use codriver_vectors::Vectors;
 
 use crate::collections::database::Database;
+use crate::collections::windows::{self, DocumentVectors};
 use crate::collections::{Finding, Progress, unwritable};
 use crate::error::MemoryError;
-use crate::event::digest;
+use crate::index::files::{open_vectors, open_words, usable, vectors_file, write_vectors, write_words};
 use crate::index::lexical::Lexical;
 use crate::index::words;
-use crate::vault::Vault;
 
 /// Documents read from the database at once.
 const BLOCK: usize = 8192;
@@ -26,7 +26,7 @@ pub(super) struct Indexes {
 #[derive(Default)]
 struct Loaded {
     lexical: Option<Current<Lexical>>,
-    vectors: Option<(String, Current<Vectors>)>,
+    vectors: Option<(String, Current<DocumentVectors>)>,
 }
 
 /// An index, at a revision of the database.
@@ -56,7 +56,7 @@ impl Indexes {
     }
 
     /// The vectors of one model. Without a file of them that can be used, they are compared one by one.
-    pub fn vectors(&self, database: &Database, model: &str) -> Result<Arc<Vectors>, MemoryError> {
+    pub fn vectors(&self, database: &Database, model: &str) -> Result<Arc<DocumentVectors>, MemoryError> {
         let revision = database.revision()?;
         let mut loaded = self.loaded();
         if let Some((of, current)) = &loaded.vectors
@@ -67,7 +67,7 @@ impl Indexes {
         }
         loaded.vectors = None;
         let (index, written) = self.caught_up_vectors(database, model, revision)?;
-        let (_, current) = loaded.vectors.insert((model.to_owned(), Current { revision, written, index: Arc::new(index) }));
+        let (_, current) = loaded.vectors.insert((model.to_owned(), Current { revision, written, index: Arc::new(DocumentVectors::new(index)) }));
         Ok(Arc::clone(&current.index))
     }
 
@@ -80,34 +80,24 @@ impl Indexes {
 
     /// Catches both up and writes what changed. The database is given back before anything long begins.
     pub fn refresh(&self, database: Database, model: Option<&str>, progress: Progress<'_>) -> Result<(), MemoryError> {
-        let unwritable = |error: std::io::Error| unwritable(&self.folder, &error);
-        fs_err::create_dir_all(&self.folder).map_err(unwritable)?;
+        fs_err::create_dir_all(&self.folder).map_err(|error| unwritable(&self.folder, &error))?;
         let revision = database.revision()?;
         let lexical = self.lexical(&database)?;
         let vectors = model.map(|model| Ok((model, self.vectors(&database, model)?))).transpose()?;
         let vault = database.vault().clone();
         drop(database);
         if self.loaded().lexical.as_ref().is_some_and(|current| !current.written) {
-            let bytes = lexical.bytes(&label(revision)).map_err(|error| MemoryError::Index(error.to_string()))?;
-            let bytes = seal(&vault, bytes)?;
-            write(&self.folder.join(LEXICAL), &bytes).map_err(unwritable)?;
+            write_words(&self.folder.join(LEXICAL), &vault, &lexical, &label(revision))?;
             if let Some(current) = &mut self.loaded().lexical {
                 current.written = true;
             }
         }
         let Some((model, vectors)) = vectors.filter(|(_, vectors)| !vectors.is_empty()) else { return Ok(()) };
         if self.loaded().vectors.as_ref().is_some_and(|(_, current)| !current.written) {
-            let (path, total) = (self.vectors_file(model), vectors.len());
-            let snapshot = vectors.snapshot();
+            let (path, total) = (windows_file(&self.folder, model), vectors.all().len());
             let progress = |done| progress(done, total);
-            if vault.is_on() {
-                let bytes = snapshot.build(revision, 0, &progress, |built| built.bytes()).map_err(explain)?;
-                write(&path, &seal(&vault, bytes)?).map_err(unwritable)?;
-            } else {
-                snapshot.build(revision, 0, &progress, |built| built.write(&path)).map_err(explain)?;
-            }
-            let generation = open_vectors(&path, &vault).map_err(MemoryError::Index)?;
-            let index = Arc::new(Vectors::with_base(generation));
+            let generation = write_vectors(&path, &vault, &vectors.all().snapshot(), revision, 0, &progress)?;
+            let index = Arc::new(DocumentVectors::new(Vectors::with_base(generation)));
             self.loaded().vectors = Some((model.to_owned(), Current { revision, written: true, index }));
         }
         Ok(())
@@ -132,14 +122,14 @@ impl Indexes {
         let revision = database.revision()?;
         let path = self.folder.join(LEXICAL);
         let vault = database.vault();
-        let detail = match open_words(&path, vault) {
+        let detail = match open_words(&path, vault, &[]) {
             Ok(lexical) if lexical.label() == label(revision) => Ok(format!("{} documents, up to date", lexical.len())),
             Ok(lexical) => Ok(format!("{} documents, older than the database: caught up at the next search", lexical.len())),
             Err(error) => Err(missing_or(&path, &error)),
         };
         let mut findings = vec![finding("lexical", detail)];
         for (model, _) in database.models()? {
-            let path = self.vectors_file(&model);
+            let path = windows_file(&self.folder, &model);
             let detail = match open_vectors(&path, vault) {
                 Ok(generation) if generation.label() == revision => Ok(format!("{} of {model}, up to date", generation.len())),
                 Ok(generation) => Ok(format!("{} of {model}, older than the database: caught up at the next search", generation.len())),
@@ -159,10 +149,10 @@ impl Indexes {
         let path = self.folder.join(LEXICAL);
         let lexical = match before {
             Some(lexical) => lexical,
-            None => match usable(&path, || open_words(&path, database.vault())) {
+            None => match usable(&path, || open_words(&path, database.vault(), &[])) {
                 Some(lexical) if lexical.label() == label(revision) => return Ok((Arc::new(lexical), true)),
                 Some(lexical) if lexical.label().split(':').next() == label(revision).split(':').next() => Arc::new(lexical),
-                _ => Arc::new(Lexical::new().map_err(|error| MemoryError::Index(error.to_string()))?),
+                _ => Arc::new(Lexical::new(&[]).map_err(|error| MemoryError::Index(error.to_string()))?),
             },
         };
         let slots = database.slots()?;
@@ -183,7 +173,7 @@ impl Indexes {
     }
 
     fn caught_up_vectors(&self, database: &Database, model: &str, revision: u64) -> Result<(Vectors, bool), MemoryError> {
-        let path = self.vectors_file(model);
+        let path = windows_file(&self.folder, model);
         let slots = database.embedded_slots(model)?;
         let mut vectors = match usable(&path, || open_vectors(&path, database.vault())) {
             Some(generation) if generation.label() == revision => return Ok((Vectors::with_base(generation), true)),
@@ -191,26 +181,23 @@ impl Indexes {
             None => Vectors::new(0),
         };
         let wanted: HashSet<u64> = slots.iter().copied().collect();
-        let present: HashSet<u64> = vectors.keys().collect();
-        for gone in present.difference(&wanted) {
-            vectors.remove(*gone);
+        let present: HashSet<u64> = vectors.keys().map(|key| key / windows::MOST).collect();
+        let gone: Vec<u64> = vectors.keys().filter(|key| !wanted.contains(&(key / windows::MOST))).collect();
+        for gone in gone {
+            vectors.remove(gone);
         }
         let missing: Vec<u64> = slots.into_iter().filter(|slot| !present.contains(slot)).collect();
         for block in missing.chunks(BLOCK) {
-            for (slot, vector) in database.vectors_of(model, block)? {
-                if vectors.is_empty() && vectors.dimensions() != vector.len() {
-                    vectors = Vectors::new(vector.len());
+            for (slot, of_document) in database.vectors_of(model, block)? {
+                for (window, vector) in (slot * windows::MOST..).zip(&of_document) {
+                    if vectors.is_empty() && vectors.dimensions() != vector.len() {
+                        vectors = Vectors::new(vector.len());
+                    }
+                    vectors.insert(window, vector);
                 }
-                vectors.insert(slot, &vector);
             }
         }
         Ok((vectors, false))
-    }
-
-    fn vectors_file(&self, model: &str) -> PathBuf {
-        let readable: String = model.chars().map(|character| if character.is_alphanumeric() { character } else { '-' }).take(40).collect();
-        let unique: String = digest(model).chars().take(8).collect();
-        self.folder.join(format!("vectors-{readable}-{unique}"))
     }
 
     fn loaded(&self) -> MutexGuard<'_, Loaded> {
@@ -220,57 +207,14 @@ impl Indexes {
 
 const LEXICAL: &str = "lexical";
 
+/// Of a model's vectors, which are numbered by slot and window.
+fn windows_file(folder: &Path, model: &str) -> PathBuf {
+    vectors_file(folder, &format!("{model}, by windows"))
+}
+
 /// Of the lexical index: how words are made of texts, and what it was made of.
 fn label(revision: u64) -> String {
     format!("{}:{revision}", words::VERSION)
-}
-
-/// What is in a file, unless it is not there or damaged, which only the log is told: it will be made anew.
-fn usable<T>(path: &Path, open: impl FnOnce() -> Result<T, String>) -> Option<T> {
-    if !path.exists() {
-        return None;
-    }
-    open().inspect_err(|reason| tracing::warn!("{} is made anew: {reason}", path.display())).ok()
-}
-
-/// Mapped where it lies, or opened into memory where it is sealed.
-fn open_words(path: &Path, vault: &Vault) -> Result<Lexical, String> {
-    match vault.is_on() {
-        true => Lexical::from_bytes(unsealed(path, vault)?).map_err(|error| error.to_string()),
-        false => Lexical::open(path).map_err(|error| error.to_string()),
-    }
-}
-
-fn open_vectors(path: &Path, vault: &Vault) -> Result<Generation, String> {
-    match vault.is_on() {
-        true => Generation::from_bytes(&unsealed(path, vault)?, path).map_err(|error| error.to_string()),
-        false => Generation::open(path).map_err(|error| error.to_string()),
-    }
-}
-
-fn unsealed(path: &Path, vault: &Vault) -> Result<Vec<u8>, String> {
-    let sealed = fs_err::read(path).map_err(|error| error.to_string())?;
-    vault.open(&sealed, SEALED_AS).map_err(|error| error.to_string())
-}
-
-fn seal(vault: &Vault, bytes: Vec<u8>) -> Result<Vec<u8>, MemoryError> {
-    match vault.is_on() {
-        true => vault.seal(&bytes, SEALED_AS).map_err(|error| MemoryError::Index(error.to_string())),
-        false => Ok(bytes),
-    }
-}
-
-/// What index files are bound to; which index it is, their own beginnings say.
-const SEALED_AS: &[u8] = b"collection index";
-
-/// Beside its place first, so that a reader finds the old file or the new one.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    let part = path.with_extension("part");
-    let mut file = fs_err::File::create(&part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs_err::rename(&part, path)
 }
 
 fn finding(part: &str, detail: Result<String, String>) -> Finding {
@@ -282,12 +226,5 @@ fn missing_or(path: &Path, reason: &str) -> String {
     match path.exists() {
         true => format!("{} is damaged ({reason}): made anew at the next search", path.display()),
         false => format!("{} is not there: made at the next search", path.display()),
-    }
-}
-
-fn explain(error: codriver_vectors::GenerationError) -> MemoryError {
-    match error {
-        codriver_vectors::GenerationError::Stopped => MemoryError::Stopped,
-        error => MemoryError::Index(error.to_string()),
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-
-use codriver_vectors::{Admit, Vectors};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::collections::database::Database;
-use crate::collections::{Collection, Metadata, Progress, Record};
+use crate::collections::filter::{Allowed, Condition};
+use crate::collections::windows::DocumentVectors;
+use crate::collections::{Collection, Progress, Record};
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
-use crate::index::fusion::{CANDIDATES, Fused, fuse};
-use crate::index::lexical::{Lexical, WordHits};
+use crate::index::fusion::{CANDIDATES, Fused, WordHits, fuse};
+use crate::index::lexical::{View, WordStatistics};
 
 /// How a search compares.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub struct CollectionQuery {
     pub mode: Mode,
     /// How many to find.
     pub k: usize,
-    /// Only documents whose metadata has these values.
-    pub filter: Vec<(String, String)>,
+    /// Only documents whose metadata meets all of these.
+    pub filter: Vec<Condition>,
     /// With the documents' texts, not their identifiers only.
     pub texts: bool,
 }
@@ -72,15 +72,20 @@ impl Collection {
         let vectors = embedder.map(|embedder| self.vectors(&database, embedder)).transpose()?;
         let lexical = matches!(asked.mode, Mode::Hybrid | Mode::Lexical).then(|| self.indexes.lexical(&database)).transpose()?;
         let allowed = (!asked.filter.is_empty()).then(|| Allowed::read(&database, &asked.filter)).transpose()?;
+        let allowed = match &vectors {
+            Some(vectors) => allowed.map(|allowed| allowed.among(vectors)),
+            None => allowed,
+        };
         // Whoever writes need not wait for a long batch.
         drop(database);
+        let lexical = lexical.map(|lexical| lexical.view()).transpose().map_err(explain)?;
         let mut found = Vec::with_capacity(queries.len());
         for batch in queries.chunks(BATCH) {
             if !progress(found.len(), queries.len()) {
                 return Err(MemoryError::Stopped);
             }
             let embedded = embedder.map(|embedder| embedder.embed(batch).map_err(MemoryError::Embedder)).transpose()?;
-            let search = Search { lexical: lexical.as_deref(), vectors: vectors.as_deref(), allowed: allowed.as_ref(), asked };
+            let search = Search { lexical: lexical.as_ref(), vectors: vectors.as_deref(), allowed: allowed.as_ref(), asked };
             found.extend(search.all(batch, embedded.as_deref())?);
         }
         progress(queries.len(), queries.len());
@@ -92,7 +97,7 @@ impl Collection {
         self.indexes.stale()
     }
 
-    fn vectors(&self, database: &Database, embedder: &dyn Embedder) -> Result<std::sync::Arc<Vectors>, MemoryError> {
+    fn vectors(&self, database: &Database, embedder: &dyn Embedder) -> Result<Arc<DocumentVectors>, MemoryError> {
         let vectors = self.indexes.vectors(database, embedder.name())?;
         if vectors.is_empty() && database.count()? > 0 {
             let others = database.models()?.into_iter().map(|(model, _)| model).collect();
@@ -103,8 +108,8 @@ impl Collection {
 }
 
 struct Search<'a> {
-    lexical: Option<&'a Lexical>,
-    vectors: Option<&'a Vectors>,
+    lexical: Option<&'a View>,
+    vectors: Option<&'a DocumentVectors>,
     allowed: Option<&'a Allowed>,
     asked: &'a CollectionQuery,
 }
@@ -134,33 +139,26 @@ impl Search<'_> {
 
     fn one(&self, query: &str, vector: &[f32]) -> Result<Vec<Fused>, MemoryError> {
         let k = self.asked.k;
-        let admit = self.allowed.map(|allowed| move |key: u64| allowed.contains(key));
         let by_words = |k: usize| match self.lexical {
-            Some(lexical) => {
-                let admit = admit.as_ref().map(|admit| admit as &dyn Fn(u64) -> bool);
-                lexical.search(query, k, admit).map_err(|error| MemoryError::Index(error.to_string()))
-            }
+            Some(lexical) => words_of(lexical, query, k, &|slot| self.allowed.is_none_or(|allowed| allowed.contains(slot))).map_err(explain),
             None => Ok(WordHits::default()),
         };
         let Some(vectors) = self.vectors else {
             let words = by_words(k)?;
             return Ok(words.hits.iter().map(|hit| Fused { key: hit.key, score: hit.bm25, cosine: None, bm25: Some(hit.bm25) }).collect());
         };
-        let admitted = match (self.allowed, &admit) {
-            (Some(allowed), Some(admit)) => allowed.admit(vectors, admit),
-            _ => Admit::All,
-        };
-        let by_meaning = |neighbours: Vec<codriver_vectors::Neighbour>| {
-            let fused = |near: codriver_vectors::Neighbour| Fused { key: near.key, score: near.cosine, cosine: Some(near.cosine), bm25: None };
-            neighbours.into_iter().map(fused).collect()
+        let by_meaning = |exactly: bool| {
+            let near = vectors.nearest(vector, k, exactly, self.allowed).into_iter();
+            near.map(|near| Fused { key: near.key, score: near.cosine, cosine: Some(near.cosine), bm25: None }).collect()
         };
         Ok(match self.asked.mode {
-            Mode::Exact => by_meaning(vectors.exact(vector, k, &admitted)),
-            Mode::Vector => by_meaning(vectors.search(vector, k, 0, &admitted)),
+            Mode::Exact => by_meaning(true),
+            Mode::Vector => by_meaning(false),
             Mode::Hybrid | Mode::Lexical => {
                 let candidates = CANDIDATES.max(2 * k);
-                let near = vectors.search(vector, candidates, 0, &admitted);
-                let mut fused = fuse(&by_words(candidates)?, &near, &vectors.cosines(vector));
+                let near = vectors.nearest(vector, candidates, false, self.allowed);
+                let length = |key| self.lexical.and_then(|lexical| length_of(lexical, key));
+                let mut fused = fuse(&by_words(candidates)?, &near, &vectors.cosines(vector), &length);
                 fused.truncate(k);
                 fused
             }
@@ -168,50 +166,25 @@ impl Search<'_> {
     }
 }
 
-/// The slots that a filter lets through.
-struct Allowed {
-    bits: Vec<u64>,
-    slots: Vec<u64>,
+fn words_of(lexical: &View, query: &str, k: usize, admit: &dyn Fn(u64) -> bool) -> tantivy::Result<WordHits> {
+    let mut statistics = WordStatistics::of(query);
+    lexical.count(&mut statistics)?;
+    let hits = lexical.search(&statistics, k, &|row| admit(row.key()).then(|| row.length()))?;
+    let ideal = statistics.ideal();
+    let with_digits = statistics.words.keys().filter(|word| word.bytes().any(|byte| byte.is_ascii_digit()));
+    let numbers = with_digits.map(|word| statistics.rarity(word)).sum::<f32>() / ideal.max(f32::MIN_POSITIVE);
+    Ok(WordHits { hits, ideal, numbers })
 }
 
-impl Allowed {
-    fn read(database: &Database, filter: &[(String, String)]) -> Result<Self, MemoryError> {
-        let mut slots = Vec::new();
-        database.each_metadata(&mut |slot, metadata| {
-            let metadata: Metadata = serde_json::from_str(metadata).unwrap_or_default();
-            let fits = |(name, wanted): &(String, String)| match metadata.get(name) {
-                Some(serde_json::Value::String(value)) => value == wanted,
-                Some(serde_json::Value::Array(values)) => values.iter().any(|value| plain(value) == *wanted),
-                Some(value) => plain(value) == *wanted,
-                None => false,
-            };
-            if filter.iter().all(fits) {
-                slots.push(slot);
-            }
-        })?;
-        let mut bits = vec![0; slots.iter().max().map_or(0, |last| *last as usize / 64 + 1)];
-        for slot in &slots {
-            bits[*slot as usize / 64] |= 1 << (slot % 64);
-        }
-        Ok(Self { bits, slots })
-    }
-
-    fn contains(&self, slot: u64) -> bool {
-        self.bits.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
-    }
-
-    /// Few are compared one by one: a walk would pass by too many others.
-    fn admit<'a>(&'a self, vectors: &Vectors, admit: &'a dyn Fn(u64) -> bool) -> Admit<'a> {
-        let share = self.slots.len() as f32 / vectors.len().max(1) as f32;
-        match share < 0.1 || self.slots.len() < codriver_vectors::EXACT_BELOW {
-            true => Admit::Keys(&self.slots),
-            false => Admit::Share(admit, share),
-        }
-    }
+/// How many words a document has.
+fn length_of(lexical: &View, key: u64) -> Option<u32> {
+    let mut length = None;
+    lexical.each_of_key(key, &mut |row| length = Some(row.length())).ok()?;
+    length
 }
 
-fn plain(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+fn explain(error: tantivy::TantivyError) -> MemoryError {
+    MemoryError::Index(error.to_string())
 }
 
 /// Slots become identifiers and, where asked for, records.

@@ -1,23 +1,35 @@
 //! Finding by words: BM25 over tantivy's index.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tantivy::directory::{Directory, FileSlice, MmapDirectory};
-use tantivy::query::{BooleanQuery, BoostQuery, EnableScoring, Occur, Query, TermQuery};
-use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{TextAnalyzer, Token, TokenStream, Tokenizer, TokenizerManager};
-use tantivy::{DocId, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, Score, Searcher, TantivyDocument, Term};
+use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyDocument, Term};
 
 use crate::index::archive::ArchiveDirectory;
-use crate::index::words::{each_word, words};
+use crate::index::words::words;
+
+mod view;
+
+pub(crate) use view::{Row, View, WordHit, WordStatistics};
 
 /// What tantivy collects in memory before it makes a segment.
 const WRITER_BYTES: usize = 64 << 20;
 
 const KEY: &str = "key";
 const WORDS: &str = "words";
+const NOTE: &str = "note";
+
+/// A number that every text has beside its words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub name: &'static str,
+    /// Texts can be looked up by it.
+    pub indexed: bool,
+}
 
 /// Texts by key, and their words. Changes count after [`Lexical::commit`].
 pub(crate) struct Lexical {
@@ -26,48 +38,47 @@ pub(crate) struct Lexical {
     reader: IndexReader,
     /// Made when first written to.
     writer: Mutex<Option<IndexWriter>>,
+    fields: Fields,
+}
+
+#[derive(Clone)]
+struct Fields {
     key: Field,
     words: Field,
-}
-
-/// A document that shares words with a query.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct WordHit {
-    pub key: u64,
-    pub bm25: f32,
-}
-
-/// What was found by words.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct WordHits {
-    /// Best first.
-    pub hits: Vec<WordHit>,
-    /// The score of a document of average length that has each of the query's words once.
-    pub ideal: f32,
+    columns: Vec<(&'static str, Field)>,
+    /// What is kept of a text to be given back, where there are columns.
+    note: Option<Field>,
 }
 
 impl Lexical {
-    pub fn new() -> tantivy::Result<Self> {
-        Self::over(ArchiveDirectory::default())
+    /// Of texts with these columns, by place.
+    pub fn new(columns: &[Column]) -> tantivy::Result<Self> {
+        Self::over(ArchiveDirectory::default(), columns)
     }
 
     /// The index in a file as [`Lexical::bytes`] wrote it, mapped where it lies.
-    pub fn open(file: &Path) -> tantivy::Result<Self> {
+    pub fn open(file: &Path, columns: &[Column]) -> tantivy::Result<Self> {
         let folder = MmapDirectory::open(file.parent().unwrap_or(Path::new(".")))?;
         let archive = folder.open_read(Path::new(file.file_name().unwrap_or_default()))?;
-        Self::over(ArchiveDirectory::open(&archive)?)
+        Self::over(ArchiveDirectory::open(&archive)?, columns)
     }
 
     /// The index in bytes that were sealed in their file.
-    pub fn from_bytes(bytes: Vec<u8>) -> tantivy::Result<Self> {
-        Self::over(ArchiveDirectory::open(&FileSlice::from(bytes))?)
+    pub fn from_bytes(bytes: Vec<u8>, columns: &[Column]) -> tantivy::Result<Self> {
+        Self::over(ArchiveDirectory::open(&FileSlice::from(bytes))?, columns)
     }
 
-    fn over(directory: ArchiveDirectory) -> tantivy::Result<Self> {
+    fn over(directory: ArchiveDirectory, columns: &[Column]) -> tantivy::Result<Self> {
         let mut schema = Schema::builder();
-        schema.add_u64_field(KEY, FAST | INDEXED);
+        let key = schema.add_u64_field(KEY, FAST | INDEXED);
         let indexing = TextFieldIndexing::default().set_tokenizer(WORDS).set_index_option(IndexRecordOption::WithFreqs);
-        schema.add_text_field(WORDS, TextOptions::default().set_indexing_options(indexing));
+        let words = schema.add_text_field(WORDS, TextOptions::default().set_indexing_options(indexing));
+        let mut field = |column: &Column| match column.indexed {
+            true => (column.name, schema.add_u64_field(column.name, FAST | INDEXED)),
+            false => (column.name, schema.add_u64_field(column.name, FAST)),
+        };
+        let columns: Vec<(&'static str, Field)> = columns.iter().map(&mut field).collect();
+        let note = (!columns.is_empty()).then(|| schema.add_text_field(NOTE, TextOptions::from(STORED)));
         let schema = schema.build();
         let mut index = match tantivy::Index::exists(&directory)? {
             true => tantivy::Index::open(directory.clone())?,
@@ -80,8 +91,7 @@ impl Lexical {
         tokenizers.register(WORDS, TextAnalyzer::from(WordsTokenizer::default()));
         index.set_tokenizers(tokenizers);
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let (key, words) = (schema.get_field(KEY)?, schema.get_field(WORDS)?);
-        Ok(Self { index, directory, reader, writer: Mutex::default(), key, words })
+        Ok(Self { index, directory, reader, writer: Mutex::default(), fields: Fields { key, words, columns, note } })
     }
 
     /// What the one who wrote it to a file gave it to be known by; empty for a new one.
@@ -105,14 +115,34 @@ impl Lexical {
 
     /// The key must be new.
     pub fn insert(&self, key: u64, text: &str) -> tantivy::Result<()> {
+        self.insert_with(key, text, &[], "")
+    }
+
+    /// With what stands in the columns, in their order, and a note to be given back.
+    pub fn insert_with(&self, key: u64, text: &str, row: &[u64], note: &str) -> tantivy::Result<()> {
         let mut document = TantivyDocument::default();
-        document.add_u64(self.key, key);
-        document.add_text(self.words, text);
+        document.add_u64(self.fields.key, key);
+        document.add_text(self.fields.words, text);
+        for ((_, field), value) in self.fields.columns.iter().zip(row) {
+            document.add_u64(*field, *value);
+        }
+        if let Some(field) = self.fields.note {
+            document.add_text(field, note);
+        }
         self.writing(|writer| writer.add_document(document).map(|_| ()))
     }
 
     pub fn remove(&self, key: u64) -> tantivy::Result<()> {
-        let term = Term::from_field_u64(self.key, key);
+        self.remove_all(Term::from_field_u64(self.fields.key, key))
+    }
+
+    /// Removes all that have this in that column, which must be indexed.
+    pub fn remove_where(&self, column: usize, value: u64) -> tantivy::Result<()> {
+        let field = self.fields.columns.get(column).map(|(_, field)| *field);
+        field.map_or(Ok(()), |field| self.remove_all(Term::from_field_u64(field, value)))
+    }
+
+    fn remove_all(&self, term: Term) -> tantivy::Result<()> {
         self.writing(|writer| {
             writer.delete_term(term);
             Ok(())
@@ -154,60 +184,10 @@ impl Lexical {
         Ok(self.directory.bytes(label, files.chain(metas))?)
     }
 
-    /// The `k` best for a query among those that `admit` lets through.
-    pub fn search(&self, query: &str, k: usize, admit: Option<&dyn Fn(u64) -> bool>) -> tantivy::Result<WordHits> {
-        let mut counts: HashMap<String, u32> = HashMap::new();
-        each_word(query, |word| *counts.entry(word.to_owned()).or_default() += 1);
-        let searcher = self.reader.searcher();
-        if counts.is_empty() || k == 0 || searcher.num_docs() == 0 {
-            return Ok(WordHits::default());
-        }
-        let ideal = self.ideal(&searcher, &counts)?;
-        let clause = |(word, count): (String, u32)| -> (Occur, Box<dyn Query>) {
-            let term = TermQuery::new(Term::from_field_text(self.words, &word), IndexRecordOption::WithFreqs);
-            match count {
-                1 => (Occur::Should, Box::new(term)),
-                count => (Occur::Should, Box::new(BoostQuery::new(Box::new(term), count as Score))),
-            }
-        };
-        let query = BooleanQuery::new(counts.into_iter().map(clause).collect());
-        let weight = query.weight(EnableScoring::enabled_from_searcher(&searcher))?;
-        let mut hits: Vec<WordHit> = Vec::with_capacity(2 * k.min(1 << 16));
-        let mut threshold = 0.0;
-        for segment in searcher.segment_readers() {
-            let keys = segment.fast_fields().u64(KEY)?;
-            let alive = segment.alive_bitset();
-            weight.for_each_pruning(threshold, segment, &mut |document: DocId, bm25: Score| {
-                let key = keys.first(document).filter(|_| alive.is_none_or(|alive| alive.is_alive(document)));
-                if let Some(key) = key.filter(|key| admit.is_none_or(|admit| admit(*key))) {
-                    hits.push(WordHit { key, bm25 });
-                    if hits.len() >= 2 * k {
-                        keep_best(&mut hits, k);
-                        threshold = hits.last().map_or(0.0, |worst| worst.bm25);
-                    }
-                }
-                threshold
-            })?;
-        }
-        keep_best(&mut hits, k);
-        Ok(WordHits { hits, ideal })
+    /// What was committed by now, to be searched.
+    pub fn view(&self) -> tantivy::Result<View> {
+        View::new(self.reader.searcher(), self.fields.clone())
     }
-
-    fn ideal(&self, searcher: &Searcher, counts: &HashMap<String, u32>) -> tantivy::Result<f32> {
-        let documents = searcher.segment_readers().iter().map(|segment| f64::from(segment.max_doc())).sum::<f64>();
-        let mut ideal = 0.0;
-        for (word, count) in counts {
-            // A word that is nowhere counts as a rare one: a query it belongs to is not wholly met.
-            let containing = searcher.doc_freq(&Term::from_field_text(self.words, word))?.max(1) as f64;
-            ideal += f64::from(*count) * (((documents - containing).max(0.0) + 0.5) / (containing + 0.5)).ln_1p();
-        }
-        Ok(ideal as f32)
-    }
-}
-
-fn keep_best(hits: &mut Vec<WordHit>, k: usize) {
-    hits.sort_unstable_by(|one, other| other.bm25.total_cmp(&one.bm25).then(other.key.cmp(&one.key)));
-    hits.truncate(k);
 }
 
 #[derive(Clone, Default)]

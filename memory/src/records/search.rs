@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Local, NaiveDate, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::error::MemoryError;
+use crate::index::Document;
 use crate::records::{ConversationId, Mode, Scope};
 
 /// A piece of a document, as the caller cut it.
@@ -106,13 +108,66 @@ pub struct SearchOptions {
     pub kinds: Vec<&'static str>,
     /// Not what was said here: the agent has it in its window already.
     pub without_conversation: Option<ConversationId>,
+    /// Only what belongs to these; all when empty. What was said in a project is the project's.
+    pub scopes: Vec<Scope>,
+    /// Only what comes from there: a part of a document's or conversation's name, or of a fact's source.
+    pub origin: Option<String>,
+    /// Only what was said, learned or read then or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Only what was said, learned or read before.
+    pub before: Option<DateTime<Utc>>,
 }
 
+/// What can be found.
+const KINDS: [&str; 3] = ["fact", "chunk", "message"];
+
 impl SearchOptions {
-    pub(crate) fn admits(&self, kind: &str, origin: &str) -> bool {
-        let excluded = |id: &ConversationId| kind == "message" && id.as_str() == origin;
-        (self.kinds.is_empty() || self.kinds.contains(&kind)) && !self.without_conversation.as_ref().is_some_and(excluded)
+    /// As people and models ask for it: a kind, a part of an origin, days (YYYY-MM-DD, from their beginnings here); what
+    /// is empty asks for nothing.
+    pub fn asked(kind: &str, origin: &str, since: &str, before: &str) -> Result<Self, MemoryError> {
+        let [kind, origin, since, before] = [kind, origin, since, before].map(str::trim);
+        let kinds: Vec<&'static str> = KINDS.into_iter().filter(|known| *known == kind).collect();
+        if kinds.is_empty() && !kind.is_empty() {
+            return Err(MemoryError::NoKind { text: kind.to_owned() });
+        }
+        let origin = (!origin.is_empty()).then(|| origin.to_owned());
+        Ok(Self { kinds, origin, since: start_of(since)?, before: start_of(before)?, ..Self::default() })
     }
+
+    /// By all but the origin.
+    pub(crate) fn admits(&self, document: &Document) -> bool {
+        let here = |id: &ConversationId| document.kind == "message" && id.as_str() == document.origin;
+        let scope = if document.kind == "message" { Scope::Project } else { document.scope };
+        (self.kinds.is_empty() || self.kinds.contains(&document.kind))
+            && (self.scopes.is_empty() || self.scopes.contains(&scope))
+            && self.since.is_none_or(|since| document.created_at.is_some_and(|at| at >= since))
+            && self.before.is_none_or(|before| document.created_at.is_some_and(|at| at < before))
+            && !self.without_conversation.as_ref().is_some_and(here)
+    }
+
+    pub(crate) fn admits_origin(&self, origin: &str) -> bool {
+        self.origin.as_ref().is_none_or(|part| origin.contains(part.as_str()))
+    }
+
+    /// Whether it may let only a few through.
+    pub(crate) fn is_narrow(&self) -> bool {
+        !self.kinds.is_empty()
+            || !self.scopes.is_empty()
+            || self.without_conversation.is_some()
+            || self.origin.is_some()
+            || self.since.is_some()
+            || self.before.is_some()
+    }
+}
+
+fn start_of(day: &str) -> Result<Option<DateTime<Utc>>, MemoryError> {
+    if day.is_empty() {
+        return Ok(None);
+    }
+    let date = NaiveDate::parse_from_str(day, "%Y-%m-%d").map_err(|_| MemoryError::NotADay { text: day.to_owned() })?;
+    let start = date.and_time(NaiveTime::MIN);
+    // On the day that clocks go forward at midnight, there is no midnight.
+    Ok(Some(start.and_local_timezone(Local).earliest().map_or_else(|| start.and_utc(), |start| start.to_utc())))
 }
 
 /// How far an embedding model is with what can be found here.
@@ -157,4 +212,22 @@ pub struct Statistics {
     pub embedder: Option<String>,
     /// Journals of other processes that still write, or that could not be merged.
     pub pending_journals: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SearchOptions;
+
+    #[test]
+    fn what_is_asked_for_is_read_or_explained() {
+        assert_eq!(SearchOptions::asked("", " ", "", "").unwrap(), SearchOptions::default());
+        let asked = SearchOptions::asked("chunk", "notes.md", "2026-01-31", "2026-02-01").unwrap();
+        assert_eq!((asked.kinds.as_slice(), asked.origin.as_deref()), (&["chunk"][..], Some("notes.md")));
+        let hours = (asked.before.unwrap() - asked.since.unwrap()).num_hours();
+        assert!((23..=25).contains(&hours), "{hours}");
+        for (kind, since, reason) in [("turn", "", "(message)"), ("", "31.1.2026", "YYYY-MM-DD"), ("fact", "2026-02-30", "YYYY-MM-DD")] {
+            let error = SearchOptions::asked(kind, "", since, "").unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Spoken {
     pub position: usize,
     pub conversation: ConversationId,
     pub project: ProjectKey,
+    /// The turn's number in its conversation.
+    pub sequence: u64,
     pub role: String,
     pub content: String,
     pub said_at: DateTime<Utc>,
@@ -273,26 +275,6 @@ impl Store {
         self.rows(&sql, &[], |row| self.chunk(row))
     }
 
-    /// What people and agents said since the conversations' last resets.
-    pub fn spoken(&self) -> Result<Vec<Spoken>, MemoryError> {
-        let sql = "SELECT m.turn, m.position, m.role, m.content, NULL, m.conversation, c.project, epoch_us(m.created_at)
-            FROM messages m JOIN conversations c ON c.id = m.conversation
-            WHERE m.role IN ('user', 'assistant') AND m.sequence > c.reset_sequence
-            ORDER BY m.created_at, m.sequence, m.position";
-        self.rows(sql, &[], |row| {
-            let (turn, message) = self.message(row)?;
-            Ok(Spoken {
-                turn,
-                position: row.get::<_, i64>(1)? as usize,
-                conversation: ConversationId::from(row.get::<_, String>(5)?),
-                project: ProjectKey::from(row.get::<_, String>(6)?),
-                role: message.role,
-                content: message.content,
-                said_at: time(row.get(7)?),
-            })
-        })
-    }
-
     pub fn merged_bytes(&self, journal: &str) -> Result<u64, MemoryError> {
         let rows = self.rows("SELECT merged_bytes FROM journals WHERE name = ?", params![journal], |row| row.get::<_, i64>(0))?;
         Ok(rows.first().map_or(0, |bytes| u64::try_from(*bytes).unwrap_or(0)))
@@ -339,7 +321,7 @@ impl Store {
     }
 
     /// Of a row that begins with turn, position, role, content and JSON.
-    fn message(&self, row: &Row<'_>) -> duckdb::Result<(TurnId, NewMessage)> {
+    pub(super) fn message(&self, row: &Row<'_>) -> duckdb::Result<(TurnId, NewMessage)> {
         let turn: String = row.get(0)?;
         let name = numbered(&turn, row.get::<_, i64>(1)? as usize);
         let text = row.get::<_, Option<String>>(4)?.map(|text| self.vault.open_text("messages.json", &name, text)).transpose()?;

@@ -41,6 +41,30 @@ impl Embedder for Hashed {
     }
 }
 
+/// Reads twelve words at once.
+#[derive(Default)]
+struct Narrow(Hashed);
+
+impl Embedder for Narrow {
+    fn name(&self) -> &str {
+        "owner/narrow"
+    }
+
+    fn dimensions(&self) -> usize {
+        DIMENSIONS
+    }
+
+    fn windows(&self, text: &str) -> Vec<String> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        words.chunks(12).map(|window| window.join(" ")).collect()
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String> {
+        assert!(texts.iter().all(|text| text.split_whitespace().count() <= 12));
+        self.0.embed(texts)
+    }
+}
+
 fn go_on(_: usize, _: usize) -> bool {
     true
 }
@@ -128,6 +152,55 @@ fn what_goes_in_comes_out_and_is_found() {
 }
 
 #[test]
+fn what_lies_beyond_a_models_window_is_found() {
+    let (seed, mut random) = seed();
+    let folder = tempfile::tempdir().unwrap();
+    let embedder = Narrow::default();
+    let mut passage = || (0..12).map(|_| WORDS[random.random_range(0..WORDS.len())]).collect::<Vec<_>>().join(" ");
+    let texts: Vec<Vec<String>> = (0..120).map(|number| (0..1 + number % 5).map(|_| passage()).collect()).collect();
+    let records: Vec<Record> =
+        texts.iter().enumerate().map(|(number, text)| Record { id: format!("d{number}"), text: text.join(" "), ..Record::default() }).collect();
+    let vector = |text: &str| codriver_vectors::unit(&embedder.0.embed(&[text]).unwrap()[0]).unwrap();
+    let collection = Collections::at(folder.path()).open_or_create("long").unwrap();
+    collection.put(&records).unwrap();
+    assert_eq!(collection.embed_missing(&embedder, &go_on).unwrap(), 120);
+    let again = Collections::at(folder.path()).open("long").unwrap();
+    for collection in [&collection, &again] {
+        for (number, text) in texts.iter().enumerate().step_by(7) {
+            // The first window, or one after it together with it: the nearest of these to the query.
+            let query = text.last().unwrap();
+            let (asked_for, first) = (vector(query), |text: &[String]| vector(&text[0]));
+            let nearness = |text: &Vec<String>| {
+                let start = first(text);
+                let of_window = |window: &String| {
+                    let both: Vec<f32> = start.iter().zip(vector(window)).map(|(first, later)| 2.0 * first + later).collect();
+                    codriver_vectors::dot(&codriver_vectors::unit(&both).unwrap(), &asked_for)
+                };
+                text.iter().skip(1).map(of_window).fold(codriver_vectors::dot(&start, &asked_for), f32::max)
+            };
+            let mut expected: Vec<(f32, usize)> = texts.iter().map(nearness).zip(0..).collect();
+            expected.sort_by(|one, other| other.0.total_cmp(&one.0));
+            for mode in [SearchMode::Vector, SearchMode::Exact] {
+                let hits = collection.search(&[query], Some(&embedder), &asked(mode, 30), &go_on).unwrap().remove(0);
+                assert_eq!(hits.len(), 30, "each document once, seed {seed}");
+                for (hit, (cosine, _)) in hits.iter().zip(&expected) {
+                    assert!((hit.score - cosine).abs() < 1e-4, "seed {seed}, document {number}: {hit:?}, not {cosine}");
+                }
+            }
+            let hits = collection.search(&[query], Some(&embedder), &asked(SearchMode::Hybrid, 120), &go_on).unwrap().remove(0);
+            let own = hits.iter().find(|hit| hit.id == format!("d{number}")).unwrap();
+            assert!((own.cosine.unwrap() - nearness(text)).abs() < 1e-4, "seed {seed}: {own:?}");
+        }
+        collection.refresh(Some(embedder.name()), &go_on).unwrap();
+    }
+    // Taken out, all of its windows are gone; what a filter lets through is found by any of them.
+    collection.delete(&["d4".to_owned()]).unwrap();
+    let query = texts[4].last().unwrap();
+    let hits = collection.search(&[query], Some(&embedder), &asked(SearchMode::Vector, 200), &go_on).unwrap().remove(0);
+    assert!(hits.len() == 119 && hits.iter().all(|hit| hit.id != "d4"));
+}
+
+#[test]
 fn filters_and_both_halves() {
     let (seed, mut random) = seed();
     let folder = tempfile::tempdir().unwrap();
@@ -135,7 +208,7 @@ fn filters_and_both_halves() {
     let all = records(900, &mut random);
     let collection = filled(folder.path(), &all, &embedder);
     for mode in MODES {
-        let filter = vec![("half".to_owned(), "1".to_owned()), ("kind".to_owned(), "b".to_owned())];
+        let filter = vec!["half=1".parse().unwrap(), "kind=b".parse().unwrap()];
         let asked = CollectionQuery { mode, k: 2000, filter, texts: true };
         let hits = collection.search(&["amber basalt cedar"], Some(&embedder), &asked, &go_on).unwrap().remove(0);
         assert!(!hits.is_empty(), "seed {seed}");

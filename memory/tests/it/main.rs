@@ -12,6 +12,7 @@ mod facts;
 mod faults;
 mod figures;
 mod files;
+mod index;
 mod ingest;
 mod knowledge;
 mod latency;

@@ -125,16 +125,22 @@ mod x86 {
     /// Rows asked for ahead of the one that is computed.
     const AHEAD: usize = 4;
 
+    /// Rows in order, each asked for before it is needed; `None` in place of those that the table does not have.
+    #[inline(always)]
+    fn rows_ahead<'a>(table: &'a [Line], rows: &'a [u32], lines: usize) -> impl Iterator<Item = Option<&'a [Line]>> {
+        rows.iter().take(AHEAD).for_each(|row| prefetch(table, *row, lines));
+        rows.iter().enumerate().map(move |(position, row)| {
+            if let Some(next) = rows.get(position + AHEAD) {
+                prefetch(table, *next, lines);
+            }
+            row_of(table, *row, lines)
+        })
+    }
+
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     pub fn products_avx512(query: &[Line], table: &[Line], rows: &[u32], products: &mut Vec<i32>) {
-        for row in rows.iter().take(AHEAD) {
-            prefetch(table, *row, query.len());
-        }
-        for (position, row) in rows.iter().enumerate() {
-            if let Some(next) = rows.get(position + AHEAD) {
-                prefetch(table, *next, query.len());
-            }
-            let Some(row) = row_of(table, *row, query.len()) else {
+        for row in rows_ahead(table, rows, query.len()) {
+            let Some(row) = row else {
                 products.push(0);
                 continue;
             };
@@ -151,14 +157,8 @@ mod x86 {
 
     #[target_feature(enable = "avx2")]
     pub fn products_avx2(query: &[Line], table: &[Line], rows: &[u32], products: &mut Vec<i32>) {
-        for row in rows.iter().take(AHEAD) {
-            prefetch(table, *row, query.len());
-        }
-        for (position, row) in rows.iter().enumerate() {
-            if let Some(next) = rows.get(position + AHEAD) {
-                prefetch(table, *next, query.len());
-            }
-            let Some(row) = row_of(table, *row, query.len()) else {
+        for row in rows_ahead(table, rows, query.len()) {
+            let Some(row) = row else {
                 products.push(0);
                 continue;
             };

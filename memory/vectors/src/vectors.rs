@@ -198,16 +198,21 @@ impl Vectors {
 
     /// What is needed to build a new generation elsewhere, while this goes on being searched and changed.
     pub fn snapshot(&self) -> Snapshot {
+        self.snapshot_of(&|_| true)
+    }
+
+    /// [`Vectors::snapshot`] of those whose keys are let through.
+    pub fn snapshot_of(&self, admit: &dyn Fn(u64) -> bool) -> Snapshot {
         // With few removed the graph is only continued; they stay in it, and stay removed.
         let base = self.base.clone().filter(|_| self.removed_count * 4 < self.positions());
         let continued = base.as_ref().map_or(0, |base| base.len());
         let mut keys: Vec<u64> = base.as_ref().map_or_else(Vec::new, |base| base.keys().to_vec());
-        for (_, key) in keys.iter_mut().enumerate().filter(|(position, _)| self.is_removed(*position)) {
+        for (_, key) in keys.iter_mut().enumerate().filter(|(position, key)| self.is_removed(*position) || !admit(**key)) {
             *key = NO_KEY;
         }
         let mut vectors = Vec::new();
         for position in continued..self.positions() {
-            if let (Some(key), Some(vector)) = (self.key(position), self.vector(position)) {
+            if let (Some(key), Some(vector)) = (self.key(position).filter(|key| admit(*key)), self.vector(position)) {
                 keys.push(key);
                 vectors.extend_from_slice(vector);
             }
@@ -316,6 +321,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Those that can be found.
+    pub fn keys(&self) -> impl Iterator<Item = u64> {
+        self.keys.iter().copied().filter(|key| *key != NO_KEY)
+    }
+
     pub fn len(&self) -> usize {
         self.keys.len()
     }

@@ -198,6 +198,18 @@ fn in_a_notebook_models_are_measured_and_take_adapters() {
     assert!(refused.reply["evalue"].as_str().unwrap().contains("adapter_model.safetensors"), "{refused:#?}");
     let absent = client.execute("%model ./model --adapter ./nowhere");
     assert!(absent.reply["evalue"].as_str().unwrap().contains("adapter_config.json"), "{absent:#?}");
+    let chosen = client.execute("%model ./model --quant q8_0 --kv q8_0").result();
+    assert!(chosen.contains("as q8_0, keys and values as q8_0, on cpu"), "{chosen}");
+    let answered = client.execute("%%agent --max-tokens 3\nHello");
+    assert_eq!(answered.status(), "ok", "{answered:#?}");
+    for (cell, said) in [
+        ("%model --kv f16", "belong to a model"),
+        ("%model starter --kv f16", "only of local models"),
+        ("%model ./model --kv q3", "f32, f16 and q8_0"),
+    ] {
+        let refused = client.execute(cell);
+        assert!(refused.reply["evalue"].as_str().unwrap().contains(said), "{cell}: {refused:#?}");
+    }
 }
 
 #[test]

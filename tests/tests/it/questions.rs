@@ -19,6 +19,8 @@ fn magics_complete() {
     assert_eq!(complete(client, "%%age"), (vec!["%%agent".to_owned()], 0, 5));
     assert_eq!(complete(client, "%lsm"), (vec!["%lsmagic".to_owned()], 0, 4));
     assert_eq!(complete(client, "%%sql --lim"), (vec!["--limit".to_owned()], 6, 11));
+    assert_eq!(complete(client, "%model a-model --kv q"), (vec!["q8_0".to_owned()], 20, 21));
+    assert_eq!(complete(client, "%model a-model --k").0, ["--kv"]);
     assert_eq!(complete(client, "%git sta"), (vec!["status".to_owned()], 5, 8));
     assert_eq!(complete(client, "let x = 1;\n%lsm"), (vec!["%lsmagic".to_owned()], 11, 15));
 }

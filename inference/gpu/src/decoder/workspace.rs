@@ -94,7 +94,7 @@ impl Workspace {
         let block = needs.block;
         // Experts compute a row for each of a token's choices.
         let routed = |width: usize| Plane::new(gpu, tokens * block.used.max(1), width);
-        Ok(Self {
+        let room = Self {
             tokens,
             hidden: plane(needs.hidden)?,
             normed: plane(needs.hidden)?,
@@ -107,7 +107,21 @@ impl Workspace {
             mixed: routed(if block.used > 0 { needs.hidden } else { 0 })?,
             chosen: gpu.room(tokens * block.used)?,
             shares: gpu.room(tokens * block.used)?,
-        })
+        };
+        let planes = [
+            &room.hidden,
+            &room.normed,
+            &room.projected,
+            &room.attended,
+            &room.output,
+            &room.wide,
+            &room.gated,
+            &room.router,
+            &room.mixed,
+        ];
+        let buffers = planes.into_iter().map(|plane| &plane.buffer).chain([&room.chosen, &room.shares]);
+        gpu.ensure(&buffers.collect::<Vec<_>>())?;
+        Ok(room)
     }
 
     pub(super) fn hidden(&self) -> Rows<'_> {

@@ -17,6 +17,9 @@ use crate::matrix::{Encoding, Matrix};
 
 /// Tokens that a tile takes at most.
 const TILE: usize = 8;
+/// Rows of weights that a run of lanes reads side by side. Without planes, the sums of a cube's units
+/// are 16 KiB of shared memory, which is all that some devices have.
+const ROWS: usize = 4;
 /// Runs of lanes in a cube.
 const RUNS: u32 = 4;
 
@@ -59,8 +62,6 @@ pub(crate) struct Rows<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Shape {
     encoding: Encoding,
-    /// Rows of weights that a run of lanes reads side by side.
-    rows: usize,
     tokens: usize,
     lanes: u32,
     planes: bool,
@@ -100,13 +101,10 @@ pub(crate) fn multiply(
 ) {
     let of_matrix = choice.map_or(matrix.rows, |choice| choice.rows);
     let tokens_a_tile = if choice.is_some() { 1 } else { tokens.next_power_of_two().min(TILE) };
-    // As many accumulators as registers allow.
-    let rows = if tokens_a_tile > 4 { 2 } else { 4 };
     let outputs = if finish.gate.is_some() { of_matrix / 2 } else { of_matrix };
-    let outputs_a_run = if finish.gate.is_some() { rows / 2 } else { rows };
+    let outputs_a_run = if finish.gate.is_some() { ROWS / 2 } else { ROWS };
     let shape = Shape {
         encoding: matrix.encoding,
-        rows,
         tokens: tokens_a_tile,
         lanes: gpu.lanes(),
         planes: gpu.plane.is_some(),
@@ -164,9 +162,9 @@ fn product<W: Size>(
     let lane = UNIT_POS_X;
     let run = CUBE_POS_Y * CUBE_DIM_Y + UNIT_POS_Y;
     let gated = comptime!(shape.finish.gate.is_some());
-    let side_by_side = comptime!(shape.rows);
+    let side_by_side = comptime!(ROWS);
     let tile = comptime!(shape.tokens);
-    let outputs_a_run = comptime!((if gated { shape.rows / 2 } else { shape.rows }) as u32);
+    let outputs_a_run = comptime!((if gated { ROWS / 2 } else { ROWS }) as u32);
     let outputs = if gated { rows / 2 } else { rows };
     let first_output = run * outputs_a_run;
     let first_token = CUBE_POS_X * comptime!(tile as u32);
@@ -187,21 +185,27 @@ fn product<W: Size>(
         first_row = chosen[first_token as usize] * rows;
     }
 
-    let mut sums = Array::<Four>::new(comptime!(side_by_side * tile));
+    let count = comptime!(side_by_side * tile);
+    let mut totals = Array::<f32>::new(count);
     #[unroll]
-    for index in 0..comptime!(side_by_side * tile) {
-        sums[index] = Four::new(0.0f32);
+    for index in 0..count {
+        totals[index] = 0.0f32;
     }
     let mut chunk = lane;
     while chunk < chunks {
         let mut lows = Array::<Four>::new(tile);
         let mut highs = Array::<Four>::new(tile);
+        // Of what offsets are multiplied by.
+        let mut wholes = Array::<f32>::new(tile);
         #[unroll]
         for token in 0..tile {
             let row = min(first_token + comptime!(token as u32), tokens - 1) / share;
             let at = (row * input_stride + 2 * chunk) as usize;
             lows[token] = input[at];
             highs[token] = input[at + 1];
+            if comptime!(shape.encoding.has_offset()) {
+                wholes[token] = lows[token].vector_sum() + highs[token].vector_sum();
+            }
         }
         #[unroll]
         for index in 0..side_by_side {
@@ -209,29 +213,23 @@ fn product<W: Size>(
             let weights = eight::<W>(quants, details, row, chunk as usize, chunks as usize, shape.encoding);
             #[unroll]
             for token in 0..tile {
-                let products = weights.low * lows[token] + weights.high * highs[token];
                 let at = comptime!(index * tile + token);
+                let product = dot(weights.low, lows[token]) + dot(weights.high, highs[token]);
                 if comptime!(shape.encoding.is_scaled()) {
-                    sums[at] += products * Four::new(weights.scale);
+                    totals[at] += product * weights.scale;
                 } else {
-                    sums[at] += products;
+                    totals[at] += product;
                 }
                 if comptime!(shape.encoding.has_offset()) {
-                    sums[at] += (lows[token] + highs[token]) * Four::new(weights.offset);
+                    totals[at] += wholes[token] * weights.offset;
                 }
             }
         }
         chunk += comptime!(shape.lanes);
     }
 
-    let count = comptime!(side_by_side * tile);
     let units = comptime!(shape.lanes * RUNS);
     let mut shared = Shared::<[f32]>::new_slice(comptime!(if shape.planes { 1 } else { count * units as usize }));
-    let mut totals = Array::<f32>::new(count);
-    #[unroll]
-    for index in 0..count {
-        totals[index] = sums[index].vector_sum();
-    }
     lane_sums(&mut totals, &mut shared, count, units, shape.lanes, shape.planes);
     if lane == 0 {
         #[unroll]
@@ -252,12 +250,27 @@ fn product<W: Size>(
                         output[at] = activated(gate, shape.finish.gate) * value;
                     } else {
                         let total = totals[comptime!(index * tile + token)];
-                        output[at] = finished(total, row, output[at], bias, multiplier, cap, shape.finish);
+                        let mut held = 0.0f32;
+                        if comptime!(shape.finish.adds) {
+                            held = output[at];
+                        }
+                        output[at] = finished(total, row, held, bias, multiplier, cap, shape.finish);
                     }
                 }
             }
         }
     }
+}
+
+/// The sum of four products, one after the other.
+#[cube]
+fn dot(left: Four, right: Four) -> f32 {
+    let mut sum = left.extract(0usize) * right.extract(0usize);
+    #[unroll]
+    for index in 1..4usize {
+        sum += left.extract(index) * right.extract(index);
+    }
+    sum
 }
 
 /// What is written for a product where the output holds `held`.

@@ -1,6 +1,6 @@
 //! Whole decoders of random shapes and features, in steps over several sequences.
 
-use codriver_gpu::{Decoder, Gpu, Pool, Segment, Wanted};
+use codriver_gpu::{Decoder, Gpu, Pool, Segment};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -56,17 +56,17 @@ fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
     }
     let weights = plain.weights(gpu);
     let mut decoder = Decoder::new(gpu, architecture.clone(), weights).unwrap();
-    let pool = Pool::new(gpu, architecture.page_shape(page), decoder.layers(), total + 2).unwrap();
+    let mut pool = Pool::new(gpu, architecture.page_shape(page), decoder.layers(), total + 2).unwrap();
     while sequences.iter().any(|sequence| sequence.read < sequence.tokens.len()) {
         let decodes = random.random_bool(0.4);
-        let pieces: Vec<(usize, usize, Wanted)> = sequences
+        let pieces: Vec<(usize, usize, usize)> = sequences
             .iter()
             .enumerate()
             .filter(|(_, sequence)| sequence.read < sequence.tokens.len())
             .map(|(index, sequence)| {
                 let rest = sequence.tokens.len() - sequence.read;
                 let length = if decodes { 1 } else { random.random_range(1..rest + 1) };
-                (index, length, [Wanted::Nothing, Wanted::Last, Wanted::All][random.random_range(0..3)])
+                (index, length, [0, 1, length][random.random_range(0..3)])
             })
             .collect();
         let rotations: Vec<_> =
@@ -92,12 +92,7 @@ fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
         for (index, length, wanted) in pieces {
             let sequence = &mut sequences[index];
             let end = sequence.read + length;
-            let wanted = match wanted {
-                Wanted::Nothing => end..end,
-                Wanted::Last => end - 1..end,
-                Wanted::All => sequence.read..end,
-            };
-            for position in wanted {
+            for position in end - wanted..end {
                 let (found, best) = rows.next().unwrap();
                 let expected = &sequence.expected[position];
                 let scale = expected.iter().fold(0.0_f64, |largest, score| largest.max(score.abs()));
@@ -116,6 +111,17 @@ fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
             sequence.read = end;
         }
         assert!(rows.next().is_none());
+        // Pools grow, and pages are copied, without harm to what they hold.
+        if random.random_bool(0.2) {
+            pool.grow(gpu, pool.pages() + 1).unwrap();
+            free.push(pool.pages() as u32 - 1);
+        }
+        let moved = random.random_range(0..sequences.len());
+        let pages = &mut sequences[moved].pages;
+        let place = random.random_range(0..pages.len());
+        let spare = free.remove(0);
+        pool.copy(gpu, pages[place], spare);
+        free.push(std::mem::replace(&mut pages[place], spare));
     }
 }
 
@@ -143,7 +149,7 @@ fn a_tokens_scores_do_not_depend_on_its_company_or_on_pieces() {
                     past,
                     pages: &pages[..10],
                     rotations: &rotations,
-                    wanted: Wanted::Last,
+                    wanted: 1,
                 }];
                 if beside {
                     segments.push(Segment {
@@ -151,7 +157,7 @@ fn a_tokens_scores_do_not_depend_on_its_company_or_on_pieces() {
                         past: 0,
                         pages: &pages[10..],
                         rotations: &first,
-                        wanted: Wanted::Nothing,
+                        wanted: 0,
                     });
                 }
                 rows.push(decoder.step(&segments, &pool).unwrap().read(gpu).unwrap());
@@ -176,7 +182,7 @@ fn a_segment_that_does_not_fit_is_an_error() {
     let mut decoder = Decoder::new(&gpu, architecture.clone(), plain.weights(&gpu)).unwrap();
     let pool = Pool::new(&gpu, architecture.page_shape(16), decoder.layers(), 2).unwrap();
     let rotations = plain.rotations(0, 1);
-    let fitting = Segment { tokens: &[0], past: 0, pages: &[0], rotations: &rotations, wanted: Wanted::Last };
+    let fitting = Segment { tokens: &[0], past: 0, pages: &[0], rotations: &rotations, wanted: 1 };
     assert_eq!(decoder.step(&[fitting], &pool).unwrap().rows(), 1);
     let unknown = architecture.vocabulary as u32;
     for (segment, reason) in [

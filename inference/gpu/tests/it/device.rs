@@ -1,14 +1,11 @@
 //! The device that tests run on.
 
-use codriver_gpu::{Device, Gpu};
-use cubecl::device::WgpuDeviceKind;
+use codriver_gpu::Gpu;
 
 /// CUDA where this build and this machine have it, otherwise what wgpu finds.
 pub fn open() -> Option<Gpu> {
-    let found = Device::cuda(0).or_else(|_| Device::wgpu(WgpuDeviceKind::DefaultDevice));
-    match found {
-        Ok(device) => {
-            let gpu = Gpu::new(&device);
+    match Gpu::cuda().or_else(|_| Gpu::wgpu()) {
+        Ok(gpu) => {
             println!("{gpu:?}");
             Some(gpu)
         }

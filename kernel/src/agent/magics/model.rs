@@ -4,10 +4,11 @@ mod files;
 mod store;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use codriver_inference::WeightFormat;
 use codriver_inference::device::{self, DeviceChoice};
+use codriver_inference::{CacheFormat, WeightFormat};
 
 use super::said;
+use crate::agent::models::Rounding;
 use crate::agent::store::model_store;
 use crate::cells::{Invocation, Magic, MagicKind};
 use crate::languages::{CellContext, CellError, CellResult, Completion};
@@ -17,6 +18,10 @@ pub(super) struct Model;
 
 const COMMANDS: [&str; 9] =
     ["list", "pull", "info", "rm", "bench", "convert", "quantize", "tokenize", "template"];
+
+/// What weights are rounded to, and how keys and values are held.
+const WEIGHTS: [&str; 6] = ["q4_0", "q4_k", "q6_k", "q8_0", "f16", "bf16"];
+const CACHES: [&str; 3] = ["f32", "f16", "q8_0"];
 
 impl Magic for Model {
     fn name(&self) -> &'static str {
@@ -42,7 +47,12 @@ impl Magic for Model {
             .long("quant")
             .value_name("TYPE")
             .value_parser(value_parser!(WeightFormat))
-            .help("Rounds a local model's weights as they are loaded: q4_0, q4_k, q6_k, q8_0, f16, bf16");
+            .help(format!("Rounds a local model's weights as they are loaded: {}", WEIGHTS.join(", ")));
+        let cache = Arg::new("kv")
+            .long("kv")
+            .value_name("TYPE")
+            .value_parser(value_parser!(CacheFormat))
+            .help("How a local model holds the keys and values of what it reads: f32 (as without it), f16, q8_0");
         Command::new("model")
             .about("Shows or chooses the model that agents think with; lists and gets models")
             .after_help(
@@ -53,6 +63,7 @@ impl Magic for Model {
                  %model ~/models/mine.Q4_K_M.gguf  a GGUF file\n\
                  %model mine --adapter ~/my-lora   with a LoRA adapter\n\
                  %model mine --quant q8_0          with its weights in 8 bits\n\
+                 %model mine --kv q8_0             with long prompts in a quarter of the memory\n\
                  %model http://host:port/v1#name   any OpenAI-compatible server; the key comes from\n\
                  \u{20}                                 CODRIVER_API_KEY or OPENAI_API_KEY (environment or .env)",
             )
@@ -60,6 +71,7 @@ impl Magic for Model {
             .arg(device.clone())
             .arg(adapter)
             .arg(quantization)
+            .arg(cache)
             .args_conflicts_with_subcommands(true)
             .subcommands(store::commands(device))
             .subcommands(files::commands())
@@ -79,16 +91,19 @@ impl Magic for Model {
             Some(name) => {
                 let adapters = matches.get_many::<String>("adapter").unwrap_or_default().map(String::as_str);
                 let adapters: Vec<&str> = adapters.collect();
-                let quantization = matches.get_one::<WeightFormat>("quant").copied();
-                models.choose(name, &adapters, quantization, device).map_err(|error| {
+                let rounding = Rounding {
+                    weights: matches.get_one("quant").copied(),
+                    cache: matches.get_one("kv").copied(),
+                };
+                models.choose(name, &adapters, rounding, device).map_err(|error| {
                     let meant = codriver_tools::nearest(name, COMMANDS);
                     let hint = meant.map(|command| format!(" (did you mean %model {command}?)")).unwrap_or_default();
                     model_error(&format!("{error}{hint}"))
                 })?;
             }
-            None if matches.contains_id("adapter") || matches.contains_id("quant") => {
+            None if ["adapter", "quant", "kv"].iter().any(|option| matches.contains_id(option)) => {
                 return Err(CellError::usage(
-                    "--adapter and --quant belong to a model: %model MODEL --adapter FOLDER --quant TYPE",
+                    "--adapter, --quant and --kv belong to a model: %model MODEL --adapter FOLDER --quant TYPE --kv TYPE",
                 ));
             }
             None => {
@@ -103,11 +118,20 @@ impl Magic for Model {
         }
         let adapters: Vec<String> =
             models.adapters().iter().map(|folder| format!(" with {}", folder.display())).collect();
-        let rounded = models.quantization().map(|format| format!(" as {format}")).unwrap_or_default();
-        said(format!("{}{}{rounded} on {}", models.current(), adapters.join(""), place(session)))
+        let Rounding { weights, cache } = models.rounding();
+        let weights = weights.map(|format| format!(" as {format}")).unwrap_or_default();
+        let cache = cache.map(|format| format!(", keys and values as {format},")).unwrap_or_default();
+        said(format!("{}{}{weights}{cache} on {}", models.current(), adapters.join(""), place(session)))
     }
 
     fn complete(&self, argument_prefix: &str, session: &Session) -> Vec<Completion> {
+        let before = argument_prefix.rfind(char::is_whitespace).map_or("", |end| &argument_prefix[..end]);
+        match before.split_whitespace().next_back() {
+            Some("--quant") => return super::completions(WEIGHTS, "type"),
+            Some("--kv") => return super::completions(CACHES, "type"),
+            Some("--device" | "-d") => return super::completions(["cpu", "wgpu", "cuda"], "device"),
+            _ => {}
+        }
         match argument_prefix.split_whitespace().next() {
             Some("list") if argument_prefix.contains(char::is_whitespace) => Vec::new(),
             // Names of models that only the store knows: embedding models, adapters.

@@ -1,6 +1,6 @@
 //! `remember` and `recall`: what outlives the notebook.
 
-use codriver_memory::Scope;
+use codriver_memory::{Scope, SearchOptions};
 use codriver_tools::{Effect, Tool, ToolContext, ToolDisplay, ToolError, ToolOutput, ToolSpecification};
 use serde_json::{Value, json};
 
@@ -57,7 +57,18 @@ impl Recall {
             specification: ToolSpecification {
                 name: "recall",
                 description: "Searches what was remembered and said earlier, here and in other notebooks.",
-                parameters: one_text("query", "what to look for"),
+                parameters: json!({
+                    "type": "object",
+                    "properties": {
+                        "query": { "type": "string", "description": "what to look for" },
+                        "kind": { "type": "string", "enum": ["fact", "chunk", "message"], "description": "only this" },
+                        "origin": { "type": "string", "description": "only from there: a part of a document's name" },
+                        "since": { "type": "string", "description": "only of that day (YYYY-MM-DD) or later" },
+                        "before": { "type": "string", "description": "only of before that day (YYYY-MM-DD)" },
+                    },
+                    "required": ["query"],
+                    "additionalProperties": false,
+                }),
                 effect: Effect::Read,
             },
         }
@@ -72,7 +83,10 @@ impl Tool for Recall {
     fn run(&self, arguments: &Value, _context: &ToolContext) -> Result<ToolOutput, ToolError> {
         let query = text_argument(arguments, "query");
         self.parts.embedder.wait(&self.parts.memory, &self.parts.context.interrupt);
-        let hits = self.parts.memory.search(query, MOST_HITS).map_err(|error| ToolError::Failed(error.to_string()))?;
+        let given = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or_default();
+        let options = SearchOptions::asked(given("kind"), given("origin"), given("since"), given("before"))
+            .map_err(|error| ToolError::Failed(error.to_string()))?;
+        let hits = self.parts.memory.search_with(query, MOST_HITS, &options).map_err(|error| ToolError::Failed(error.to_string()))?;
         if hits.is_empty() {
             return Ok(ToolOutput { text: "nothing found".to_owned(), display: ToolDisplay::Text });
         }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
-use codriver_memory::{Collection, CollectionHit, CollectionQuery, Embedder, SearchMode};
+use codriver_memory::{Collection, CollectionHit, CollectionQuery, Comparison, Condition, Embedder, SearchMode};
 use serde_json::{Value, json};
 
 use super::progress::Display;
@@ -14,7 +14,7 @@ use super::{collections_here, embedder};
 
 pub const EXAMPLES: &str = "Examples:
   codriver memory search --collection papers \"wing flutter at high speed\"
-  codriver memory search --collection papers --filter year=1999 --mode lexical -k 5 --json flutter
+  codriver memory search --collection papers --where \"year>=1999\" --mode lexical -k 5 --json flutter
   codriver memory search --collection papers --batch queries.jsonl -k 100 --json > run.jsonl
 
 A batch has lines {\"id\": ..., \"query\": ...}; for each, in order, a line {\"id\": ..., \"results\": [{\"id\": ..., \"score\": ...}]} comes out.";
@@ -33,9 +33,18 @@ pub struct SearchArguments {
     /// How many to find
     #[arg(short, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     k: u32,
-    /// Only documents whose metadata has this value; again for more
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_and_value)]
-    filter: Vec<(String, String)>,
+    /// Only documents whose metadata is so (= != < <= > >=, and ~ for "contains"); again for more
+    #[arg(short = 'f', long = "where", alias = "filter", value_name = "KEY=VALUE")]
+    conditions: Vec<Condition>,
+    /// Only documents of that day or later, by the date in their metadata
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    since: Option<String>,
+    /// Only documents of before that day
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    before: Option<String>,
+    /// Where in the metadata the date is
+    #[arg(long, value_name = "KEY", default_value = "date")]
+    date_key: String,
     /// Many queries, from a file of JSON lines; `-` is standard input
     #[arg(short, long, value_name = "FILE")]
     batch: Option<PathBuf>,
@@ -55,6 +64,15 @@ enum ModeName {
     Exact,
 }
 
+impl SearchArguments {
+    fn filter(&self) -> Vec<Condition> {
+        let date = |comparison, day: &String| Condition { key: self.date_key.clone(), comparison, value: day.clone() };
+        let since = self.since.iter().map(|day| date(Comparison::AtLeast, day));
+        let before = self.before.iter().map(|day| date(Comparison::Less, day));
+        self.conditions.iter().cloned().chain(since).chain(before).collect()
+    }
+}
+
 /// Queries between two writings of results.
 const BLOCK: usize = 1024;
 
@@ -68,7 +86,7 @@ pub fn search(arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
         ModeName::Exact => SearchMode::Exact,
     };
     let embedder = if mode == SearchMode::Lexical { None } else { embedder()? };
-    let asked = CollectionQuery { mode, k: arguments.k as usize, filter: arguments.filter.clone(), texts: arguments.batch.is_none() };
+    let asked = CollectionQuery { mode, k: arguments.k as usize, filter: arguments.filter(), texts: arguments.batch.is_none() };
     let code = match &arguments.batch {
         Some(file) => search_batch(&collection, &read_queries(file)?, embedder.as_deref(), &asked, &display)?,
         None => {
@@ -166,9 +184,4 @@ fn listed(hits: &[CollectionHit]) -> String {
         }
     }
     text
-}
-
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }

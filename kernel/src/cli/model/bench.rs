@@ -45,6 +45,9 @@ pub struct BenchArguments {
     /// How keys and values are held: f32, f16 or q8_0
     #[arg(long, value_name = "FORMAT", default_value = "f32")]
     kv: CacheFormat,
+    /// Compute with tensors of 32-bit floats, to compare the model's own kernels with
+    #[arg(long)]
+    tensors: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -68,6 +71,7 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
         concurrency: arguments.concurrency,
         turns: true,
         cache_format: arguments.kv,
+        as_tensors: arguments.tensors,
     };
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(120));

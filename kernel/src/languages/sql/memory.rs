@@ -9,7 +9,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
-use codriver_memory::{Cell, CellKind, Memory, TABLES, TablePage, Whose};
+use codriver_memory::{Cell, CellKind, Memory, SearchOptions, TABLES, TablePage, Whose};
 use duckdb::Connection;
 use duckdb::core::{DataChunkHandle, Inserter, LogicalTypeHandle, LogicalTypeId};
 use duckdb::vtab::{BindInfo, InitInfo, TableFunctionInfo, VTab};
@@ -51,8 +51,8 @@ pub(super) fn attach(connection: &Connection, memory: &Arc<Memory>) -> duckdb::R
     let columns: Vec<String> = HIT_COLUMNS.iter().map(|(name, kind)| typed(name, *kind)).collect();
     for catalog in [SESSION, CATALOG] {
         connection.execute_batch(&format!(
-            "CREATE MACRO {catalog}.main.recall(query, k := {DEFAULT_HITS}) AS TABLE
-             SELECT {} FROM codriver_recall({number}, query, k)",
+            "CREATE MACRO {catalog}.main.recall(query, k := {DEFAULT_HITS}, kind := '', origin := '', since := '', before := '') AS TABLE
+             SELECT {} FROM codriver_recall({number}, query, k, kind, origin, since::VARCHAR, before::VARCHAR)",
             columns.join(", ")
         ))?;
     }
@@ -168,7 +168,7 @@ const HIT_COLUMNS: [(&str, CellKind); 9] = [
     ("id", CellKind::Text),
 ];
 
-/// `codriver_recall(session, text, k)`: the best of all that is remembered.
+/// `codriver_recall(session, text, k, kind, origin, since, before)`: the best of all that is remembered and asked for.
 struct Recall;
 
 impl VTab for Recall {
@@ -181,7 +181,9 @@ impl VTab for Recall {
         let memory = memory(bind.get_parameter(0).to_int64())?;
         let wanted = bind.get_parameter(2).to_int64();
         let hits = usize::try_from(wanted).map_err(|_| format!("recall finds 0 to {MOST_HITS} things, not {wanted}"))?;
-        let found = memory.search(&bind.get_parameter(1).to_string(), hits.min(MOST_HITS))?;
+        let [kind, origin, since, before] = [3, 4, 5, 6].map(|position| bind.get_parameter(position).to_string());
+        let options = SearchOptions::asked(&kind, &origin, &since, &before)?;
+        let found = memory.search_with(&bind.get_parameter(1).to_string(), hits.min(MOST_HITS), &options)?;
         let real = |value: f32| value.to_string();
         let row = |hit: codriver_memory::Hit| {
             vec![
@@ -211,6 +213,6 @@ impl VTab for Recall {
     }
 
     fn parameters() -> Option<Vec<LogicalTypeHandle>> {
-        Some(vec![number(), text(), number()])
+        Some(vec![number(), text(), number(), text(), text(), text(), text()])
     }
 }

@@ -34,6 +34,9 @@ fn what_is_remembered_can_be_queried_and_not_changed() {
     for change in ["INSERT INTO memory.facts(text) VALUES ('x')", "DELETE FROM memory.turns", "UPDATE memory.facts SET text = 'x'"] {
         assert!(desk.cell(&format!("%%sql\n{change}")).is_err(), "{change}");
     }
+    assert!(table(&mut desk, "SELECT count(*) FROM recall('fiscal year', kind := 'fact', since := '2020-01-01')").contains('1'));
+    assert!(table(&mut desk, "SELECT count(*) FROM recall('fiscal year', before := DATE '2020-01-01')").contains('0'));
+    assert!(desk.cell("%%sql\nSELECT * FROM recall('x', since := 'yesterday')").unwrap_err().value.contains("YYYY-MM-DD"));
     assert!(desk.cell("%%sql\nSELECT * FROM recall('x', -1)").unwrap_err().value.contains("0 to"));
     // The session's own tables are as before, and a table called like a view is its own.
     assert!(!table(&mut desk, "SHOW TABLES").contains("tool_runs"));

@@ -89,6 +89,7 @@ fn main() -> Result<()> {
     let count = arguments.prompt.max(arguments.generate) + 1;
     let tokens: Vec<u32> = (0..count).map(|_| random.random_range(0..vocabulary as u32 - 1)).collect();
     model.read(&tokens[..16], 0)?;
+    let ready = started.elapsed().as_secs_f64();
     let started = Instant::now();
     model.read(&tokens[..arguments.prompt], 0)?;
     let reading = started.elapsed().as_secs_f64();
@@ -104,6 +105,7 @@ fn main() -> Result<()> {
             "prompt": arguments.prompt as f64 / reading,
             "answer": arguments.generate as f64 / writing,
             "load": load,
+            "ready": ready,
             "memory": resident().saturating_sub(before),
         })
     );

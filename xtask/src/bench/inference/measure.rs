@@ -76,7 +76,8 @@ impl fmt::Display for Engine {
     }
 }
 
-/// What a run gave, by name: `prompt`, `answer` (tokens a second), `load` (seconds), `memory` (bytes),
+/// What a run gave, by name: `prompt`, `answer` (tokens a second), `load`, `ready` (seconds until the model
+/// is loaded, and until it has answered a first time), `memory` (bytes),
 /// `one`, `many` (tokens a second in all), `cold`, `second` (seconds), `texts` (a second), `latency`
 /// (seconds), `cosine`.
 pub type Measured = BTreeMap<String, f64>;
@@ -235,6 +236,7 @@ impl Models {
                 ("prompt", speed(&format!("pp{prompt}"))?),
                 ("answer", speed(&format!("tg{generate}"))?),
                 ("load", field("/load_seconds")?),
+                ("ready", field("/ready_seconds")?),
                 ("memory", field("/memory_bytes")?),
             ],
             Test::Concurrency => {

@@ -158,6 +158,7 @@ impl Report<'_> {
             rows.push(self.beside(case, peer, "answer", "answer, tokens/s", goal(Goal::AtLeast(1.0))));
             rows.push(self.beside(case, peer, "prompt", &prompt, goal(Goal::AtLeast(0.8))));
             rows.push(self.beside(case, peer, "load", "load, s", goal(Goal::AtMost(1.0))));
+            rows.push(self.beside(case, peer, "ready", "load and a first token, s", None));
         }
         let Some(checkpoint) = self.models.checkpoint(case) else { return rows };
         let answer = self.figure(case, Engine::Codriver, "answer");
@@ -227,6 +228,7 @@ impl Report<'_> {
             single.ours = single.ours.map(|seconds| seconds * 1e3);
             single.theirs = single.theirs.map(|seconds| seconds * 1e3);
             rows.push(single);
+            rows.push(self.beside(case, peer, "load", "load, s", None));
         }
         rows.push(Row {
             name: "least cosine to the peers' vectors".to_owned(),
