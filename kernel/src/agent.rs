@@ -10,6 +10,7 @@ mod definitions;
 mod embedding;
 mod environment;
 mod examples;
+pub mod facts;
 pub mod knowledge;
 mod ledger;
 mod magics;
@@ -30,6 +31,7 @@ use codriver_memory::{ContextItem, ConversationId, Memory, StoredConversation};
 use crate::languages::CellError;
 use definitions::Definitions;
 use embedding::EmbedderLoader;
+use facts::Learner;
 
 pub use definitions::{AgentDefinition, configuration_folder};
 pub use embedding::{model_folder as embedding_model_folder, open_embedder};
@@ -55,6 +57,8 @@ pub struct Agents {
     memory: Arc<Memory>,
     conversations: HashMap<String, ConversationId>,
     embedder: Arc<EmbedderLoader>,
+    /// Finds facts in turns.
+    pub learner: Arc<Learner>,
 }
 
 impl Agents {
@@ -62,6 +66,7 @@ impl Agents {
     pub fn new(memory: Arc<Memory>, workspace: &Path) -> Self {
         let (definitions, problem) = Definitions::load();
         Self {
+            learner: Arc::new(Learner::new(&memory)),
             models: ModelManager::new(workspace),
             last_turn: None,
             shown_items: Vec::new(),

@@ -1,11 +1,11 @@
-//! Figures over everything that was asked: tokens, cost, latency, how often memory helped; by day,
+//! Figures over everything that was asked, in turns and beside them: tokens, cost, latency, how often memory helped; by day,
 //! model, notebook or agent. Columns are Arrow arrays, grouped by Polars.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use polars::prelude::{
-    DataFrame, DataType, Expr, IntoLazy, NamedFrom, PolarsError, QuantileMethod, Series, SortMultipleOptions, col, len, lit,
+    DataFrame, DataType, Expr, IntoLazy, NamedFrom, PolarsError, QuantileMethod, Series, SortMultipleOptions, col, lit,
 };
 
 use crate::error::MemoryError;
@@ -29,6 +29,8 @@ pub struct Usage {
     pub turns: usize,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+    /// Those of both that were for calls beside turns: to find facts, ...
+    pub beside_turns: u64,
     /// In the currency of the prices; `None` where no model of the group has a price.
     pub cost: Option<f64>,
     /// Of a turn, in milliseconds.
@@ -49,6 +51,8 @@ pub struct Price {
 #[derive(Default)]
 struct Columns {
     group: Vec<String>,
+    /// Else it is a call beside turns: it costs, and nobody waited for it.
+    turn: Vec<bool>,
     prompt_tokens: Vec<i64>,
     completion_tokens: Vec<i64>,
     milliseconds: Vec<i64>,
@@ -86,10 +90,12 @@ impl Memory {
         let conversations: HashMap<String, (String, String)> = conversations.into_iter().collect();
         let since = since.map_or(i64::MIN, |since| since.timestamp_micros());
         let sql = "SELECT conversation, model, strftime(created_at, '%Y-%m-%d'), prompt_tokens, completion_tokens, milliseconds,
-                id IN (SELECT turn FROM context_items WHERE kind IN ('fact', 'chunk', 'message') AND dropped IS NULL)
-            FROM turns WHERE epoch_us(created_at) >= ?";
+                id IN (SELECT turn FROM context_items WHERE kind IN ('fact', 'chunk', 'message') AND dropped IS NULL), true
+            FROM turns WHERE epoch_us(created_at) >= ?
+            UNION ALL SELECT conversation, model, strftime(called_at, '%Y-%m-%d'), prompt_tokens, completion_tokens, milliseconds, false, false
+            FROM model_calls WHERE epoch_us(called_at) >= ?";
         let mut columns = Columns::default();
-        store.rows(sql, &[&since], |row| {
+        store.rows(sql, &[&since, &since], |row| {
             let (conversation, model): (String, String) = (row.get(0)?, row.get(1)?);
             let (read, written): (i64, i64) = (row.get(3)?, row.get(4)?);
             let of_conversation = conversations.get(&conversation);
@@ -105,6 +111,7 @@ impl Memory {
             columns.completion_tokens.push(written);
             columns.milliseconds.push(row.get(5)?);
             columns.hit.push(row.get(6)?);
+            columns.turn.push(row.get(7)?);
             Ok(())
         })?;
         Ok(columns)
@@ -122,6 +129,7 @@ fn grouped(columns: Columns, by: UsageBy) -> Result<Vec<Usage>, PolarsError> {
             Series::new("milliseconds".into(), columns.milliseconds).into(),
             Series::new("cost".into(), columns.cost).into(),
             Series::new("hit".into(), columns.hit).into(),
+            Series::new("turn".into(), columns.turn).into(),
         ],
     )?;
     let tokens = col("prompt_tokens") + col("completion_tokens");
@@ -130,18 +138,20 @@ fn grouped(columns: Columns, by: UsageBy) -> Result<Vec<Usage>, PolarsError> {
         _ => (tokens, true),
     };
     let real = |expression: Expr| expression.cast(DataType::Float64);
+    let of_turns = |name: &str| col(name).filter(col("turn"));
     let figures = frame
         .lazy()
         .group_by([col("group")])
         .agg([
-            len().cast(DataType::Int64).alias("turns"),
+            col("turn").cast(DataType::Int64).sum().alias("turns"),
             col("prompt_tokens").sum(),
             col("completion_tokens").sum(),
+            (col("prompt_tokens") + col("completion_tokens")).filter(col("turn").not()).sum().alias("beside"),
             col("cost").sum(),
             col("cost").is_not_null().any(true).alias("priced"),
-            real(col("milliseconds").median()).alias("median"),
-            real(col("milliseconds").quantile(lit(0.95), QuantileMethod::Linear)).alias("p95"),
-            col("hit").cast(DataType::Float64).mean().alias("hits"),
+            real(of_turns("milliseconds").median()).alias("median"),
+            real(of_turns("milliseconds").quantile(lit(0.95), QuantileMethod::Linear)).alias("p95"),
+            of_turns("hit").cast(DataType::Float64).mean().alias("hits"),
         ])
         .sort_by_exprs(
             [order, col("group")],
@@ -151,7 +161,7 @@ fn grouped(columns: Columns, by: UsageBy) -> Result<Vec<Usage>, PolarsError> {
     let text = figures.column("group")?.str()?;
     let whole = |name: &str| figures.column(name)?.i64();
     let real = |name: &str| figures.column(name)?.f64();
-    let (turns, read, written) = (whole("turns")?, whole("prompt_tokens")?, whole("completion_tokens")?);
+    let (turns, read, written, beside) = (whole("turns")?, whole("prompt_tokens")?, whole("completion_tokens")?, whole("beside")?);
     let (cost, median, p95, hits) = (real("cost")?, real("median")?, real("p95")?, real("hits")?);
     let priced = figures.column("priced")?.bool()?;
     let row = |index: usize| Usage {
@@ -159,6 +169,7 @@ fn grouped(columns: Columns, by: UsageBy) -> Result<Vec<Usage>, PolarsError> {
         turns: turns.get(index).unwrap_or(0) as usize,
         prompt_tokens: read.get(index).unwrap_or(0).max(0) as u64,
         completion_tokens: written.get(index).unwrap_or(0).max(0) as u64,
+        beside_turns: beside.get(index).unwrap_or(0).max(0) as u64,
         cost: cost.get(index).filter(|_| priced.get(index) == Some(true)),
         median_latency: median.get(index).unwrap_or(0.0),
         p95_latency: p95.get(index).unwrap_or(0.0),

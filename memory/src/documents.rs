@@ -6,7 +6,8 @@ use crate::error::MemoryError;
 use crate::event::{Entry, Event, digest};
 use crate::knowledge::chunk_document;
 use crate::memory::Memory;
-use crate::records::{FactPlace, Hit, NewChunk, NewDocument, Scope, StoredDocument};
+use crate::records::{FactId, FactPlace, Hit, NewChunk, NewDocument, Provenance, Scope, StoredDocument, TurnId};
+use crate::store::StoredChunk;
 
 impl Memory {
     /// The documents that can be seen from here, of one scope or of all, by scope and origin.
@@ -81,24 +82,44 @@ impl Memory {
     /// Where something that was found stands: `/home/me/book/src/moves.md:10-24`, `https://example.org/paper.pdf#page=3`; for
     /// what is no piece of a document, its origin.
     pub fn whereabouts(&self, hit: &Hit) -> String {
-        let position = || Some(hit).filter(|hit| hit.kind == "chunk")?.id.rsplit_once('#')?.1.parse().ok();
-        let chunk = position().and_then(|position| {
-            let mut state = self.state();
-            let place = FactPlace::new(hit.scope, &state.project);
-            state.store_of(hit.scope).and_then(|store| store.chunk_at(&hit.origin, position, &place)).ok()?
-        });
-        chunk.map_or_else(|| hit.origin.clone(), |chunk| format!("{}{}", hit.origin, chunk.place))
+        let chunk = self.stored_chunk(hit);
+        chunk.map_or_else(|| hit.origin.clone(), |stored| format!("{}{}", hit.origin, stored.chunk.place))
     }
 
-    /// How many texts have no vector of the embedding model yet; 0 without one.
-    pub fn pending_embeddings(&self) -> Result<usize, MemoryError> {
-        let Some(embedder) = self.embedder() else { return Ok(0) };
-        Ok(self.state().without_vectors(&*embedder, usize::MAX)?.len())
+    /// Where something that was found comes from, for people.
+    pub fn provenance(&self, hit: &Hit) -> Result<Provenance, MemoryError> {
+        if hit.kind == "chunk" {
+            let stored = self.stored_chunk(hit);
+            let at = stored.as_ref().map(|stored| stored.kept_at);
+            let place = stored.map(|stored| stored.chunk.place).unwrap_or_default();
+            return Ok(Provenance { origin: hit.origin.clone(), place, at, ..Provenance::default() });
+        }
+        let state = self.state();
+        let known = state.known()?;
+        let fact = Some(hit).filter(|hit| hit.kind == "fact").and_then(|hit| known.get(&FactId::from(hit.id.as_str())));
+        let (turn, by, at) = match fact {
+            Some(fact) => (fact.turn.clone(), fact.source.clone(), Some(fact.created_at)),
+            None => (hit.id.split_once('#').map(|(turn, _)| TurnId::from(turn)), hit.title.clone(), None),
+        };
+        let said = turn.map_or(Ok(None), |turn| state.store.turn_place(&turn))?;
+        Ok(match said {
+            Some(said) => Provenance {
+                by: if by == "assistant" { said.agent } else { by },
+                origin: said.notebook,
+                turn: Some(said.number),
+                conversation: Some(said.conversation),
+                at: at.or(Some(said.at)),
+                ..Provenance::default()
+            },
+            None => Provenance { by, at, ..Provenance::default() },
+        })
     }
 
-    /// Gives up to `limit` texts their vectors, the newest first.
-    pub fn embed_pending(&self, limit: usize) -> Result<(), MemoryError> {
-        self.embed_missing(limit)
+    fn stored_chunk(&self, hit: &Hit) -> Option<StoredChunk> {
+        let position = Some(hit).filter(|hit| hit.kind == "chunk")?.id.rsplit_once('#')?.1.parse().ok()?;
+        let mut state = self.state();
+        let place = FactPlace::new(hit.scope, &state.project);
+        state.store_of(hit.scope).and_then(|store| store.chunk_at(&hit.origin, position, &place)).ok()?
     }
 }
 

@@ -115,7 +115,7 @@ fn remove_caches(database: &Path) -> Result<(), MemoryError> {
     if folder(database).exists() {
         fs_err::remove_dir_all(folder(database)).map_err(|error| crate::backup::unwritable(database, &error))?;
     }
-    for name in ["facts.jsonl", "index"] {
+    for name in ["facts.jsonl", "vectors", "index"] {
         let cache = beside(database, name);
         if cache.is_dir() {
             fs_err::remove_dir_all(&cache).map_err(|error| crate::backup::unwritable(&cache, &error))?;

@@ -1,11 +1,12 @@
 //! Everything that changes durable memory, as values: the database applies them, a journal
 //! keeps them as lines until a database can.
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::project::{Project, ProjectKey};
-use crate::records::{ConversationId, Fact, FactId, FactKind, FactPlace, NewChunk, NewDocument, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
+use crate::records::{ConversationId, Fact, FactId, FactKind, FactPlace, ModelCall, NewChunk, NewDocument, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
 
 /// One change. Applying it twice is the same as applying it once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,7 @@ pub(crate) enum Event {
     /// Replaces the note of that name; those before stay on record.
     NoteWritten { id: String, conversation: ConversationId, name: String, value: String },
     Sent { id: String, sent: Sent },
+    ModelCalled { id: String, call: ModelCall },
     DocumentsKept { documents: Vec<NewDocument>, place: FactPlace },
     DocumentsRemoved { origins: Vec<String>, place: FactPlace },
 }
@@ -119,6 +121,11 @@ impl FactDetails {
 }
 
 impl Event {
+    /// Whether the facts that hold are others after it.
+    pub fn changes_facts(&self) -> bool {
+        matches!(self, Self::FactRemembered { .. } | Self::FactForgotten { .. } | Self::FactConfirmed { .. } | Self::FactPinned { .. })
+    }
+
     pub fn project_seen(project: &Project) -> Self {
         Self::ProjectSeen { key: project.key.clone(), root: project.root.display().to_string() }
     }
@@ -132,6 +139,31 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// The fact as it is kept, where this is one that takes no other's place.
+    pub fn new_fact(&self) -> Option<Fact> {
+        let Event::FactRemembered { id, text, source, details } = &self.event else { return None };
+        if !details.supersedes.is_empty() {
+            return None;
+        }
+        let time = |microseconds| DateTime::from_timestamp_micros(microseconds).unwrap_or_default();
+        Some(Fact {
+            id: id.clone(),
+            text: text.clone(),
+            scope: details.place.scope,
+            project: details.place.project.clone(),
+            kind: details.kind,
+            source: source.clone(),
+            turn: details.turn.clone(),
+            reason: details.reason.clone(),
+            importance: details.importance,
+            pinned: details.pinned,
+            created_at: time(self.at),
+            confirmed_at: time(details.confirmed_at.unwrap_or(self.at)),
+            valid_until: None,
+            superseded_by: None,
+        })
+    }
+
     pub fn now(event: Event) -> Self {
         Self { at: chrono::Utc::now().timestamp_micros(), event }
     }

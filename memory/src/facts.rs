@@ -1,12 +1,14 @@
 //! Facts: kept once, replaced when they change, explained, promoted, forgotten.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::{Duration, Utc};
 
 use crate::error::MemoryError;
 use crate::event::{Entry, Event, FactDetails, FactKey};
-use crate::facts::statement::{Relation, compare};
+use crate::facts::known::{Known, Reading};
+use crate::facts::statement::Relation;
 use crate::memory::Memory;
 use crate::project::ProjectKey;
 use crate::records::{
@@ -14,12 +16,14 @@ use crate::records::{
 };
 use crate::sharing::key_of;
 use crate::state::State;
+use crate::store::Store;
 
 mod extract;
+pub(crate) mod known;
 mod quantity;
 mod statement;
 
-pub use extract::{ExtractedFact, FactExtractor, RuleExtractor};
+pub use extract::{ExtractedFact, FactExtractor, RuleExtractor, sentences};
 
 /// Facts closer than this are one, if their words agree too.
 const SAME_MEANING: f32 = 0.92;
@@ -36,7 +40,9 @@ impl Memory {
 
     /// Keeps a fact, confirms it where it is known, and lets it take the place of what it contradicts.
     pub fn remember_fact(&self, new: &NewFact) -> Result<Remembered, MemoryError> {
-        let new = NewFact { text: self.redactor().redact(new.text.trim()).into_owned(), ..new.clone() };
+        let redactor = self.redactor();
+        let clean = |text: &str| redactor.redact(text.trim()).into_owned();
+        let new = NewFact { text: clean(&new.text), reason: clean(&new.reason), ..new.clone() };
         if new.text.is_empty() {
             return Err(MemoryError::EmptyFact);
         }
@@ -61,7 +67,8 @@ impl Memory {
                 turn: Some(id.clone()),
                 importance: fact.importance.clamp(0.0, 1.0),
                 pinned: false,
-                reason: format!("{} (found by {})", fact.reason, extractor.name()),
+                reason: format!("found by {}: {}", extractor.name(), fact.reason),
+                replaces: fact.replaces,
             };
             let remembered = self.remember_fact(&new)?;
             if remembered.outcome != Outcome::Known
@@ -150,6 +157,7 @@ impl Memory {
             importance: fact.importance,
             pinned: fact.pinned,
             reason: format!("promoted from {}; before: {}", fact.scope, fact.reason),
+            replaces: None,
         };
         let remembered = self.remember_fact(&new)?;
         let fact = self.fact(&remembered.id)?.unwrap_or(fact);
@@ -232,13 +240,27 @@ impl Memory {
 impl State {
     /// The facts that hold here: of the session, of this project, everywhere.
     pub fn facts(&self, scope: Option<Scope>) -> Result<Vec<Fact>, MemoryError> {
-        let mut facts = self.store.facts()?;
-        if let Some(session) = &self.session {
-            facts.extend(session.facts()?);
+        let known = self.known()?;
+        Ok(known.facts.iter().filter(|fact| scope.is_none_or(|scope| fact.scope == scope)).cloned().collect())
+    }
+
+    /// The same, read again only where a fact has changed: they are looked at several times a turn.
+    pub fn known(&self) -> Result<Arc<Known>, MemoryError> {
+        let revision = (self.store.facts_revision(), self.session.as_ref().map(Store::facts_revision));
+        let mut cache = self.known.borrow_mut();
+        if let Some((of, known)) = &*cache
+            && *of == revision
+        {
+            return Ok(Arc::clone(known));
         }
-        facts.retain(|fact| self.sees(fact.scope, &fact.project) && scope.is_none_or(|scope| fact.scope == scope));
+        let mut facts: Vec<Fact> = self.store.facts()?.iter().filter(|fact| self.sees(fact.scope, &fact.project)).cloned().collect();
+        if let Some(session) = &self.session {
+            facts.extend(session.facts()?.iter().cloned());
+        }
         facts.sort_by_key(|fact| std::cmp::Reverse(fact.scope));
-        Ok(facts)
+        let known = Arc::new(Known::new(facts, cache.as_ref().map(|(_, known)| known.as_ref())));
+        *cache = Some((revision, Arc::clone(&known)));
+        Ok(known)
     }
 
     fn facts_and_history(&self) -> Result<Vec<Fact>, MemoryError> {
@@ -258,23 +280,33 @@ impl State {
     fn remember(&mut self, new: &NewFact, neighbours: &HashSet<String>) -> Result<Remembered, MemoryError> {
         self.refresh();
         let place = FactPlace::new(new.scope, &self.project);
-        let key = FactKey::new(&new.text, place.clone());
-        let mut replaced = Vec::new();
-        for old in self.facts(None)? {
-            let same = key_of(&old).fingerprint == key.fingerprint || says_the_same(&new.text, &old, neighbours);
+        let reading = Reading::of(&new.text);
+        let known = self.known()?;
+        let mut replaced: Vec<(Fact, String)> = Vec::new();
+        for (old, said) in known.candidates(&reading, neighbours) {
+            let relation = reading.relation(said);
+            let same = reading.repeats(said) || says_the_same(&new.text, &relation, old, neighbours);
             if same && old.scope >= new.scope {
                 // What is known everywhere need not be known here once more.
-                self.record_in(old.scope, Entry::now(Event::FactConfirmed { fact: key_of(&old) }))?;
-                self.seen.fact_remembered(&key_of(&old));
-                return Ok(Remembered { id: old.id, outcome: Outcome::Known });
+                self.record_in(old.scope, Entry::now(Event::FactConfirmed { fact: key_of(old) }))?;
+                self.seen.fact_remembered(&key_of(old));
+                return Ok(Remembered { id: old.id.clone(), outcome: Outcome::Known });
             }
             if same {
-                replaced.push((old, format!("it holds in a wider scope now: {}", new.scope)));
+                replaced.push((old.clone(), format!("it holds in a wider scope now: {}", new.scope)));
             } else if old.scope == new.scope
-                && let Relation::Contradiction(reason) = compare(&new.text, &old.text)
+                && let Relation::Contradiction(reason) = relation
             {
-                replaced.push((old, reason));
+                replaced.push((old.clone(), reason));
             }
+        }
+        // Whoever found the fact may see a contradiction that words alone do not show.
+        if let Some(old) = new.replaces.as_ref().and_then(|id| known.get(id))
+            && old.scope == new.scope
+            && !old.pinned
+            && !replaced.iter().any(|(other, _)| other.id == old.id)
+        {
+            replaced.push((old.clone(), "it holds no more, by what was said".to_owned()));
         }
         let mut reason = new.reason.clone();
         for (old, why) in &replaced {
@@ -326,18 +358,10 @@ impl State {
 
     /// Global facts that a fact of the project contradicts: it stands before them here.
     fn behind(&self, fact: &Fact) -> Result<Vec<Fact>, MemoryError> {
-        let global = self.facts(Some(Scope::Global))?.into_iter();
-        Ok(global.filter(|global| matches!(compare(&fact.text, &global.text), Relation::Contradiction(_))).collect())
-    }
-
-    /// Identifiers of the facts that others stand before here: of the project before everywhere, of the session before both.
-    pub fn hidden_facts(&self) -> Result<HashSet<String>, MemoryError> {
-        let facts = self.facts(None)?;
-        let narrower: Vec<&Fact> = facts.iter().filter(|fact| fact.scope != Scope::Global).collect();
-        let behind = |fact: &&Fact| {
-            narrower.iter().any(|other| other.scope < fact.scope && matches!(compare(&other.text, &fact.text), Relation::Contradiction(_)))
-        };
-        Ok(facts.iter().filter(behind).map(|fact| fact.id.to_string()).collect())
+        let (reading, known) = (Reading::of(&fact.text), self.known()?);
+        let contradicts = |(_, said): &(&Fact, &Reading)| matches!(reading.relation(said), Relation::Contradiction(_));
+        let global = known.candidates(&reading, &HashSet::new()).filter(|(other, _)| other.scope == Scope::Global);
+        Ok(global.filter(contradicts).map(|(other, _)| other.clone()).collect())
     }
 
     /// Whether what is kept there can be seen from here.
@@ -352,8 +376,8 @@ fn is_kept(fact: &Fact) -> bool {
 }
 
 /// By what it says of what, or by its meaning: then most words, every number and every name have to agree too.
-fn says_the_same(text: &str, old: &Fact, neighbours: &HashSet<String>) -> bool {
-    match compare(text, &old.text) {
+fn says_the_same(text: &str, relation: &Relation, old: &Fact, neighbours: &HashSet<String>) -> bool {
+    match relation {
         Relation::Same => true,
         Relation::Contradiction(_) => false,
         Relation::Unrelated => neighbours.contains(old.id.as_str()) && words_agree(text, &old.text),

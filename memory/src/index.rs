@@ -298,6 +298,24 @@ impl Index {
         self.vectors_are_set(before.graph_file);
     }
 
+    /// How many contents have a vector or can have none, of how many that can be seen from here.
+    pub fn coverage(&self) -> (usize, usize) {
+        let mut contents: HashSet<u64> = self.places.keys().copied().collect();
+        if let Some(kept) = &self.kept {
+            kept.each(&mut |text| {
+                if self.hidden.admits(&text) {
+                    contents.insert(text.content);
+                }
+            });
+        }
+        (contents.iter().filter(|content| self.has_answer(**content)).count(), contents.len())
+    }
+
+    /// That of a content, by digest.
+    pub fn vector(&self, content: &str) -> Option<&[f32]> {
+        self.vectors.as_ref()?.get(key(content))
+    }
+
     /// False if it had one.
     pub fn set_vector(&mut self, content: &str, vector: &[f32]) -> bool {
         let content = key(content);

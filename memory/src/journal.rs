@@ -18,7 +18,7 @@ use crate::store::Store;
 use crate::vault::Vault;
 
 /// Of the lines. A journal with a newer one is left for a newer Codriver.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// This process' journal. Its lock tells a merger that more may come.
 pub(crate) struct Journal {

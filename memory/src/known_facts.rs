@@ -1,7 +1,7 @@
 //! The facts the holder of the database knows, in a file beside it, so that a second process
 //! can recall them too. A cache: rewritten from the database, never read back into it.
 
-use std::io::Write;
+use std::io::{Error, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -27,8 +27,8 @@ struct KnownFact {
     details: FactDetails,
 }
 
-/// Replaces the file as a whole, so that a reader never sees half of it.
-pub(crate) fn write(database: &Path, vault: &Vault, facts: Vec<Fact>) {
+/// Replaces the file as a whole, so that a reader never sees half of it. Gives its length.
+pub(crate) fn write(database: &Path, vault: &Vault, facts: &[Fact]) -> Option<u64> {
     let new = beside(database, "facts.jsonl.new");
     let attempt = || {
         let mut bytes = Vec::new();
@@ -36,16 +36,34 @@ pub(crate) fn write(database: &Path, vault: &Vault, facts: Vec<Fact>) {
             serde_json::to_writer(&mut bytes, &KnownFact::from(fact))?;
             bytes.push(b'\n');
         }
-        let bytes = vault.seal(&bytes, ASSOCIATED).map_err(std::io::Error::other)?;
+        let bytes = vault.seal(&bytes, ASSOCIATED).map_err(Error::other)?;
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&bytes)?;
-        fs_err::rename(&new, beside(database, "facts.jsonl"))
+        fs_err::rename(&new, beside(database, "facts.jsonl"))?;
+        Ok(bytes.len() as u64)
     };
-    if let Err(error) = attempt() {
-        let error: std::io::Error = error;
+    let written: Result<u64, Error> = attempt();
+    if let Err(error) = &written {
         tracing::warn!(%error, "other notebooks will not see the newest facts");
         fs_err::remove_file(new).unwrap_or_else(|error| tracing::debug!(%error));
     }
+    written.ok()
+}
+
+/// Adds one fact to a file of which this process wrote `length` bytes; gives how many there are then. `None` where that
+/// cannot be: then it is replaced. A reader leaves out a line that is not whole yet, and looks again.
+pub(crate) fn append(database: &Path, vault: &Vault, fact: &Fact, length: u64) -> Option<u64> {
+    if vault.is_on() {
+        return None;
+    }
+    let mut line = serde_json::to_vec(&KnownFact::from(fact)).ok()?;
+    line.push(b'\n');
+    let mut file = OpenOptions::new().append(true).open(beside(database, "facts.jsonl")).ok()?;
+    if file.metadata().ok()?.len() != length {
+        return None;
+    }
+    file.write_all(&line).ok()?;
+    Some(length + line.len() as u64)
 }
 
 /// When the file was last replaced.
@@ -65,9 +83,9 @@ pub(crate) fn read(database: &Path, vault: &Vault) -> Vec<Entry> {
     facts.map(entry).collect()
 }
 
-impl From<Fact> for KnownFact {
-    fn from(fact: Fact) -> Self {
-        let details = FactDetails::of(&fact);
-        Self { id: fact.id, text: fact.text, source: fact.source, at: fact.created_at.timestamp_micros(), details }
+impl From<&Fact> for KnownFact {
+    fn from(fact: &Fact) -> Self {
+        let (text, source) = (fact.text.clone(), fact.source.clone());
+        Self { id: fact.id.clone(), text, source, at: fact.created_at.timestamp_micros(), details: FactDetails::of(fact) }
     }
 }

@@ -2,6 +2,7 @@
 //! tool runs. What is learned from them is in [`crate::facts`] and [`crate::knowledge`].
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use chrono::Utc;
@@ -17,7 +18,7 @@ use crate::records::{
 };
 use crate::redaction::Redactor;
 use crate::state::State;
-use crate::store::Spoken;
+use crate::store::{Spoken, Store};
 use crate::vault::MasterKey;
 
 /// What is remembered, for one user; shared by everything in the process.
@@ -27,6 +28,12 @@ use crate::vault::MasterKey;
 pub struct Memory {
     state: Mutex<State>,
     embedder: RwLock<Option<Arc<dyn Embedder>>>,
+    /// Whose turn it is to embed what is missing: nothing is embedded twice.
+    pub(crate) embedding: Arc<Mutex<()>>,
+    /// Threads for whose sake the background gives way.
+    pub(crate) urgent: AtomicUsize,
+    /// A thread embeds what is missing in the background.
+    pub(crate) background: AtomicBool,
     redactor: RwLock<Arc<Redactor>>,
 }
 
@@ -81,6 +88,9 @@ impl Memory {
         Self {
             state: Mutex::new(state),
             embedder: RwLock::new(options.embedder),
+            embedding: Arc::default(),
+            urgent: AtomicUsize::new(0),
+            background: AtomicBool::new(false),
             redactor: RwLock::new(Arc::new(options.redactor)),
         }
     }
@@ -218,9 +228,17 @@ impl Memory {
             chunks: state.store.count("chunks")?,
             session_chunks: session.map_or(Ok(0), |session| session.count("chunks"))?,
             embeddings: state.store.count("embeddings")?,
+            embeddings_by_model: state.store.vectors_by_model()?,
             embedder,
             pending_journals: state.pending_journals,
         })
+    }
+
+    /// Whether there is anything to find.
+    pub fn holds_something(&self) -> bool {
+        let state = self.state();
+        let some = |store: &Store| ["messages", "chunks"].into_iter().any(|table| store.has_rows(table).unwrap_or(false));
+        state.known().is_ok_and(|known| !known.facts.is_empty()) || some(&state.store) || state.session.as_ref().is_some_and(some)
     }
 
     /// Blanks out more, or less, from now on.

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use crate::error::MemoryError;
 use crate::event::Event;
 use crate::index::words::words;
-use crate::knowledge::embed;
+use crate::embedding::embed;
 use crate::memory::Memory;
-use crate::records::{ConversationId, Sent, StoredSent};
+use crate::records::{ConversationId, ModelCall, Sent, StoredSent};
 
 impl Memory {
     /// Keeps a value with a conversation, in place of the one of that name. Durable when it returns.
@@ -36,6 +36,11 @@ impl Memory {
     /// The last `limit` calls of remote models, oldest first.
     pub fn sent(&self, limit: usize) -> Result<Vec<StoredSent>, MemoryError> {
         self.state().store.sent(limit)
+    }
+
+    /// Notes what a model was asked beside the answers of turns. Durable when it returns.
+    pub fn record_call(&self, call: &ModelCall) -> Result<(), MemoryError> {
+        self.state().record(Event::ModelCalled { id: Uuid::new_v4().to_string(), call: call.clone() })
     }
 
     /// How much each text is like `query`, 0 to 1: the cosine of their meanings, or without an

@@ -28,6 +28,10 @@ impl Seen {
         self.forgotten.insert(fact);
     }
 
+    pub fn is_of_holder(&self, fact: &FactKey) -> bool {
+        self.from_holder.contains(fact)
+    }
+
     pub fn fact_remembered(&mut self, fact: &FactKey) {
         self.forgotten.remove(fact);
     }
@@ -47,6 +51,7 @@ impl State {
             Mode::Shared { .. } => self.take_over().and_then(|holds| if holds { Ok(()) } else { self.take_facts_of_holder() }),
             Mode::InMemory => Ok(()),
         };
+        self.take_vectors_of_holder_quietly();
         if let Err(error) = outcome {
             tracing::warn!(%error, "what other notebooks remembered was not taken in");
         }

@@ -1,5 +1,6 @@
 //! What is open behind [`crate::Memory`]: the databases, the journal, the index, and who sees what.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,11 +8,13 @@ use std::time::{Duration, Instant};
 use crate::backup::replace_damaged;
 use crate::error::MemoryError;
 use crate::event::{Entry, Event};
+use crate::facts::known::Known;
 use crate::index::Index;
 use crate::index::kept::Kept;
 use crate::indexing::Upkeep;
 use crate::journal::Journal;
 use crate::known_facts;
+use crate::known_vectors::{self, HolderVectors, PublishedVectors};
 use crate::memory::MemoryOptions;
 use crate::project::{Project, ProjectKey};
 use crate::records::{ConversationId, Mode, Scope};
@@ -22,6 +25,9 @@ use crate::vault::{MasterKey, Vault, VaultFile, unlock, vault_path};
 
 /// How often a process beside the holder looks whether the holder is gone.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Of the database's facts, and of the session's.
+type Revision = (u64, Option<u64>);
 
 /// The order of the fields is the order of closing: the lock goes last.
 pub(crate) struct State {
@@ -34,11 +40,17 @@ pub(crate) struct State {
     /// What belongs to this run only; made when first needed.
     pub session: Option<Store>,
     pub index: Option<Index>,
+    /// The facts that hold here, as of which change of them.
+    pub known: RefCell<Option<(Revision, Arc<Known>)>>,
     pub pending_journals: usize,
     /// Where the database is, or would be; `None` in memory.
     pub database: Option<PathBuf>,
     pub mode: Mode,
     pub seen: Seen,
+    pub holder_vectors: HolderVectors,
+    pub published_vectors: PublishedVectors,
+    /// How long the file is that other processes read facts from, where this one wrote it.
+    published_facts: Option<u64>,
     /// Of the files, also while another process holds the database.
     pub vault: Vault,
     pub project: ProjectKey,
@@ -82,10 +94,14 @@ impl State {
             outdated: None,
             session: None,
             index: None,
+            known: RefCell::default(),
             pending_journals: 0,
             database: None,
             mode: Mode::InMemory,
             seen: Seen::default(),
+            holder_vectors: HolderVectors::default(),
+            published_vectors: PublishedVectors::default(),
+            published_facts: None,
             vault: Vault::off(),
             project: options.project.as_ref().map_or_else(ProjectKey::none, |project: &Project| project.key.clone()),
             notices: Vec::new(),
@@ -111,6 +127,11 @@ impl State {
         self.store = store;
         (self.index, self.kept, self.outdated, self.upkeep) = (None, None, None, Upkeep::default());
         self.seen = Seen::default();
+        if let Some(database) = &self.database {
+            known_vectors::remove(database);
+        }
+        self.published_vectors = PublishedVectors::default();
+        self.published_facts = None;
         self.refresh();
         self.publish_facts()
     }
@@ -164,16 +185,26 @@ impl State {
         match scope {
             Scope::Session => self.session()?.commit(&[entry]),
             Scope::Project | Scope::Global => {
+                let (changes_facts, new) = (entry.event.changes_facts(), entry.new_fact());
                 self.record_entry(entry)?;
-                self.publish_facts()
+                if !changes_facts {
+                    return Ok(());
+                }
+                match (new, &self.database, self.published_facts) {
+                    (Some(fact), Some(database), Some(length)) if self.mode == Mode::Durable => {
+                        self.published_facts = known_facts::append(database, &self.vault, &fact, length);
+                        if self.published_facts.is_some() { Ok(()) } else { self.publish_facts() }
+                    }
+                    _ => self.publish_facts(),
+                }
             }
         }
     }
 
     /// After facts changed that other processes should hear of.
-    pub fn publish_facts(&self) -> Result<(), MemoryError> {
+    pub fn publish_facts(&mut self) -> Result<(), MemoryError> {
         if let (Mode::Durable, Some(database)) = (&self.mode, &self.database) {
-            known_facts::write(database, &self.vault, self.store.facts()?);
+            self.published_facts = known_facts::write(database, &self.vault, &self.store.facts()?);
         }
         Ok(())
     }

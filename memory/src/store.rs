@@ -1,9 +1,11 @@
 //! The databases: one file a user, one in memory a notebook's run.
 
+use std::cell::RefCell;
 use std::fs::Permissions;
 use std::io::Seek;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use duckdb::{AccessMode, Config, Connection, params};
 use fs_err::File;
@@ -11,6 +13,7 @@ use fs_err::File;
 use crate::error::MemoryError;
 use crate::event::Entry;
 use crate::journal::beside;
+use crate::records::Fact;
 use crate::store::apply::{Sequences, Writer};
 use crate::store::readers::Readers;
 use crate::store::schema::MIGRATIONS;
@@ -50,6 +53,9 @@ pub(crate) struct Store {
     name: String,
     vault: Vault,
     sequences: Sequences,
+    /// Those that hold, once they were read.
+    facts: RefCell<Option<Arc<Vec<Fact>>>>,
+    facts_revision: u64,
     /// To copy the file while it is in use. Open as long as the connection: the system would take
     /// DuckDB's lock away when any other descriptor of the file is closed.
     reader: Option<File>,
@@ -108,7 +114,11 @@ impl Store {
     }
 
     fn new(connection: Connection, file: Option<PathBuf>, name: String) -> Self {
-        Self { readers: Readers::default(), connection, given_up: None, file, name, vault: Vault::off(), sequences: Sequences::new(), reader: None }
+        let (readers, facts, sequences) = (Readers::default(), RefCell::default(), Sequences::new());
+        let mut store =
+            Self { readers, connection, given_up: None, file, name, vault: Vault::off(), sequences, facts, facts_revision: 0, reader: None };
+        store.facts_changed();
+        store
     }
 
     /// A copy of a database, to be read only.
@@ -177,15 +187,21 @@ impl Store {
 
     /// All of `entries`, which were made just now, or none; durable when it returns.
     pub fn commit(&mut self, entries: &[Entry]) -> Result<(), MemoryError> {
-        let outcome = self.in_transaction(|connection, vault, sequences| {
+        let (new_facts, known) = (self.only_new_facts(entries), self.facts.borrow().clone());
+        self.forget_facts_before(entries);
+        self.in_transaction(|connection, vault, sequences| {
             let mut writer = Writer { connection, vault, sequences, fresh: true };
             entries.iter().try_for_each(|entry| writer.apply(entry))
-        });
-        outcome.and_then(|()| self.restrict_permissions())
+        })?;
+        if let Some(new) = new_facts.filter(|new| !new.is_empty()) {
+            self.facts_came(known, new);
+        }
+        self.restrict_permissions()
     }
 
     /// Applies a journal's entries and notes how far it was read, in one transaction.
     pub fn merge_journal(&mut self, journal: &str, merged_bytes: u64, entries: &[Entry]) -> Result<(), MemoryError> {
+        self.forget_facts_before(entries);
         self.in_transaction(|connection, vault, sequences| {
             let mut writer = Writer { connection, vault, sequences, fresh: false };
             entries.iter().try_for_each(|entry| writer.apply(entry))?;
@@ -193,6 +209,12 @@ impl Store {
             let merged_bytes = i64::try_from(merged_bytes).unwrap_or(i64::MAX);
             connection.execute("INSERT INTO journals VALUES (?, ?)", params![journal, merged_bytes]).map(drop)
         })
+    }
+
+    fn forget_facts_before(&mut self, entries: &[Entry]) {
+        if entries.iter().any(|entry| entry.event.changes_facts()) {
+            self.facts_changed();
+        }
     }
 
     /// Tools that were running when the last holder of the file ended will not report back.
@@ -273,7 +295,9 @@ impl Store {
         let mut reopen = || {
             // Two openings of one file in a process would damage it: first the old one goes.
             self.connection = Connection::open_in_memory_with_flags(settings()?)?;
-            self.connection = Connection::open_with_flags(file, settings()?)?;
+            // A checkpoint that found too little memory would find it again.
+            let share = if reason.contains("failed to pin") || reason.contains("Out of Memory") { 1 } else { USUAL_SHARE };
+            self.connection = Connection::open_with_flags(file, with_memory(settings()?, share)?)?;
             self.connection.execute_batch(LOCK_SETTINGS)
         };
         let reopened: duckdb::Result<()> = reopen();
@@ -313,13 +337,28 @@ pub(crate) fn log_of(file: &Path) -> PathBuf {
 
 /// No extension is fetched, no other file is read, and little is spent on idle threads.
 pub(crate) fn settings() -> duckdb::Result<Config> {
-    Config::default()
+    let config = Config::default()
         .enable_external_access(false)?
         .enable_autoload_extension(false)?
         .with("autoinstall_known_extensions", "false")?
         .with("allow_community_extensions", "false")?
-        .with("memory_limit", "1GB")?
-        .threads(2)
+        .threads(2)?;
+    with_memory(config, USUAL_SHARE)
+}
+
+/// One part in so many of the memory there is may be used.
+const USUAL_SHARE: u64 = 4;
+
+/// A checkpoint reads 2,048 rows at once, whatever is in them, and nothing is written any more where it cannot: prompts of
+/// a megabyte need two gigabytes.
+fn with_memory(config: Config, share: u64) -> duckdb::Result<Config> {
+    const LEAST: u64 = 1_000_000_000;
+    let machine = fs_err::read_to_string("/proc/meminfo").ok();
+    let kilobytes = machine.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok()));
+    let container = fs_err::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let all = [kilobytes.map(|kilobytes: u64| kilobytes * 1024), container].into_iter().flatten().min();
+    let bytes = all.map_or(LEAST, |bytes| (bytes / share).max(LEAST));
+    config.with("memory_limit", format!("{}MB", bytes / 1_000_000))
 }
 
 /// What DuckDB says when another process has the file: `... Conflicting lock is held in

@@ -198,6 +198,22 @@ pub const TABLES: &[MemoryTable] = &[
         of_project: OF_PLACE,
     },
     MemoryTable {
+        name: "model_calls",
+        description: "what models were asked beside turns: to find facts, ...",
+        columns: &[
+            plain("conversation", CellKind::Text),
+            plain("turn", CellKind::Text),
+            plain("model", CellKind::Text),
+            plain("purpose", CellKind::Text),
+            plain("prompt_tokens", CellKind::Integer),
+            plain("completion_tokens", CellKind::Integer),
+            plain("milliseconds", CellKind::Integer),
+            time("called_at"),
+        ],
+        key: "id",
+        of_project: OF_CONVERSATION,
+    },
+    MemoryTable {
         name: "sent",
         description: "what left the machine",
         columns: &[

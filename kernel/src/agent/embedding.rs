@@ -43,17 +43,9 @@ impl EmbedderLoader {
 
     /// Where there is something to find, waits until it can be found by its meaning, so that
     /// the same question finds the same things whether it comes early or late. Returns early
-    /// when interrupted.
+    /// when interrupted. What is only to be embedded anew, by another model, is not waited for.
     pub fn wait(&self, memory: &Arc<Memory>, interrupt: &Interrupt) {
-        let something = memory.statistics().is_ok_and(|statistics| {
-            statistics.facts
-                + statistics.session_facts
-                + statistics.chunks
-                + statistics.session_chunks
-                + statistics.messages
-                > 0
-        });
-        if something {
+        if memory.holds_something() {
             self.wait_anyway(memory, interrupt);
         }
     }
@@ -105,9 +97,14 @@ fn spawn(memory: Arc<Memory>) -> Arc<Progress> {
         // Finished even if loading panics: nobody may wait for ever.
         let progress = FinishOnDrop(other);
         progress.0.wait_until_wanted();
-        if let Err(reason) = load(&folder, &memory) {
-            tracing::warn!("memory searches by words alone: {reason}");
+        match open(&folder) {
+            Ok(embedder) => memory.use_embedder(embedder),
+            Err(reason) => return tracing::warn!("memory searches by words alone: {reason}"),
         }
+        drop(progress);
+        let held = Arc::downgrade(&memory);
+        drop(memory);
+        Memory::embed_in_background(&held);
     });
     if let Err(error) = spawned {
         tracing::warn!("memory searches by words alone: {error}");
@@ -122,10 +119,6 @@ impl Drop for FinishOnDrop {
     fn drop(&mut self) {
         self.0.finish();
     }
-}
-
-fn load(folder: &std::path::Path, memory: &Memory) -> Result<(), String> {
-    memory.set_embedder(open(folder)?).map_err(|error| error.to_string())
 }
 
 /// The embedding model that memory uses, loaded; `None` where there is none.

@@ -13,6 +13,7 @@ use codriver_inference::{Cancellation, ChatEvent, ChatRequest, ChatResponse, Fin
 use codriver_memory::{ContextItem, ConversationId, Memory};
 use serde_json::{Value, json};
 
+use super::facts::Learner;
 use super::ledger::{self, UserData};
 use super::secrets::Secrets;
 use super::stream::{Words, kind};
@@ -100,6 +101,7 @@ pub fn run_turn(
     let mut turn = Turn {
         secrets: session.agents.models.secrets(),
         memory: &session.memory,
+        learner: &session.agents.learner,
         context,
         cancellation,
         dry_run: options.dry_run,
@@ -139,6 +141,7 @@ struct Turn<'a> {
     plan: Plan,
     secrets: Arc<Secrets>,
     memory: &'a Memory,
+    learner: &'a Learner,
     context: &'a CellContext,
     cancellation: Cancellation,
     dry_run: bool,

@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::agent::facts::Learning;
 use crate::agent::{TurnOptions, TurnReport, run_turn};
 use crate::languages::sql::SqlOptions;
 use crate::languages::{CellContext, CellError};
@@ -79,6 +80,7 @@ pub fn ask(arguments: &AskArguments) -> anyhow::Result<ExitCode> {
     match asker.turn(&request, sink.clone()) {
         Ok(_) => {
             sink.end();
+            asker.session.agents.learner.settle(&asker.interrupt);
             Ok(exit_code(true, &asker))
         }
         Err(error) => {
@@ -100,6 +102,10 @@ impl Asker {
     fn start(arguments: &AskArguments, interrupt: Interrupt) -> anyhow::Result<Self> {
         let options = SessionOptions::of_this_process().context("the current folder cannot be read")?;
         let session = Session::without_rust(&options)?;
+        // The process ends with the answer: nobody waits for a model to read the turn, unless that is asked for.
+        if Learning::from_environment().is_none() {
+            session.agents.learner.set(Learning::Rules);
+        }
         let mut asker = Self {
             session,
             options: TurnOptions {

@@ -6,6 +6,7 @@
 use codriver_tools::ToolDisplay;
 use serde_json::Value;
 
+use crate::render::context::linked;
 use crate::render::diff;
 use crate::render::table::escape;
 use crate::session::MimeBundle;
@@ -86,6 +87,15 @@ pub fn tool_card(card: &ToolCard<'_>) -> MimeBundle {
 /// A plain table of text cells, escaped.
 pub fn table(columns: &[&str], rows: &[Vec<String>]) -> MimeBundle {
     MimeBundle::html(table_html(columns, rows), table_plain(columns, rows))
+}
+
+/// A table in which one column of a row may lead to what it names.
+pub fn table_with_links(columns: &[&str], rows: &[Vec<String>], linked_column: &str, links: &[Option<String>]) -> MimeBundle {
+    let html = table_html_with(columns, rows, &|row, column, cell| match links.get(row) {
+        Some(Some(link)) if column == linked_column => linked(link, cell),
+        _ => escape(cell),
+    });
+    MimeBundle::html(html, table_plain(columns, rows))
 }
 
 /// A remark in small print.
@@ -188,14 +198,16 @@ fn rows_line(shown: usize, total: usize) -> String {
 }
 
 fn table_html(columns: &[&str], rows: &[Vec<String>]) -> String {
-    let body: String = rows
-        .iter()
-        .map(|row| {
-            let cells: String = row.iter().map(|cell| format!("<td style=\"{CELL}\">{}</td>", escape(cell))).collect();
-            format!("<tr>{cells}</tr>")
-        })
-        .collect();
-    table_of_rows(columns, &body)
+    table_html_with(columns, rows, &|_, _, cell| escape(cell))
+}
+
+/// `show` makes HTML of a row's number, a column's name and a cell.
+fn table_html_with(columns: &[&str], rows: &[Vec<String>], show: &dyn Fn(usize, &str, &str) -> String) -> String {
+    let row = |(number, row): (usize, &Vec<String>)| {
+        let cells = columns.iter().zip(row).map(|(column, cell)| format!("<td style=\"{CELL}\">{}</td>", show(number, column, cell)));
+        format!("<tr>{}</tr>", cells.collect::<String>())
+    };
+    table_of_rows(columns, &rows.iter().enumerate().map(row).collect::<String>())
 }
 
 /// A table whose rows are HTML already.

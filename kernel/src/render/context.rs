@@ -230,7 +230,7 @@ fn hover(column: &str, item: &ContextItem) -> String {
 }
 
 /// Only what a browser opens without running anything: a page, or a file of the workspace.
-fn linked(link: &str, text: &str) -> String {
+pub(super) fn linked(link: &str, text: &str) -> String {
     let has_scheme = link.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':'));
     let is_page = link.starts_with("https://") || link.starts_with("http://");
     if has_scheme && !is_page {

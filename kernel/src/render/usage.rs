@@ -27,7 +27,7 @@ pub fn figures(group: &str, figures: &[Usage], days: u16) -> MimeBundle {
     if figures.len() > 1 {
         rows.push(total(figures));
     }
-    let columns = [group, "turns", "tokens read", "tokens written", "cost", "median", "95 %", "memory helped"];
+    let columns = [group, "turns", "tokens read", "tokens written", "beside turns", "cost", "median", "95 %", "memory helped"];
     let table = table(&columns, &rows);
     let title = format!("Tokens by {group}, {span}");
     let html = table.data.get("text/html").and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -43,6 +43,7 @@ fn row(usage: &Usage) -> Vec<String> {
         grouped(usage.turns),
         grouped(usage.prompt_tokens as usize),
         grouped(usage.completion_tokens as usize),
+        grouped(usage.beside_turns as usize),
         usage.cost.map(money).unwrap_or_default(),
         duration(usage.median_latency as u64),
         duration(usage.p95_latency as u64),
@@ -61,6 +62,7 @@ fn total(figures: &[Usage]) -> Vec<String> {
         grouped(turns),
         sum(|usage| usage.prompt_tokens),
         sum(|usage| usage.completion_tokens),
+        sum(|usage| usage.beside_turns),
         if costs.is_empty() { String::new() } else { money(costs.iter().sum()) },
         String::new(),
         String::new(),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::statement::Statement;
-use crate::records::{FactKind, NewTurn, Scope};
+use crate::records::{FactId, FactKind, NewTurn, Scope};
 
 /// Finds what is worth keeping in a turn. The rules here are one; a model can be another.
 pub trait FactExtractor: Send + Sync {
@@ -27,6 +27,8 @@ pub struct ExtractedFact {
     pub importance: f32,
     /// By which rule, or from which words.
     pub reason: String,
+    /// A known fact that it makes untrue.
+    pub replaces: Option<FactId>,
 }
 
 /// Reads what people say in so many words: `remember that`, `I prefer`, `our ... is`, `from now on`.
@@ -98,11 +100,12 @@ fn fact(sentence: &str) -> Option<ExtractedFact> {
         scope: if everywhere { Scope::Global } else { Scope::Project },
         importance: rule.importance,
         reason: rule.says.to_owned(),
+        replaces: None,
     })
 }
 
-/// Sentences that state something: without code, quotations and questions.
-fn sentences(text: &str) -> Vec<String> {
+/// Sentences that state something: without code, quotations, questions and what is longer than a fact.
+pub fn sentences(text: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     let mut in_code = false;
     for line in text.lines() {

@@ -33,17 +33,16 @@ pub(super) enum Relation {
     Unrelated,
 }
 
-/// Compares a new fact with an old one.
-pub(super) fn compare(new: &str, old: &str) -> Relation {
-    let (Some(new), Some(old)) = (Statement::read(new), Statement::read(old)) else { return Relation::Unrelated };
-    if (&new.subject, &new.relation) != (&old.subject, &old.relation) {
+/// Compares a new fact with an old one. Only those of the same [`Statement::topic`] are related.
+pub(super) fn compare(new: &Statement, old: &Statement) -> Relation {
+    if new.topic() != old.topic() {
         return Relation::Unrelated;
     }
     let subject = &new.subject;
     match (new.value == old.value, new.negated == old.negated) {
         (true, true) => Relation::Same,
         (true, false) => Relation::Contradiction(format!("one says of \"{subject}\" what the other denies: {}", new.said)),
-        (false, true) if !new.negated && new.excludes(&old) => {
+        (false, true) if !new.negated && new.excludes(old) => {
             Relation::Contradiction(format!("both say what holds for \"{subject}\": before {}, now {}", old.said, new.said))
         }
         _ => Relation::Unrelated,
@@ -139,6 +138,11 @@ impl Statement {
         self.single || !self.value.is_words()
     }
 
+    /// What it speaks of, and how the value belongs to it.
+    pub fn topic(&self) -> [&str; 2] {
+        [&self.subject, &self.relation]
+    }
+
     fn new(about: &str, relation: &str, value: &str, negated: bool) -> Self {
         let value = value.trim().trim_matches(['`', '"', '\'']);
         let lower = about.trim().to_lowercase();
@@ -199,7 +203,12 @@ fn is_property(about: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Relation, compare};
+    use super::{Relation, Statement};
+
+    fn compare(new: &str, old: &str) -> Relation {
+        let (Some(new), Some(old)) = (Statement::read(new), Statement::read(old)) else { return Relation::Unrelated };
+        super::compare(&new, &old)
+    }
 
     #[track_caller]
     fn contradict(old: &str, new: &str) {

@@ -88,8 +88,8 @@ impl Index {
         for candidate in found.values_mut() {
             let relevance = &mut candidate.relevance;
             let share = relevance.bm25.map_or(0.0, |score| (score / ideal).min(1.0));
-            let meaning = relevance.cosine.unwrap_or(0.0).max(0.0);
-            let base = if vector.is_some() { (share + meaning) / 2.0 } else { share };
+            // What has no vector yet counts by its words.
+            let base = relevance.cosine.map_or(share, |meaning| (share + meaning.max(0.0)) / 2.0);
             relevance.score = (base * relevance.weight).min(1.0);
         }
         let mut ranked: Vec<&Candidate> = found.values().filter(|candidate| candidate.relevance.score > 0.0).collect();

@@ -92,7 +92,10 @@ pub fn embed(
     watch: &mut dyn FnMut(&Progress),
 ) -> Result<(), IngestError> {
     let started = Instant::now();
-    let mut progress = Progress { to_embed: memory.pending_embeddings()?, ..Progress::default() };
+    let pending = memory.pending_embeddings()?;
+    // The newest come first. What was missing before is not waited for, where it is made in the background.
+    let to_embed = if memory.embeds_in_background() { pending.min(report.chunks) } else { pending };
+    let mut progress = Progress { to_embed, ..Progress::default() };
     while progress.embedded < progress.to_embed {
         if surroundings.is_cancelled() {
             report.interrupted = true;

@@ -70,6 +70,9 @@ pub struct NewFact {
     pub pinned: bool,
     /// Why it is kept, in words.
     pub reason: String,
+    /// A fact that this one makes untrue, where whoever found it says so: it becomes history, unless it is pinned or
+    /// holds elsewhere. What the words of two facts show is seen without.
+    pub replaces: Option<FactId>,
 }
 
 impl NewFact {
@@ -84,6 +87,7 @@ impl NewFact {
             importance: Fact::DEFAULT_IMPORTANCE,
             pinned: false,
             reason: format!("{source} asked to remember it"),
+            replaces: None,
         }
     }
 }

@@ -85,6 +85,22 @@ pub struct Hit {
     pub bm25: Option<f32>,
 }
 
+/// Where something that was found comes from, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Provenance {
+    /// The document, or the notebook that it was said in.
+    pub origin: String,
+    /// Where in the document.
+    pub place: ChunkPlace,
+    /// Who said it, of what was said: `user`, an agent, ...
+    pub by: String,
+    /// The turn's number in its conversation, from 1.
+    pub turn: Option<usize>,
+    pub conversation: Option<ConversationId>,
+    /// When it was said, or read.
+    pub at: Option<DateTime<Utc>>,
+}
+
 /// What a search leaves out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SearchOptions {
@@ -154,6 +170,19 @@ fn start_of(day: &str) -> Result<Option<DateTime<Utc>>, MemoryError> {
     Ok(Some(start.and_local_timezone(Local).earliest().map_or_else(|| start.and_utc(), |start| start.to_utc())))
 }
 
+/// How far an embedding model is with what can be found here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddingProgress {
+    pub model: String,
+    /// Texts with a vector of this model, or that it has none for.
+    pub done: usize,
+    pub total: usize,
+    /// Texts that the process which holds the database embeds.
+    pub left_to_holder: usize,
+    /// A thread of this process embeds the rest.
+    pub in_background: bool,
+}
+
 /// What memory holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
@@ -177,6 +206,8 @@ pub struct Statistics {
     pub chunks: usize,
     pub session_chunks: usize,
     pub embeddings: usize,
+    /// Of which model how many of these are, the most first.
+    pub embeddings_by_model: Vec<(String, usize)>,
     /// The embedder's name; without one, search is by words alone.
     pub embedder: Option<String>,
     /// Journals of other processes that still write, or that could not be merged.

@@ -96,6 +96,20 @@ pub struct Sent {
     pub columns: Vec<String>,
 }
 
+/// A call of a model that is no part of a turn's answer: what it cost counts as much.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelCall {
+    pub conversation: ConversationId,
+    /// The turn that it was about.
+    pub turn: Option<TurnId>,
+    pub model: String,
+    /// What it was asked for: `facts`, ...
+    pub purpose: String,
+    pub prompt_tokens: usize,
+    pub completion_tokens: usize,
+    pub milliseconds: u64,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredSent {
     pub sent: Sent,

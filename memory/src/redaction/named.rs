@@ -8,7 +8,7 @@ use regex::Regex;
 use super::Finding;
 
 /// Names that only secrets bear.
-const NAME: &str = r"(?i-u:api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|encryption[_-]?key|signing[_-]?key|account[_-]?key|memory[_-]?key|auth[_-]?key|secret|token|password|passwd|passphrase|pwd|credential)";
+const NAME: &str = r"(?i-u:api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|encryption[_-]?key|signing[_-]?key|account[_-]?key|memory[_-]?key|auth[_-]?key|secret|token|password|passwd|passphrase|passwort|kennwort|mot de passe|contrasena|senha|pwd|credential)";
 
 /// Where such a name stands: most text has none, so the rest is looked at only there.
 static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(NAME).ok());
@@ -16,8 +16,8 @@ static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(NAME).ok());
 /// What follows a name: the rest of it, what binds the value to it, and the value, in quotes or not.
 static VALUE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let quote = r#"(?:\\{0,3}["'`])"#;
-    let value = format!(r#"(?:{quote}(?P<quoted>[^"'`\\\s]{{4,}}){quote}|(?P<bare>[^\s"'`\\,;(){{}}\[\]<>]{{4,}}))"#);
-    Regex::new(&format!(r#"\A[A-Za-z0-9_]{{0,16}}{quote}?(?P<binds>\s{{0,4}}(?::=|=>|[:=])\s{{0,4}}|\s+is\s+|[ ]){value}"#)).ok()
+    let value = format!(r#"(?:{quote}(?P<quoted>[^"'`\\\s]{{4,}}){quote}|{quote}(?P<phrase>[^"'`\\\n]{{8,120}}){quote}|(?P<bare>[^\s"'`\\,;(){{}}\[\]<>]{{4,}}))"#);
+    Regex::new(&format!(r#"\A[A-Za-z0-9_]{{0,16}}{quote}?(?P<binds>\s{{0,4}}(?::=|=>|[:=])\s{{0,4}}|(?:\s+(?:for|of|to|on)\s[^.:;\n]{{1,40}}?)?\s+(?:is|ist|est|es)\s+|[ ]){value}"#)).ok()
 });
 
 static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!(r"(?:^|[_.\-a-z0-9]){NAME}(?:s?$|[_.\-A-Z0-9])|^{NAME}")).ok());
@@ -37,6 +37,15 @@ pub(super) fn find(text: &str, findings: &mut Vec<Finding>) {
         from = name.end();
         let begin = name_start(text, name.start());
         let Some(captures) = text.get(name.end()..).and_then(|rest| shape.captures(rest)) else { continue };
+        let whole_name = text.get(begin..name.end()).unwrap_or_default();
+        if let Some(phrase) = captures.name("phrase") {
+            // Several words in quotes are a text, but for what is made of words.
+            if whole_name.to_lowercase().ends_with("passphrase") && is_any_password(phrase.as_str()) {
+                findings.push(Finding { place: name.end() + phrase.start()..name.end() + phrase.end(), what: "secret" });
+                from = name.end() + phrase.end();
+            }
+            continue;
+        }
         let quoted = captures.name("quoted");
         let Some(value) = quoted.or_else(|| captures.name("bare")) else { continue };
         let spaced = captures.name("binds").is_some_and(|binds| binds.as_str() == " ");
@@ -47,8 +56,8 @@ pub(super) fn find(text: &str, findings: &mut Vec<Finding>) {
         // Without quotes, what ends the sentence does not belong to the value.
         let ends: &[char] = if quoted.is_some() { &[] } else { &['.', '!', '?', ':', '*', '_'] };
         let trimmed = value.as_str().trim_end_matches(ends);
-        let whole_name = text.get(begin..name.end()).unwrap_or_default();
-        if looks_secret(whole_name, trimmed) {
+        let assigned = captures.name("binds").is_some_and(|binds| binds.as_str() == "=");
+        if looks_secret(whole_name, trimmed) || (assigned && is_password_variable(text, begin, name.end()) && is_any_password(trimmed)) {
             let start = name.end() + value.start();
             findings.push(Finding { place: start..start + trimmed.len(), what: "secret" });
             from = start + trimmed.len();
@@ -81,13 +90,27 @@ pub(super) fn looks_secret(name: &str, value: &str) -> bool {
     }
     let characters = value.chars().count();
     let lower_name = name.to_lowercase();
-    let password = ["passw", "pwd", "passphrase"].iter().any(|word| lower_name.contains(word));
+    let password = ["passw", "pwd", "passphrase", "kennwort", "mot de passe", "contrasena", "senha"].iter().any(|word| lower_name.contains(word));
     let mixed = kinds(value);
     if password {
         let letters = value.chars().any(char::is_alphabetic);
-        return characters >= 6 && letters && (mixed >= 3 || (mixed == 2 && value.chars().any(|character| character.is_ascii_digit())));
+        let digits = value.chars().any(|character| character.is_ascii_digit());
+        return characters >= 6 && letters && (mixed >= 3 || (mixed == 2 && digits) || is_jumbled(value));
     }
     characters >= 16 && mixed >= 2 && disorder(value) >= 3.0 && value.chars().any(|character| character.is_ascii_digit())
+}
+
+/// `PGPASSWORD=`, `DB_PASSWORD=`: what a shell gives a program under such a name is a password, however plain it is.
+fn is_password_variable(text: &str, begin: usize, end: usize) -> bool {
+    let name = text.get(begin..end).unwrap_or_default();
+    let ends = ["PASSWORD", "PASSWD", "PASSPHRASE"].iter().any(|word| name.ends_with(word));
+    ends && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+fn is_any_password(value: &str) -> bool {
+    let lower = value.to_lowercase();
+    let placeholder = PLACEHOLDERS.iter().any(|word| lower.starts_with(word)) || WORDS.contains(&lower.as_str());
+    value.len() >= 4 && !placeholder && !value.starts_with(['$', '<', '%', '[', '{']) && !value.contains("::")
 }
 
 /// Whether a value occurs in ordinary text, so that hiding it would do harm.
@@ -116,6 +139,13 @@ fn kinds(value: &str) -> usize {
     let has = |kind: fn(&char) -> bool| usize::from(value.chars().any(|character| kind(&character)));
     has(|character| character.is_lowercase()) + has(|character| character.is_uppercase()) + has(char::is_ascii_digit)
         + has(|character| !character.is_alphanumeric())
+}
+
+/// Capitals and small letters as in Base64, and not as in `readPasswordFromTerminal`.
+fn is_jumbled(value: &str) -> bool {
+    let capitals: Vec<bool> = value.chars().map(char::is_uppercase).collect();
+    let begun = capitals.windows(2).filter(|pair| matches!(pair, [false, true])).count();
+    capitals.len() >= 10 && begun * 4 >= capitals.len()
 }
 
 /// Shannon entropy of the characters, in bits a character.

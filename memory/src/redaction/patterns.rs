@@ -6,8 +6,10 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::Finding;
+use super::named::looks_secret;
 
 /// A secret that begins in a way of its own.
+#[derive(Clone, Copy)]
 struct Shape {
     what: &'static str,
     /// What it begins with, in small letters; only there the rest is looked at, since most text has no secrets.
@@ -16,14 +18,37 @@ struct Shape {
     whole: &'static str,
     /// What stands before it may not be a part of a word.
     is_word: bool,
+    /// Whether what has the shape is one: words have it too.
+    is_one: fn(&str) -> bool,
 }
 
 const fn word(what: &'static str, begins: &'static [&'static str], whole: &'static str) -> Shape {
-    Shape { what, begins, whole, is_word: true }
+    Shape { what, begins, whole, is_word: true, is_one: |_| true }
 }
 
 const fn anywhere(what: &'static str, begins: &'static [&'static str], whole: &'static str) -> Shape {
-    Shape { what, begins, whole, is_word: false }
+    Shape { is_word: false, ..word(what, begins, whole) }
+}
+
+impl Shape {
+    const fn unless_words(self) -> Self {
+        Self { is_one: |secret| !is_words(secret), ..self }
+    }
+
+    const fn like_a_password(self) -> Self {
+        Self { is_one: |secret| looks_secret("password", secret), ..self }
+    }
+}
+
+/// `learn-contrib-2`, `YOUR_ACCESS_TOKEN`: words and small numbers, however they are joined.
+fn is_words(text: &str) -> bool {
+    let parts = text.split(['-', '_', '.', '~', '+', '/', '=']).filter(|part| !part.is_empty());
+    parts.into_iter().all(|part| {
+        let rest = part.get(1..).unwrap_or_default();
+        let number = part.len() <= 4 && part.bytes().all(|byte| byte.is_ascii_digit());
+        let all = |is: fn(&u8) -> bool| part.bytes().all(|byte| is(&byte));
+        number || all(u8::is_ascii_uppercase) || (part.is_char_boundary(1) && all(u8::is_ascii_alphabetic) && rest.bytes().all(|byte| byte.is_ascii_lowercase()))
+    })
 }
 
 const SHAPES: &[Shape] = &[
@@ -38,7 +63,7 @@ const SHAPES: &[Shape] = &[
     word("Slack token", &["xox"], r"xox[abceoprs]-[A-Za-z0-9-]{10,}"),
     word("Slack token", &["xapp-"], r"xapp-[0-9]-[A-Za-z0-9-]{10,}"),
     anywhere("Slack webhook", &["hooks.slack.com/"], r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9+/]{20,})"),
-    word("API key", &["sk-"], r"sk-(?:ant-|proj-|svcacct-|admin-|or-v1-)?[A-Za-z0-9_-]{20,}"),
+    word("API key", &["sk-"], r"sk-(?:ant-|proj-|svcacct-|admin-|or-v1-)?[A-Za-z0-9_-]{20,}").unless_words(),
     word("Google key", &["aiza"], r"AIza[A-Za-z0-9_-]{35}"),
     word("Google token", &["ya29."], r"ya29\.[A-Za-z0-9_-]{20,}"),
     word("Google token", &["gocspx-"], r"GOCSPX-[A-Za-z0-9_-]{28}"),
@@ -72,8 +97,25 @@ const SHAPES: &[Shape] = &[
     word("Azure key", &["accountkey=", "sharedaccesskey="], r"(?i:AccountKey|SharedAccessKey)=([A-Za-z0-9+/]{40,88}={0,2})"),
     anywhere("signature", &["sig=", "x-amz-signature=", "x-goog-signature="], r"(?i:sig|X-Amz-Signature|X-Goog-Signature)=([A-Za-z0-9%+/=_-]{32,})"),
     word("JSON web token", &["eyj"], r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    word("credentials", &["authorization"], r"(?i:authorization)[\x22']?\s*[:=]\s*[\x22']?(?i:basic|bearer|token|digest|apikey)\s+([A-Za-z0-9._~+/=-]{8,})"),
-    word("credentials", &["bearer"], r"(?i:bearer)\s+([A-Za-z0-9._~+/-]{24,}=*)"),
+    anywhere("Discord webhook", &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"], r"discord(?:app)?\.com/api/webhooks/[0-9]+/([A-Za-z0-9_-]{40,})"),
+    word("Supabase token", &["sbp_", "sb_secret_"], r"sbp_[a-f0-9]{40}|sb_secret_[A-Za-z0-9_-]{20,}"),
+    word("Tailscale key", &["tskey-"], r"tskey-[a-z]+-[A-Za-z0-9]{8,}-?[A-Za-z0-9]*"),
+    word("Doppler token", &["dp.pt.", "dp.st."], r"dp\.(?:pt|st)\.[A-Za-z0-9._-]{20,}"),
+    word("Figma token", &["figd_"], r"figd_[A-Za-z0-9_-]{36,}"),
+    word("Airtable token", &["pat"], r"pat[A-Za-z0-9]{14}\.[a-f0-9]{64}"),
+    word("PlanetScale token", &["pscale_"], r"pscale_(?:tkn|pw|oauth)_[A-Za-z0-9=._-]{30,}"),
+    word("1Password token", &["ops_ey"], r"ops_ey[A-Za-z0-9_-]{100,}"),
+    word("password", &["login"], r"(?i:login)\s+\S+\s+(?:(?i:account)\s+\S+\s+)?(?i:password)\s+(\S{4,})"),
+    anywhere("password", &["-u", "--user"], r#"(?:-u|--user)[\s=]*["']?[^\s:"'/]{1,80}:([^\s"']{6,})"#).like_a_password(),
+    word("password", &["sshpass"], r#"sshpass\s+-p\s*["']?([^\s"']{4,})"#),
+    word("password", &["mysql", "mariadb"], r#"(?:mysql|mariadb)[a-z-]*\s(?:[^\n|;&]{0,200}?\s)?-p["']?([^\s"'|;&]{4,})"#),
+    word("password", &["docker", "podman", "helm"], r#"(?:docker|podman|helm)\s+(?:registry\s+)?login\s(?:[^\n|;&]{0,200}?\s)?-p[\s=]*["']?([^\s"'|;&]{4,})"#),
+    anywhere("credentials", &["_auth"], r#"_auth["']?\s*[:=]\s*["']?([A-Za-z0-9+/]{8,}={0,2})"#).unless_words(),
+    anywhere("credentials", &["\"auth\""], r#""auth"\s*:\s*"([A-Za-z0-9+/]{12,}={0,2})""#).unless_words(),
+    word("cookie", &["cookie"], r#"(?i:cookie)["']?\s*[:=]\s*["']?([A-Za-z0-9_.-]{1,60}=[^\s"';]{16,}[^\r\n"']*)"#),
+    word("cookie", &["set-cookie"], r#"(?i:set-cookie)["']?\s*[:=]\s*["']?([A-Za-z0-9_.-]{1,60}=[^\s"';]{16,})"#),
+    word("credentials", &["authorization"], r"(?i:authorization)[\x22']?\s*[:=]\s*[\x22']?(?i:basic|bearer|token|digest|apikey)\s+([A-Za-z0-9._~+/=-]{8,})").unless_words(),
+    word("credentials", &["bearer"], r"(?i:bearer)\s+([A-Za-z0-9._~+/-]{24,}=*)").unless_words(),
 ];
 
 /// Where a secret may begin: one look at the text for all beginnings.
@@ -98,7 +140,7 @@ pub(super) fn find(text: &str, findings: &mut Vec<Finding>) {
         for (shape, whole) in SHAPES.iter().zip(WHOLES.iter()) {
             let possible = !(shape.is_word && within_a_word) && shape.begins.iter().any(|begins| starts_with(rest, begins));
             let Some(captures) = possible.then_some(whole.as_ref()).flatten().and_then(|whole| whole.captures(rest)) else { continue };
-            if let Some(secret) = captures.get(1).or_else(|| captures.get(0)) {
+            if let Some(secret) = captures.get(1).or_else(|| captures.get(0)).filter(|secret| (shape.is_one)(secret.as_str())) {
                 let place = begin.start() + secret.start()..begin.start() + secret.end();
                 from = from.max(place.end);
                 findings.push(Finding { place, what: shape.what });

@@ -6,7 +6,7 @@ use duckdb::types::{TimeUnit, Value};
 use duckdb::{Connection, ToSql, params};
 
 use crate::event::{Entry, Event, FactDetails, FactKey, fingerprint};
-use crate::records::{ConversationId, FactId, FactPlace, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
+use crate::records::{ConversationId, FactId, FactPlace, ModelCall, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
 use crate::store::documents::append_chunks;
 use crate::vault::Vault;
 
@@ -89,6 +89,7 @@ impl Writer<'_> {
                 self.run("INSERT INTO notes VALUES (?, ?, ?, ?, ?)", params![id, conversation.as_str(), name, value, at])
             }
             Event::Sent { id, sent } => self.note_sent(id, sent, &at),
+            Event::ModelCalled { id, call } => self.note_call(id, call, &at),
             Event::DocumentsKept { documents, place } => self.keep_documents(documents, place, &at),
             Event::DocumentsRemoved { origins, place } => self.remove_documents(origins, place, &at),
         }
@@ -240,6 +241,26 @@ impl Writer<'_> {
                 sent.completion_tokens as i64,
                 sent.rows as i64,
                 self.vault.seal_text("sent.columns", id, &sent.columns.join("\n"))?,
+                at
+            ],
+        )
+    }
+
+    fn note_call(&self, id: &str, call: &ModelCall, at: &Value) -> duckdb::Result<()> {
+        if self.is_there("SELECT 1 FROM model_calls WHERE id = ?", id)? {
+            return Ok(());
+        }
+        self.run(
+            "INSERT INTO model_calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            params![
+                id,
+                call.conversation.as_str(),
+                call.turn.as_ref().map(TurnId::as_str),
+                call.model,
+                call.purpose,
+                call.prompt_tokens as i64,
+                call.completion_tokens as i64,
+                signed(call.milliseconds),
                 at
             ],
         )

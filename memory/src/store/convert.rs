@@ -27,7 +27,7 @@ enum RowName {
 use RowName::{Column, Numbered};
 
 /// Every table with contents. What is not named here is plain: identifiers, times, counts, names of models and tools.
-const TABLES: [Table; 13] = [
+const TABLES: [Table; 14] = [
     Table { name: "projects", row: Column("key"), sealed: &["root"] },
     Table { name: "conversations", row: Column("id"), sealed: &["notebook"] },
     Table { name: "turns", row: Column("id"), sealed: &["request", "answer", "prompt"] },
@@ -38,6 +38,7 @@ const TABLES: [Table; 13] = [
     Table { name: "chunks", row: Numbered("document"), sealed: &["title", "text", "name", "place"] },
     Table { name: "documents", row: Column("name"), sealed: &["record"] },
     Table { name: "notes", row: Column("id"), sealed: &["value"] },
+    Table { name: "model_calls", row: Column("id"), sealed: &[] },
     Table { name: "sent", row: Column("id"), sealed: &["columns"] },
     Table { name: "embeddings", row: Column("content"), sealed: &[] },
     Table { name: "journals", row: Column("name"), sealed: &[] },

@@ -7,7 +7,7 @@ use duckdb::{Appender, params};
 
 use super::Store;
 use super::apply::{Writer, numbered};
-use super::read::CHUNKS;
+use super::read::{CHUNKS, StoredChunk};
 use crate::error::MemoryError;
 use crate::project::ProjectKey;
 use crate::records::{FactPlace, NewChunk, NewDocument, Scope, StoredDocument};
@@ -33,12 +33,12 @@ impl Store {
     }
 
     /// One piece of a document.
-    pub fn chunk_at(&self, document: &str, position: usize, place: &FactPlace) -> Result<Option<NewChunk>, MemoryError> {
+    pub fn chunk_at(&self, document: &str, position: usize, place: &FactPlace) -> Result<Option<StoredChunk>, MemoryError> {
         let sql = format!("{CHUNKS} WHERE document = ? AND scope = ? AND project = ? AND position = ?");
         let name = self.vault.disguise(document);
         let position = i64::try_from(position).unwrap_or(i64::MAX);
         let found = self.rows(&sql, params![name, place.scope.name(), place.project.as_str(), position], |row| self.chunk(row))?;
-        Ok(found.into_iter().next().map(|stored| stored.chunk))
+        Ok(found.into_iter().next())
     }
 }
 

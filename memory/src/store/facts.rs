@@ -1,18 +1,54 @@
 //! Rows become facts.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use duckdb::Row;
 
 use super::Store;
 use super::read::time;
 use crate::error::MemoryError;
+use crate::event::Entry;
 use crate::project::ProjectKey;
 use crate::records::{Fact, FactId, FactKind, Scope, TurnId};
 
+/// Of all stores of the process.
+static REVISIONS: AtomicU64 = AtomicU64::new(1);
+
 impl Store {
     /// All facts that hold now, of every project, oldest first.
-    pub fn facts(&self) -> Result<Vec<Fact>, MemoryError> {
+    pub fn facts(&self) -> Result<Arc<Vec<Fact>>, MemoryError> {
+        if let Some(facts) = &*self.facts.borrow() {
+            return Ok(Arc::clone(facts));
+        }
         let sql = format!("{FACTS} WHERE valid_until IS NULL ORDER BY created_at, rowid");
-        self.rows(&sql, &[], |row| self.fact(row))
+        let facts = Arc::new(self.rows(&sql, &[], |row| self.fact(row))?);
+        *self.facts.borrow_mut() = Some(Arc::clone(&facts));
+        Ok(facts)
+    }
+
+    /// Another number after each change of facts, and of another store.
+    pub fn facts_revision(&self) -> u64 {
+        self.facts_revision
+    }
+
+    /// What was read of facts is not what there is any more.
+    pub(super) fn facts_changed(&mut self) {
+        self.facts.take();
+        self.facts_revision = REVISIONS.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Facts that only came, among these entries: what was read of the others holds on. `None` where others changed.
+    pub(super) fn only_new_facts(&self, entries: &[Entry]) -> Option<Vec<Fact>> {
+        let changes = entries.iter().filter(|entry| entry.event.changes_facts());
+        changes.map(|entry| entry.new_fact()).collect()
+    }
+
+    /// Goes on with what was read of facts, and these behind it.
+    pub(super) fn facts_came(&mut self, before: Option<Arc<Vec<Fact>>>, new: Vec<Fact>) {
+        let Some(mut facts) = before else { return };
+        Arc::make_mut(&mut facts).extend(new);
+        *self.facts.borrow_mut() = Some(facts);
     }
 
     /// Those that were replaced too.
@@ -29,6 +65,7 @@ impl Store {
 
     /// Removes rows of the table as they are named, whatever replaced them.
     pub fn remove_facts(&mut self, ids: &[FactId]) -> Result<(), MemoryError> {
+        self.facts_changed();
         self.in_transaction(|connection, _, _| {
             let mut delete = connection.prepare("DELETE FROM facts WHERE id = ?")?;
             ids.iter().try_for_each(|id| delete.execute([id.as_str()]).map(drop))

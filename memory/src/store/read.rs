@@ -28,6 +28,16 @@ pub(crate) struct Spoken {
     pub said_at: DateTime<Utc>,
 }
 
+/// Where a turn was.
+pub(crate) struct TurnPlace {
+    pub conversation: ConversationId,
+    pub agent: String,
+    pub notebook: String,
+    /// In the conversation, from 1.
+    pub number: usize,
+    pub at: DateTime<Utc>,
+}
+
 /// A piece of a document, where it is kept.
 pub(crate) struct StoredChunk {
     pub document: String,
@@ -45,6 +55,10 @@ impl Store {
     pub fn count(&self, table: &str) -> Result<usize, MemoryError> {
         let rows = self.rows(&format!("SELECT count(*) FROM {table}"), &[], |row| row.get::<_, i64>(0))?;
         Ok(rows.first().map_or(0, |count| usize::try_from(*count).unwrap_or(0)))
+    }
+
+    pub fn has_rows(&self, table: &str) -> Result<bool, MemoryError> {
+        Ok(!self.rows(&format!("SELECT 1 FROM {table} LIMIT 1"), &[], |_| Ok(()))?.is_empty())
     }
 
     pub fn has_conversation(&self, id: &ConversationId) -> Result<bool, MemoryError> {
@@ -205,6 +219,22 @@ impl Store {
         let mut turns = vec![turn];
         self.fill_turns(&mut turns, &conversation, sequence)?;
         Ok(turns.pop())
+    }
+
+    pub fn turn_place(&self, id: &TurnId) -> Result<Option<TurnPlace>, MemoryError> {
+        let sql = "SELECT c.id, c.agent, c.notebook, t.sequence, epoch_us(t.created_at)
+            FROM turns t JOIN conversations c ON c.id = t.conversation WHERE t.id = ?";
+        let found = self.rows(sql, params![id.as_str()], |row| {
+            let conversation: String = row.get(0)?;
+            Ok(TurnPlace {
+                agent: row.get(1)?,
+                notebook: self.vault.open_text("conversations.notebook", &conversation, row.get(2)?)?,
+                number: row.get::<_, i64>(3)? as usize,
+                at: time(row.get(4)?),
+                conversation: ConversationId::from(conversation),
+            })
+        })?;
+        Ok(found.into_iter().next())
     }
 
     /// The last `limit` tool runs of a conversation, oldest first.

@@ -94,6 +94,14 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         name VARCHAR NOT NULL, scope VARCHAR NOT NULL, project VARCHAR NOT NULL, record VARCHAR NOT NULL,
         kept_at TIMESTAMP NOT NULL);",
     },
+    Migration {
+        version: 5,
+        description: "what models were asked beside turns",
+        sql: "
+    CREATE TABLE model_calls (
+        id VARCHAR NOT NULL, conversation VARCHAR NOT NULL, turn VARCHAR, model VARCHAR NOT NULL, purpose VARCHAR NOT NULL,
+        prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL, milliseconds BIGINT NOT NULL, called_at TIMESTAMP NOT NULL);",
+    },
 ];
 
 /// Brings the database to the newest of `migrations`, each step in its own transaction.

@@ -33,6 +33,16 @@ impl Store {
         })
     }
 
+    /// How many there are of which model, the most first.
+    pub fn vectors_by_model(&self) -> Result<Vec<(String, usize)>, MemoryError> {
+        let sql = "SELECT model, count(*) FROM embeddings GROUP BY model ORDER BY count(*) DESC, model";
+        self.rows(sql, &[], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)))
+    }
+
+    pub fn remove_vectors_of(&mut self, model: &str) -> Result<(), MemoryError> {
+        self.in_transaction(|connection, _, _| connection.execute("DELETE FROM embeddings WHERE model = ?", params![model]).map(drop))
+    }
+
     pub fn vectors(&self, model: &str) -> Result<HashMap<String, Vec<f32>>, MemoryError> {
         let rows = self.rows("SELECT content, vector FROM embeddings WHERE model = ?", params![model], |row| {
             Ok(opened(&self.vault, row.get(0)?, row.get(1)?)?)

@@ -24,11 +24,11 @@ fn opening_again_changes_nothing() {
     written(&path);
     let statistics = || Memory::open(&path, None).unwrap().statistics().unwrap();
     let (first, second) = (statistics(), statistics());
-    assert_eq!((first.turns, first.schema_version), (20, 4));
+    assert_eq!((first.turns, first.schema_version), (20, 5));
     assert_eq!((first.turns, first.messages, first.conversations), (second.turns, second.messages, second.conversations));
     let connection = Connection::open(&path).unwrap();
     let versions: i64 = connection.query_row("SELECT count(*) FROM schema_versions", [], |row| row.get(0)).unwrap();
-    assert_eq!(versions, 4);
+    assert_eq!(versions, 5);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() {
     Connection::open(&path).unwrap().execute_batch("INSERT INTO schema_versions VALUES (99, 'from the future', now()::TIMESTAMP)").unwrap();
     let before = fs::read(&path).unwrap();
     let error = Memory::open(&path, None).err().unwrap();
-    assert!(matches!(error, MemoryError::NewerSchema { found: 99, known: 4, .. }));
+    assert!(matches!(error, MemoryError::NewerSchema { found: 99, known: 5, .. }));
     assert!(error.to_string().contains("Update Codriver"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }

@@ -68,6 +68,9 @@ fn kill_rounds(rounds: usize) -> usize {
         safe.extend(acknowledged);
         drop(memory);
         length_before = std::fs::metadata(&path).unwrap().len();
+        if round % 20 == 19 {
+            println!("{} rounds, {} turns, {} MB", round + 1, safe.turns.len(), length_before / 1_000_000);
+        }
     }
     safe.check(&Memory::open(&path, None).unwrap());
     println!("{} turns, {} runs, {} facts; {checkpoints} rounds with a checkpoint", safe.turns.len(), safe.runs.len(), safe.facts.len());
@@ -95,7 +98,7 @@ fn kill_9_of_a_second_process_loses_nothing_acknowledged() {
 #[test]
 fn a_torn_log_loses_only_its_last_record() {
     let (_folder, path) = folder();
-    let round = killed_after(helper("durability::helper_writes_until_killed", &path), 1, Duration::from_millis(200));
+    let round = killed_after(helper("durability::helper_writes_until_killed", &path), 3, Duration::from_millis(100));
     let log = path.with_extension("duckdb.wal");
     let length = std::fs::metadata(&log).unwrap().len();
     std::fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(length - 7).unwrap();
@@ -176,8 +179,8 @@ fn killed_after(mut child: Child, turns: usize, patience: Duration) -> Acknowled
         }
         lines
     });
-    for _ in 0..turns {
-        wait.recv_timeout(Duration::from_secs(60)).unwrap();
+    for number in 0..turns {
+        wait.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|error| panic!("after {number} turns: {error}, {:?}", child.try_wait()));
     }
     std::thread::sleep(patience);
     child.kill().unwrap();

@@ -99,6 +99,23 @@ fn worth_decays_unless_a_fact_is_confirmed_or_pinned() {
 }
 
 #[test]
+fn whoever_finds_a_fact_may_say_what_it_replaces() {
+    let memory = Memory::in_memory(None).unwrap();
+    let old = memory.remember("Invoices go out on paper", Scope::Project, "user").unwrap();
+    let new = |text: &str, scope, id: &FactId| NewFact { replaces: Some(id.clone()), ..NewFact::new(text, scope, "user") };
+    let remembered = memory.remember_fact(&new("We send invoices by e-mail", Scope::Project, &old)).unwrap();
+    assert!(matches!(&remembered.outcome, Outcome::Replaced(replaced) if replaced[0].0.id == old), "{remembered:?}");
+    assert_eq!(texts(&memory), ["We send invoices by e-mail"]);
+    assert_eq!(memory.why(&remembered.id).unwrap().unwrap().replaced[0].text, "Invoices go out on paper");
+    // What is pinned, and what holds in another scope, stays.
+    memory.pin_fact(&remembered.id, true).unwrap();
+    memory.remember_fact(&new("Nobody sends anything", Scope::Project, &remembered.id)).unwrap();
+    let other = memory.remember("Tea is at four", Scope::Global, "user").unwrap();
+    memory.remember_fact(&new("Coffee comes first", Scope::Project, &other)).unwrap();
+    assert_eq!(texts(&memory).len(), 4);
+}
+
+#[test]
 fn turns_teach_facts_once() {
     let (_folder, path) = folder();
     let memory = Memory::open(&path, None).unwrap();

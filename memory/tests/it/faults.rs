@@ -175,3 +175,25 @@ fn a_read_only_disk_is_named() {
     let script = "mount -o remount,ro /mnt &&";
     on_a_small_disk("size=8m", script, "faults::helper_on_a_read_only_disk");
 }
+
+/// The helper: a memory from before the disk became read-only.
+#[test]
+fn helper_keeps_a_fact() {
+    let Some(path) = helper_path() else { return };
+    Memory::open(&path, None).unwrap().remember("Amounts are in euro", Scope::Global, "user").unwrap();
+}
+
+/// A memory that is there already is not opened either, and is whole when the disk can be written again.
+#[test]
+fn a_memory_on_a_read_only_disk_is_left_as_it_is() {
+    let script = "CODRIVER_TEST_PATH=/mnt/codriver/memory.duckdb \"$0\" --exact faults::helper_keeps_a_fact > /dev/null && mount -o remount,ro /mnt && \
+        CODRIVER_TEST_PATH=/mnt/codriver/memory.duckdb \"$0\" --exact faults::helper_on_a_read_only_disk --nocapture && mount -o remount,rw /mnt &&";
+    on_a_small_disk("size=32m", script, "faults::helper_finds_the_fact");
+}
+
+#[test]
+fn helper_finds_the_fact() {
+    let Some(path) = helper_path() else { return };
+    let facts = Memory::open(&path, None).unwrap().facts(None).unwrap();
+    assert_eq!(facts.iter().map(|fact| fact.text.as_str()).collect::<Vec<_>>(), ["Amounts are in euro"]);
+}

@@ -27,7 +27,7 @@ fn session_facts_end_with_the_session() {
     let scopes: Vec<Scope> = memory.facts(None).unwrap().into_iter().map(|fact| fact.scope).collect();
     assert_eq!(scopes, [Scope::Global, Scope::Session]);
     let statistics = memory.statistics().unwrap();
-    assert_eq!((statistics.facts, statistics.session_facts, statistics.schema_version), (1, 1, 4));
+    assert_eq!((statistics.facts, statistics.session_facts, statistics.schema_version), (1, 1, 5));
     drop(memory);
 
     let memory = Memory::open(&path, None).unwrap();

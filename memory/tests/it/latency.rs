@@ -80,6 +80,63 @@ fn ten_thousand_pieces_are_searched_at_once() {
     assert!(percentile(&later, 50) < Duration::from_secs(1));
 }
 
+/// A measurement: cargo test --release -p codriver-memory --test it -- --ignored ten_thousand_facts --nocapture
+#[test]
+#[ignore = "a measurement"]
+fn ten_thousand_facts_and_a_thousand_conversations() {
+    let (_folder, path) = folder();
+    let memory = Memory::open(&path, None).unwrap();
+    for number in 0..1000 {
+        let conversation = memory.start_conversation("codriver", &format!("notebook {number}.ipynb")).unwrap();
+        memory.append_turn(&turn(&conversation, &format!("what of region {number}?"), "It grew.")).unwrap();
+    }
+    // Written as another kernel would: one by one, the file of known facts would be written ten thousand times.
+    let journal = path.with_file_name("memory.duckdb.journal-facts.jsonl");
+    let fact = |number: usize| {
+        let scope = ["global", "project"][number % 2];
+        let text = format!("Region {} of product {} is led by person {number}", number % 5000, number % 331);
+        let id = uuid::Uuid::new_v4().to_string();
+        let details = serde_json::json!({ "place": { "scope": scope, "project": "" } });
+        let event = serde_json::json!({ "fact_remembered": { "id": id, "text": text, "source": "user", "details": details } });
+        serde_json::json!({ "format": 3, "at": 1_700_000_000_000_000_i64 + number as i64, "change": event }).to_string() + "\n"
+    };
+    std::fs::write(&journal, (0..10_000).map(fact).collect::<String>()).unwrap();
+    let time = |what: &str, mut work: Box<dyn FnMut() + '_>| {
+        let mut times: Vec<Duration> = (0..10)
+            .map(|_| {
+                let begin = Instant::now();
+                work();
+                begin.elapsed()
+            })
+            .collect();
+        let first = times[0];
+        times.sort();
+        println!("{what}: first {first:.1?}, p50 {:.1?}, slowest {:.1?}", percentile(&times, 50), percentile(&times, 100));
+    };
+    time("facts", Box::new(|| assert_eq!(memory.facts(None).unwrap().len(), 10_000)));
+    time("a search", Box::new(|| assert_eq!(memory.search("region 7 of product", 8).unwrap().len(), 8)));
+    time("whether there is something", Box::new(|| assert!(memory.holds_something())));
+    time("conversations", Box::new(|| assert_eq!(memory.conversations(50).unwrap().len(), 50)));
+    let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
+    let mut number = 0;
+    time(
+        "a turn appended, and rules that learn nothing",
+        Box::new(|| {
+            let told = turn(&conversation, "What of region 7?", "It grew.");
+            let id = memory.append_turn(&told).unwrap();
+            memory.learn(&id, &told, &codriver_memory::RuleExtractor).unwrap();
+        }),
+    );
+    time(
+        "a fact remembered",
+        Box::new(|| {
+            number += 1;
+            memory.remember(&format!("Region {number} is closed on day {number}"), Scope::Project, "user").unwrap();
+        }),
+    );
+    time("earlier turns", Box::new(|| assert!(!memory.earlier_turns(&conversation, 0, 400).unwrap().is_empty())));
+}
+
 /// Sorted.
 fn appends(memory: &Memory) -> Vec<Duration> {
     let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();

@@ -6,6 +6,7 @@ mod collections;
 mod conversations;
 mod damage;
 mod durability;
+mod embedding;
 mod encryption;
 mod facts;
 mod faults;

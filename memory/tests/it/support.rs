@@ -71,7 +71,7 @@ pub fn helper(test: &str, path: &std::path::Path) -> Child {
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("CODRIVER_TEST_PATH", path)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::inherit())
         .spawn()
         .unwrap()
 }

@@ -1,19 +1,22 @@
 //! `%memory`: what is remembered, why, and for whom.
 
 mod facts;
+mod provenance;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use codriver_memory::{Scope, Statistics};
+use codriver_memory::{EmbeddingProgress, Scope, Statistics};
 
 use super::{completions, said, shown, split_word};
+use crate::agent::facts::Learning;
 use crate::agent::memory_error;
 use crate::cells::{Invocation, Magic, MagicKind};
 use crate::languages::{CellContext, CellError, CellResult, Completion};
 use crate::render::cards;
+use crate::render::table::grouped;
 use crate::session::Session;
 
-const COMMANDS: [&str; 14] = [
-    "search", "list", "show", "why", "remember", "edit", "pin", "unpin", "promote", "forget", "history", "cleanup", "backup", "stats",
+const COMMANDS: [&str; 15] = [
+    "learn", "search", "list", "show", "why", "remember", "edit", "pin", "unpin", "promote", "forget", "history", "cleanup", "backup", "stats",
 ];
 
 /// What follows these is text as it is typed.
@@ -45,6 +48,7 @@ impl Magic for MemoryMagic {
                  %memory forget ID           deletes a fact and what it replaced\n\
                  %memory history             what was replaced\n\
                  %memory cleanup             what faded and can go; with --yes, it goes\n\
+                 %memory learn [WHO]         who finds facts in turns: model, local (models on this machine), rules, off\n\
                  %memory backup [FILE]       a copy of the whole memory\n\
                  %memory stats               how much there is, and where\n\n\
                  Flags stand before the command, and before or behind what is not text.",
@@ -75,6 +79,10 @@ impl Magic for MemoryMagic {
 
     fn run(&self, invocation: &Invocation, session: &mut Session, context: &CellContext) -> CellResult {
         super::tell_notices(session, context);
+        if !context.output.can_ask() {
+            // A notebook that runs by itself shows the same each time.
+            session.agents.learner.settle(&context.interrupt);
+        }
         let (command, rest) = split_word(&invocation.text);
         let mut options = Options::of(&invocation.matches);
         let mut rest = rest.trim().to_owned();
@@ -97,6 +105,7 @@ impl Magic for MemoryMagic {
                 (id, text) => facts::edit(id, text, session),
             },
             ("history", "") => facts::history(session),
+            ("learn", who) => learn(who, session),
             ("cleanup", "") => facts::cleanup(options.yes, session),
             ("backup", file) => backup(file, session),
             ("show" | "why" | "pin" | "unpin" | "promote" | "forget", "") => missing("which fact (%memory list shows their ids)"),
@@ -120,6 +129,9 @@ impl Magic for MemoryMagic {
             return completions(COMMANDS, "keyword");
         }
         let by_id = ["show", "why", "edit", "pin", "unpin", "promote", "forget"].contains(&command);
+        if command == "learn" {
+            return completions(Learning::names(), "keyword");
+        }
         if !by_id || rest.contains(char::is_whitespace) {
             return Vec::new();
         }
@@ -158,22 +170,24 @@ fn search(query: &str, limit: usize, session: &Session, context: &CellContext) -
         return said("nothing found");
     }
     let number = |value: Option<f32>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
-    let rows: Vec<Vec<String>> = hits
-        .into_iter()
-        .map(|hit| {
-            let text = if hit.title.is_empty() { hit.text } else { format!("{}: {}", hit.title, hit.text) };
-            vec![
-                hit.kind.to_owned(),
-                cards::one_line(&text, 200),
-                hit.scope.to_string(),
-                hit.origin,
-                number(Some(hit.score)),
-                number(hit.cosine),
-                number(hit.bm25),
-            ]
-        })
-        .collect();
-    shown(cards::table(&["kind", "text", "scope", "origin", "score", "meaning", "words"], &rows))
+    let (mut rows, mut links) = (Vec::new(), Vec::new());
+    for hit in hits {
+        let from = session.memory.provenance(&hit).map_err(|error| memory_error(&error))?;
+        let text = if hit.kind == "chunk" && !hit.title.is_empty() { format!("{}: {}", hit.title, hit.text) } else { hit.text };
+        links.push(provenance::link(&from, &session.workspace));
+        rows.push(vec![
+            provenance::kind(hit.kind).to_owned(),
+            cards::one_line(&text, 200),
+            provenance::text(&from, &session.workspace),
+            from.at.map(facts::date).unwrap_or_default(),
+            hit.scope.to_string(),
+            number(Some(hit.score)),
+            number(hit.cosine),
+            number(hit.bm25),
+        ]);
+    }
+    let columns = ["what", "text", "from", "when", "scope", "score", "meaning", "words"];
+    shown(cards::table_with_links(&columns, &rows, "from", &links))
 }
 
 fn backup(file: &str, session: &Session) -> CellResult {
@@ -185,7 +199,18 @@ fn backup(file: &str, session: &Session) -> CellResult {
     said(format!("{} KiB are in {}", bytes.div_ceil(1024), path.display()))
 }
 
+/// For this session; `CODRIVER_FACTS` is what sessions begin with.
+fn learn(who: &str, session: &Session) -> CellResult {
+    let learner = &session.agents.learner;
+    if !who.is_empty() {
+        learner.set(who.parse::<Learning>().map_err(CellError::usage)?);
+    }
+    let learning = learner.learning();
+    said(format!("{learning}: {}", learning.meaning()))
+}
+
 fn statistics(session: &Session) -> CellResult {
+    let progress = session.memory.embedding_progress().map_err(|error| memory_error(&error))?;
     let Statistics {
         mode,
         path,
@@ -202,6 +227,7 @@ fn statistics(session: &Session) -> CellResult {
         chunks,
         session_chunks,
         embeddings,
+        embeddings_by_model,
         embedder,
         pending_journals,
     } = session.memory.statistics().map_err(|error| memory_error(&error))?;
@@ -219,12 +245,45 @@ fn statistics(session: &Session) -> CellResult {
         ("turns", turns.to_string()),
         ("messages", messages.to_string()),
         ("tool runs", tool_runs.to_string()),
-        ("vectors", embeddings.to_string()),
+        ("vectors", vectors(embeddings, &embeddings_by_model)),
+        ("embedding", progress.map_or_else(|| "there is no embedding model".to_owned(), |progress| embedding(&progress))),
         ("search", embedder.map_or_else(|| "by words".to_owned(), |name| format!("by words and by meaning ({name})"))),
+        ("learning", learning(session)),
         ("journals to merge", pending_journals.to_string()),
     ]
     .into_iter()
     .map(|(name, value)| vec![name.to_owned(), value])
     .collect();
     shown(cards::table(&["memory", ""], &rows))
+}
+
+/// `1,200: 900 of all-MiniLM-L6-v2, 300 of bge-small`
+fn vectors(count: usize, by_model: &[(String, usize)]) -> String {
+    let parts: Vec<String> = by_model.iter().map(|(model, count)| format!("{} of {model}", grouped(*count))).collect();
+    if parts.is_empty() { grouped(count) } else { format!("{}: {}", grouped(count), parts.join(", ")) }
+}
+
+/// How far the model at hand is.
+fn embedding(progress: &EmbeddingProgress) -> String {
+    let EmbeddingProgress { model, done, total, left_to_holder, in_background } = progress;
+    if done >= total {
+        return format!("all {} texts here have a vector of {model}", grouped(*total));
+    }
+    let who = match (left_to_holder, in_background) {
+        (1.., _) => "; the notebook that holds the file makes the rest",
+        (0, true) => "; the rest are made in the background, and found by their words meanwhile",
+        (0, false) => "; the rest are found by their words",
+    };
+    let percent = done * 100 / total.max(&1);
+    format!("{} of {} texts here have a vector of {model} ({percent} %){who}", grouped(*done), grouped(*total))
+}
+
+fn learning(session: &Session) -> String {
+    let learner = &session.agents.learner;
+    let unread = match learner.unread() {
+        0 => String::new(),
+        1 => "; a turn is being read".to_owned(),
+        count => format!("; {count} turns are to be read"),
+    };
+    format!("{}: {}{unread}", learner.learning(), learner.learning().meaning())
 }

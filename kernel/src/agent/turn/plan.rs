@@ -31,6 +31,8 @@ pub(super) struct Plan {
     pub max_turns: usize,
     /// What the model that condensed earlier turns was asked, if it was.
     pub compacted: Option<Asked>,
+    /// What is remembered may go before the model.
+    pub use_memory: bool,
 }
 
 impl Plan {
@@ -67,6 +69,10 @@ impl Plan {
             false => Some(session.agents.conversation(&talk, options.fresh)?),
         };
         let use_memory = !options.no_memory && model.reads_system_prompt();
+        if use_memory && !context.output.can_ask() {
+            // Nobody waits, and a notebook that runs again is told the same again.
+            session.agents.learner.settle(&context.interrupt);
+        }
         if use_memory {
             session.agents.embedder.wait(&session.memory, &context.interrupt);
         }
@@ -90,6 +96,7 @@ impl Plan {
             retrieved: Retrieved::default(),
             chat,
             compacted: None,
+            use_memory,
         };
         plan.fill(session, request, use_memory, context)?;
         Ok(plan)

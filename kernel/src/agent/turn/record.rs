@@ -1,10 +1,13 @@
 //! A turn as memory keeps it.
 
+use std::sync::Arc;
+
 use codriver_inference::{Message, Role};
-use codriver_memory::{MemoryError, NewMessage, NewTurn, RuleExtractor};
+use codriver_memory::{FactId, MemoryError, NewMessage, NewTurn, TurnId};
 use serde_json::{Value, json};
 
 use super::{Ending, Turn};
+use crate::agent::facts::Told;
 
 impl Turn<'_> {
     /// Durable when it returns: request, everything said, context, prompts, tokens, times.
@@ -39,10 +42,21 @@ impl Turn<'_> {
         };
         let id = self.memory.append_turn(&turn)?;
         // What cannot be learned now is still in the record.
-        if let Err(error) = self.memory.learn(&id, &turn, &RuleExtractor) {
+        if let Err(error) = self.learner.learn_by_rules(self.memory, &id, &turn) {
             tracing::warn!(%error);
         }
+        // With --no-memory nothing that is known may go before a model.
+        if state.is_none() && self.plan.use_memory {
+            self.learner.learn_by_model(self.told(id, turn));
+        }
         Ok(())
+    }
+
+    fn told(&self, id: TurnId, turn: NewTurn) -> Told {
+        let used = turn.context.iter().filter(|item| item.dropped.is_none());
+        let known = used.filter_map(|item| Some(FactId::from(item.details.key.strip_prefix("fact:")?))).collect();
+        let (model, secrets) = (Arc::clone(&self.plan.model), Arc::clone(&self.secrets));
+        Told { turn, id, model, secrets, interrupt: self.context.interrupt.clone(), known }
     }
 
     /// The prompts of all model calls of the turn, each to the letter.

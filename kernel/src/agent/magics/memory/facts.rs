@@ -7,6 +7,7 @@ use super::{said, shown};
 use crate::agent::memory_error;
 use crate::languages::{CellError, CellResult};
 use crate::render::cards;
+use crate::render::table::grouped;
 use crate::session::Session;
 
 pub(super) fn list(scope: Option<Scope>, session: &Session) -> CellResult {
@@ -118,13 +119,17 @@ pub(super) fn history(session: &Session) -> CellResult {
 
 pub(super) fn cleanup(really: bool, session: &Session) -> CellResult {
     let cleaned = session.memory.cleanup(&CleanupRule::default(), really).map_err(|error| memory_error(&error))?;
-    if cleaned.is_empty() {
+    let vectors = session.memory.remove_other_vectors(really).map_err(|error| memory_error(&error))?;
+    if cleaned.is_empty() && vectors.is_empty() {
         return said("there is nothing to clean up");
     }
-    let rows: Vec<Vec<String>> = cleaned
+    let mut rows: Vec<Vec<String>> = cleaned
         .iter()
         .map(|cleaned| vec![cleaned.fact.id.short().to_owned(), cleaned.fact.text.clone(), cleaned.reason.clone()])
         .collect();
+    rows.extend(vectors.iter().map(|(model, count)| {
+        vec![String::new(), format!("{} vectors of {model}", grouped(*count)), "another embedding model is in use".to_owned()]
+    }));
     let title = if really { "removed" } else { "would go with --yes" };
     shown(cards::table(&["id", title, "because"], &rows))
 }
@@ -141,7 +146,7 @@ fn time(time: DateTime<Utc>) -> String {
     time.with_timezone(&Local).format("%Y-%m-%d %H:%M").to_string()
 }
 
-fn date(time: DateTime<Utc>) -> String {
+pub(super) fn date(time: DateTime<Utc>) -> String {
     time.with_timezone(&Local).format("%Y-%m-%d").to_string()
 }
 
