@@ -153,12 +153,13 @@ mod tests {
     use super::{Store, TABLES};
 
     /// What is plain on purpose. A new column has to be sealed, or to be named here.
-    const PLAIN: [&str; 44] = [
+    const PLAIN: [&str; 49] = [
         "projects.key", "conversations.id", "conversations.agent", "conversations.project", "turns.id", "turns.conversation", "turns.model",
         "messages.turn", "messages.conversation", "messages.role", "context_items.turn", "context_items.kind", "context_items.dropped",
         "tool_runs.id", "tool_runs.conversation", "tool_runs.tool", "tool_runs.policy", "tool_runs.status", "facts.id", "facts.fingerprint",
         "facts.scope", "facts.project", "facts.kind", "facts.turn", "facts.superseded_by", "chunks.document", "chunks.scope", "chunks.project",
-        "documents.name", "documents.scope", "documents.project", "embeddings.content", "embeddings.model", "journals.name", "notes.id", "notes.conversation", "notes.name", "sent.id",
+        "documents.name", "documents.scope", "documents.project", "embeddings.content", "embeddings.model", "model_calls.id", "model_calls.conversation",
+        "model_calls.turn", "model_calls.model", "model_calls.purpose", "journals.name", "notes.id", "notes.conversation", "notes.name", "sent.id",
         "sent.conversation", "sent.destination", "sent.model", "sent.purpose", "vault.entry", "schema_versions.description",
     ];
 

@@ -45,7 +45,7 @@ fn wait_for(memory: &Memory, path: &Path, before: Option<&[u8]>) -> Vec<u8> {
 
 /// Each of which one text answers best.
 const QUERIES: [&str; 6] =
-    ["heron3 and lake5 of document 2", "document 4 passage 611", "walrus after what", "heron96 lake4 document 0 290", "otters", "quagga"];
+    ["heron3 and lake5 of document 2", "document 4 passage 611", "walrus after what", "heron96 lake4 document 0 290", "only otters anew", "quagga"];
 
 /// What is found first.
 fn found(memory: &Memory) -> Vec<Option<(String, String)>> {

@@ -41,7 +41,7 @@ pub(super) fn attach(connection: &Connection, memory: &Arc<Memory>) -> duckdb::R
     for table in TABLES {
         let columns: Vec<String> = table.columns.iter().map(|column| typed(column.name, column.kind)).collect();
         connection.execute_batch(&format!(
-            "CREATE VIEW {CATALOG}.main.{name} AS SELECT {columns} FROM codriver_memory({number}, '{name}');
+            "CREATE VIEW {CATALOG}.main.{name} AS SELECT {columns} FROM codriver_memory({number}, '{name}') AS stored;
              COMMENT ON VIEW {CATALOG}.main.{name} IS '{comment}';",
             name = table.name,
             columns = columns.join(", "),
@@ -52,22 +52,24 @@ pub(super) fn attach(connection: &Connection, memory: &Arc<Memory>) -> duckdb::R
     for catalog in [SESSION, CATALOG] {
         connection.execute_batch(&format!(
             "CREATE MACRO {catalog}.main.recall(query, k := {DEFAULT_HITS}, kind := '', origin := '', since := '', before := '') AS TABLE
-             SELECT {} FROM codriver_recall({number}, query, k, kind, origin, since::VARCHAR, before::VARCHAR)",
+             SELECT {} FROM codriver_recall({number}, query, k, kind, origin, since::VARCHAR, before::VARCHAR) AS stored",
             columns.join(", ")
         ))?;
     }
     Ok(())
 }
 
+/// A column of `stored`, named so that no parameter of a macro is meant.
 fn typed(name: &str, kind: CellKind) -> String {
-    let value = format!("\"{name}\"");
-    match kind {
+    let value = format!("stored.\"{name}\"");
+    let typed = match kind {
         CellKind::Text => value,
-        CellKind::Integer => format!("{value}::BIGINT AS {value}"),
-        CellKind::Real => format!("{value}::DOUBLE AS {value}"),
-        CellKind::Boolean => format!("{value}::BOOLEAN AS {value}"),
-        CellKind::Time => format!("make_timestamp({value}::BIGINT) AS {value}"),
-    }
+        CellKind::Integer => format!("{value}::BIGINT"),
+        CellKind::Real => format!("{value}::DOUBLE"),
+        CellKind::Boolean => format!("{value}::BOOLEAN"),
+        CellKind::Time => format!("make_timestamp({value}::BIGINT)"),
+    };
+    format!("{typed} AS \"{name}\"")
 }
 
 fn memories() -> MutexGuard<'static, BTreeMap<i64, Weak<Memory>>> {
