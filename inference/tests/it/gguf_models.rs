@@ -139,7 +139,8 @@ fn check_mixture(
          {our_others} of {} are others' answers (llama.cpp {their_others})",
         exact.len()
     );
-    assert!(between < tolerance, "{name}: {between:e} from llama.cpp");
+    // Where experts were changed early on, all that follows is further from exact under either.
+    assert!(between < tolerance.max(1.5 * they), "{name}: {between:e} from llama.cpp, which is {they:e} from exact");
     assert!(we < 1.25 * they + 1e-4, "{name}: {we:e} from exact, llama.cpp {they:e}");
     assert!(our_others <= 2 * their_others + 4, "{name}: {our_others} positions, llama.cpp {their_others}");
 }
