@@ -4,11 +4,13 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{at_most, row};
-use crate::process;
+use crate::{build, process};
 
 pub fn measure() -> Result<String> {
-    let arguments = ["test", "--release", "-p", "codriver-memory", "--test", "it", "--", "--ignored", "--nocapture", "--test-threads", "1", "figures"];
-    let output = process::capture(process::cargo().args(arguments))?;
+    // The features of the tests' build: those of one package alone would compile half of the dependencies anew.
+    let build = ["test", "--release", "--workspace", "--bins", "--tests"];
+    let tests = ["--", "--ignored", "--nocapture", "--test-threads", "1", "figures_of"];
+    let output = process::capture(&mut build::cargo_with_duckdb(&[&build[..], &tests].concat())?)?;
     let mut text = String::new();
     for line in output.lines().filter_map(|line| line.split_once("figure: ")).map(|(_, figure)| figure) {
         let figure: Value = serde_json::from_str(line).context("a figure of the memory crate")?;
