@@ -40,18 +40,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let tokens: usize = next("64").parse()?;
     let gpu = Gpu::cuda().or_else(|_| Gpu::wgpu())?;
     let bandwidth = gpu.bandwidth(1 << 30).or_else(|_| gpu.bandwidth(1 << 26))?;
-    let (decoder, bytes) = decoder(&gpu, &shape, format)?;
-    let (prompt, answer) = measure(&gpu, decoder, &shape, tokens)?;
+    let (mut decoder, bytes) = decoder(&gpu, &shape, format)?;
+    let (prompt, answer) = measure(&gpu, &mut decoder, &shape, tokens)?;
+    let (by_rows, _) = measure(&gpu, &mut decoder.without_tiles(), &shape, 1)?;
     println!(
         "{{\"device\": \"{}\", \"format\": \"{format}\", \"bandwidth\": {bandwidth}, \"bytes_per_token\": {bytes}, \
-         \"prompt\": {prompt}, \"answer\": {answer}}}",
+         \"prompt\": {prompt}, \"prompt_without_tiles\": {by_rows}, \"answer\": {answer}}}",
         gpu.describe(),
     );
     Ok(())
 }
 
 /// Tokens a second of a prompt of [`PROMPT`], and of the answer to it.
-fn measure(gpu: &Gpu, mut decoder: Decoder, shape: &Shape, tokens: usize) -> Result<(f64, f64), GpuError> {
+fn measure(gpu: &Gpu, decoder: &mut Decoder, shape: &Shape, tokens: usize) -> Result<(f64, f64), GpuError> {
     let pages: Vec<u32> = (0..(PROMPT + tokens).div_ceil(PAGE) as u32).collect();
     let pool = Pool::new(gpu, decoder.architecture().page_shape(PAGE), shape.layers, pages.len())?;
     let mut step = |tokens: &[u32], past: usize| -> Result<u32, GpuError> {

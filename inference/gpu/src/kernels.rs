@@ -14,4 +14,5 @@ pub(crate) mod norm;
 pub(crate) mod positions;
 pub(crate) mod product;
 mod reduce;
+pub(crate) mod tiled;
 mod weights;
