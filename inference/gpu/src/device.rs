@@ -152,6 +152,13 @@ impl Buffer {
     pub(crate) fn arg(&self) -> BufferArg {
         self.vectors(1)
     }
+
+    /// Some of the buffer's words.
+    pub(crate) fn part(&self, start: usize, length: usize) -> Self {
+        let after = self.length.saturating_sub(start + length);
+        let handle = self.handle.clone().offset_start(4 * start as u64).offset_end(4 * after as u64);
+        Self { handle, length }
+    }
 }
 
 impl fmt::Debug for Buffer {

@@ -4,3 +4,4 @@ mod decoders;
 mod device;
 mod products;
 mod reference;
+mod scores;
