@@ -3,7 +3,7 @@
 use codriver_inference::device::{list, resolve};
 use codriver_inference::sampling::Sampler;
 use codriver_inference::{
-    Cancellation, CompletionOptions, DeviceChoice, Flow, LocalModel, SamplingParameters,
+    Cancellation, CompletionOptions, DeviceChoice, Engine, Flow, LocalModel, OpenOptions, SamplingParameters,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -67,6 +67,41 @@ fn a_gpu_computes_what_the_cpu_computes() {
             assert!((cpu - gpu).abs() < 1e-3 * scale, "{cpu} and {gpu}");
         }
     }
+}
+
+#[test]
+fn weights_are_rounded_on_a_gpu_as_on_the_processor() {
+    if let Err(error) = resolve(DeviceChoice::Wgpu) {
+        return eprintln!("skipped: {error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let seed = fresh_seed();
+    write_random_model(folder.path(), seed);
+    let open = |device, format: Option<&str>| {
+        let quantization = format.map(|format| format.parse().unwrap());
+        LocalModel::open_with(folder.path(), &OpenOptions { device, quantization, ..OpenOptions::default() })
+    };
+    let scores = |device, format| {
+        let model = open(device, format).unwrap();
+        assert_eq!(model.engine() == Engine::Gpu, device == DeviceChoice::Wgpu);
+        model.logits(&model.tokens("What rounded weights say, wherever they are").unwrap()).unwrap().concat()
+    };
+    let length = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
+    let apart = |one: &[f32], other: &[f32]| {
+        length(&one.iter().zip(other).map(|(one, other)| one - other).collect::<Vec<_>>()) / length(other)
+    };
+    let exact = scores(DeviceChoice::Cpu, None);
+    // The processor rounds what it multiplies with integers to 8 bits, too.
+    for (format, allowed) in [("bf16", 1e-4), ("q8_0", 0.02), ("q4_0", 0.02)] {
+        let (cpu, gpu) = (scores(DeviceChoice::Cpu, Some(format)), scores(DeviceChoice::Wgpu, Some(format)));
+        let (between, rounding) = (apart(&gpu, &cpu), apart(&gpu, &exact));
+        println!("{format}: {between} apart, {rounding} from exact");
+        assert!(between < allowed, "seed {seed}, {format}: {between}");
+        // What is not rounded would be exact.
+        assert!(rounding > 1e-4, "seed {seed}, {format}: {rounding}");
+    }
+    let refused = open(DeviceChoice::Wgpu, Some("q5_k")).err().unwrap().to_string();
+    assert!(refused.contains("q4_k") && refused.contains("--device cpu"), "{refused}");
 }
 
 #[test]
