@@ -43,7 +43,14 @@ impl Gpu {
 
     /// The first GPU that CUDA counts.
     pub fn cuda() -> Result<Self, GpuError> {
-        Self::opened(Device::cuda(0))
+        let device = Device::cuda(0);
+        // Opening what is not there panics on a thread of the runtime's.
+        if let Ok(device) = &device
+            && Device::enumerate(device.to_id()).is_empty()
+        {
+            return Err(GpuError::Device("no NVIDIA GPU answers; it takes its driver (libcuda), too".to_owned()));
+        }
+        Self::opened(device)
     }
 
     fn opened(device: Result<Device, DeviceUnavailable>) -> Result<Self, GpuError> {
