@@ -31,13 +31,9 @@ fn what_is_there_is_listed_and_what_is_not_is_an_error() {
     assert!(lines[0].starts_with("cpu: "), "{lines:?}");
     assert!(lines.len() > 1, "the GPU, or that there is none: {lines:?}");
     resolve(DeviceChoice::Cpu).unwrap();
-    if !cfg!(feature = "cuda") {
-        assert!(
-            resolve(DeviceChoice::Cuda)
-                .unwrap_err()
-                .to_string()
-                .contains("--features cuda")
-        );
+    if let Err(error) = resolve(DeviceChoice::Cuda) {
+        let lacking = if cfg!(feature = "cuda") { "libcuda" } else { "--features cuda" };
+        assert!(error.to_string().contains(lacking), "{error}");
     }
 }
 
