@@ -46,11 +46,12 @@ pub(crate) fn of_rows(
     let wanted: Vec<u32> = rows.iter().flat_map(|(row, temperature)| [*row as u32, temperature.to_bits()]).collect();
     let wanted = gpu.words(&wanted)?;
     let maxima = gpu.room(count * (CUBES * GROUPS) as usize)?;
+    let bounds = gpu.room(2 * count)?;
     let collected = gpu.room(count * 2 * ROOM as usize)?;
     let counts = gpu.room(count)?;
     let sums = gpu.room(count * CUBES as usize)?;
     let answer = gpu.room(count * ANSWER)?;
-    gpu.ensure(&[&wanted, &maxima, &collected, &counts, &sums, &answer])?;
+    gpu.ensure(&[&wanted, &maxima, &bounds, &collected, &counts, &sums, &answer])?;
     let shared = CubeCount::Static(CUBES, count as u32, 1);
     // SAFETY: columns past the last are not read, rows are those of the scores, and what there is no
     // room for is not written.
@@ -65,13 +66,20 @@ pub(crate) fn of_rows(
             counts.arg(),
             size as u32,
         );
+        find_bounds::launch_unchecked(
+            &gpu.client,
+            CubeCount::Static(count as u32, 1, 1),
+            CubeDim::new_1d(UNITS),
+            maxima.arg(),
+            bounds.arg(),
+        );
         collect::launch_unchecked(
             &gpu.client,
             shared,
             CubeDim::new_1d(UNITS),
             scores.arg(),
             wanted.arg(),
-            maxima.arg(),
+            bounds.arg(),
             counts.arg(),
             collected.arg(),
             sums.arg(),
@@ -152,25 +160,14 @@ fn find_maxima(scores: &[u32], wanted: &[u32], maxima: &mut [u32], counts: &[Ato
     }
 }
 
+/// The highest of a row's maxima, and the one that so many are no lower than as are looked for.
 #[cube(launch_unchecked)]
-fn collect(
-    scores: &[u32],
-    wanted: &[u32],
-    maxima: &[u32],
-    counts: &[Atomic<u32>],
-    collected: &mut [u32],
-    sums: &mut [f32],
-    size: u32,
-) {
-    let row = wanted[2 * CUBE_POS_Y as usize];
-    let temperature = f32::reinterpret(wanted[(2 * CUBE_POS_Y + 1) as usize]);
+fn find_bounds(maxima: &[u32], bounds: &mut [u32]) {
     let groups = comptime!(CUBES * GROUPS);
     let mut keys = Shared::<[u32]>::new_slice(comptime!(groups as usize));
-    let mut found = Shared::<[u32]>::new_slice(2usize);
-    let mut parts = Shared::<[f32]>::new_slice(comptime!(UNITS as usize));
     let mut group = UNIT_POS_X;
     while group < groups {
-        keys[group as usize] = maxima[(CUBE_POS_Y * groups + group) as usize];
+        keys[group as usize] = maxima[(CUBE_POS_X * groups + group) as usize];
         group += UNITS;
     }
     sync_cube();
@@ -185,18 +182,33 @@ fn collect(
             }
         }
         if rank == 0 {
-            found[0] = own;
+            bounds[2 * CUBE_POS_X as usize] = own;
         }
         if rank == comptime!(WANTED - 1) {
-            found[1] = own;
+            bounds[(2 * CUBE_POS_X + 1) as usize] = own;
         }
         group += UNITS;
     }
-    sync_cube();
-    let least = max(found[1], comptime!(NOTHING + 1).runtime());
-    let highest = f32::reinterpret(score_of(found[0]));
+}
+
+#[cube(launch_unchecked)]
+fn collect(
+    scores: &[u32],
+    wanted: &[u32],
+    bounds: &[u32],
+    counts: &[Atomic<u32>],
+    collected: &mut [u32],
+    sums: &mut [f32],
+    size: u32,
+) {
+    let row = wanted[2 * CUBE_POS_Y as usize];
+    let temperature = f32::reinterpret(wanted[(2 * CUBE_POS_Y + 1) as usize]);
+    let mut parts = Shared::<[f32]>::new_slice(comptime!(UNITS as usize));
+    let best = bounds[2 * CUBE_POS_Y as usize];
+    let least = max(bounds[(2 * CUBE_POS_Y + 1) as usize], comptime!(NOTHING + 1).runtime());
+    let highest = f32::reinterpret(score_of(best));
     let mut sum = 0.0f32;
-    if found[0] != u32::new(BROKEN as i64) {
+    if best != u32::new(BROKEN as i64) {
         let mut column = CUBE_POS_X * UNITS + UNIT_POS_X;
         while column < size {
             let bits = scores[(row * size + column) as usize];
