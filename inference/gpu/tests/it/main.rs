@@ -5,3 +5,4 @@ mod decoders;
 mod device;
 mod products;
 mod reference;
+mod scores;
