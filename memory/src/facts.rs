@@ -132,7 +132,7 @@ impl Memory {
         let mut state = self.state();
         let fact = state.require_fact(id)?;
         state.record_in(fact.scope, Entry::now(Event::FactPinned { fact: key_of(&fact), pinned }))?;
-        state.index = None;
+        state.set_index_aside();
         Ok(Fact { pinned, ..fact })
     }
 

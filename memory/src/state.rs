@@ -35,7 +35,7 @@ pub(crate) struct State {
     /// The file of words, and how it is kept up.
     pub kept: Option<Arc<Kept>>,
     pub upkeep: Upkeep,
-    /// Of the index before a new file of words, for its vectors.
+    /// The index before this one, for its vectors.
     pub outdated: Option<Index>,
     /// What belongs to this run only; made when first needed.
     pub session: Option<Store>,

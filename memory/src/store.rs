@@ -30,6 +30,7 @@ mod readers;
 pub(crate) mod schema;
 mod vectors;
 
+pub(crate) use indexed::Wanted;
 pub(crate) use read::{Spoken, StoredChunk};
 
 /// The first schema that can be encrypted.
