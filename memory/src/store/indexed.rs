@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use duckdb::{Row, params};
 
-use super::Store;
+use super::{Store, quoted};
 use super::apply::numbered;
 use super::read::{CHUNKS, Spoken, StoredChunk, place, time};
 use super::vectors::opened;
@@ -206,11 +206,6 @@ pub(crate) struct Wanted<'a> {
 
 /// [`crate::index::key`] of a content.
 const CONTENT_KEY: &str = "TRY_CAST('0x' || substr(content, 1, 16) AS UBIGINT)";
-
-fn quoted<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    let texts: Vec<String> = texts.map(|text| format!("'{}'", text.replace('\'', "''"))).collect();
-    if texts.is_empty() { "NULL".to_owned() } else { texts.join(",") }
-}
 
 #[cfg(test)]
 mod tests {
