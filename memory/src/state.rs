@@ -1,6 +1,7 @@
 //! What is open behind [`crate::Memory`]: the databases, the journal, the index, and who sees what.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::known_facts;
 use crate::known_vectors::{self, HolderVectors, PublishedVectors};
 use crate::memory::MemoryOptions;
 use crate::project::{Project, ProjectKey};
-use crate::records::{ConversationId, Mode, Scope};
+use crate::records::{ConversationId, FactId, Mode, Scope};
 use crate::sharing::Seen;
 use crate::store::lock::{self, Attempt, FileLock};
 use crate::store::{IsNew, OpenFailure, Store, suspect};
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub index: Option<Index>,
     /// The facts that hold here, as of which change of them.
     pub known: RefCell<Option<(Revision, Arc<Known>)>>,
+    /// Facts that were kept before they had a vector, by their contents: others may say the same.
+    pub undecided: HashMap<String, FactId>,
     pub pending_journals: usize,
     /// Where the database is, or would be; `None` in memory.
     pub database: Option<PathBuf>,
@@ -95,6 +98,7 @@ impl State {
             session: None,
             index: None,
             known: RefCell::default(),
+            undecided: HashMap::new(),
             pending_journals: 0,
             database: None,
             mode: Mode::InMemory,
