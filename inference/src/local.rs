@@ -65,7 +65,7 @@ impl LocalModel {
 
     /// [`LocalModel::open`] with adapters, or a shorter window.
     pub fn open_with(folder: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
-        if !folder.is_dir() && !(loader::gguf::is_gguf(folder) && folder.is_file()) {
+        if !(folder.is_dir() || loader::gguf::is_gguf(folder) && folder.is_file()) {
             return Err(file_error(
                 folder,
                 "no such folder or .gguf file; a local model is a folder with config.json in it, or a GGUF file",
