@@ -46,6 +46,8 @@ pub struct CollectionHit {
     pub score: f32,
     pub cosine: Option<f32>,
     pub bm25: Option<f32>,
+    /// What [`rerank`](crate::rerank) gave it.
+    pub reranker: Option<f32>,
     /// Where texts were asked for.
     pub record: Option<Record>,
 }
@@ -199,7 +201,7 @@ fn named(database: &Database, found: Vec<Vec<Fused>>, texts: bool) -> Result<Vec
     let hit = |fused: Fused| {
         let record = records.get(&fused.key).cloned();
         let id = record.as_ref().map(|record| record.id.clone()).or_else(|| names.get(&fused.key).cloned())?;
-        Some(CollectionHit { id, score: fused.score, cosine: fused.cosine, bm25: fused.bm25, record })
+        Some(CollectionHit { id, score: fused.score, cosine: fused.cosine, bm25: fused.bm25, reranker: None, record })
     };
     Ok(found.into_iter().map(|hits| hits.into_iter().filter_map(hit).collect()).collect())
 }
