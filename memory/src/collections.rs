@@ -16,6 +16,7 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value};
 
 use crate::embedder::Embedder;
+use crate::embedding::embed;
 use crate::error::MemoryError;
 use crate::store::lock::{self, Attempt, FileLock};
 use crate::vault::{self, MasterKey, Vault, VaultFile};
@@ -184,12 +185,7 @@ impl Collection {
             for batch in texts.chunks(EMBEDDED_AT_ONCE / 4) {
                 let of_each: Vec<Vec<String>> = batch.iter().map(|(_, text)| windows::windows(embedder, text)).collect();
                 let texts: Vec<&str> = of_each.iter().flatten().map(String::as_str).collect();
-                let embedded = embedder.embed(&texts).map_err(MemoryError::Embedder)?;
-                if embedded.len() != texts.len() {
-                    let reason = format!("{} texts gave {} vectors", texts.len(), embedded.len());
-                    return Err(MemoryError::Embedder(reason));
-                }
-                let mut embedded = embedded.into_iter();
+                let mut embedded = embed(embedder, &texts)?.into_iter();
                 rows.extend(batch.iter().zip(&of_each).map(|((content, _), windows)| {
                     let of_windows: Vec<Vec<f32>> = embedded.by_ref().take(windows.len()).collect();
                     (content.clone(), windows.len(), windows::together(&of_windows))

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
-use crate::indexing::Waiting;
+use crate::index::Waiting;
 use crate::known_vectors::{self, PublishedVectors};
 use crate::memory::Memory;
 use crate::records::{EmbeddingProgress, Mode, Scope};

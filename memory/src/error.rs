@@ -123,6 +123,12 @@ impl MemoryError {
     }
 }
 
+impl From<tantivy::TantivyError> for MemoryError {
+    fn from(error: tantivy::TantivyError) -> Self {
+        Self::Index(error.to_string())
+    }
+}
+
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }

@@ -228,7 +228,12 @@ impl Memory {
 
     /// Facts whose meaning is close to a text's, where there is an embedder.
     fn neighbours(&self, text: &str) -> HashSet<String> {
-        if self.embedder().is_none() {
+        let knows_any = || {
+            let mut state = self.state();
+            state.refresh();
+            state.known().is_ok_and(|known| !known.facts.is_empty())
+        };
+        if self.embedder().is_none() || !knows_any() {
             return HashSet::new();
         }
         let options = SearchOptions { kinds: vec!["fact"], ..SearchOptions::default() };

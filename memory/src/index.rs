@@ -12,7 +12,7 @@ use codriver_vectors::{Generation, GenerationError, Snapshot, Vectors};
 
 use crate::event::digest;
 use crate::index::kept::{Kept, KeptText, origin_of_conversation, project_number};
-use crate::index::words::each_word;
+use crate::index::words::count_words;
 use crate::project::ProjectKey;
 use crate::records::{FactPlace, Scope};
 use crate::vault::Vault;
@@ -53,11 +53,19 @@ impl Document {
         self.kind != "fact" && self.scope != Scope::Session
     }
 
-    /// What is compared with a query. A message's title is only who said it.
+    /// What is compared with a query.
     pub fn content(&self) -> String {
-        if self.kind == "chunk" { format!("{}\n{}", self.title, self.text).trim_start().to_owned() } else { self.text.clone() }
+        content(self.kind, &self.title, &self.text)
     }
 }
+
+/// What of something that can be found is compared with a query. A message's title is only who said it.
+pub(crate) fn content(kind: &str, title: &str, text: &str) -> String {
+    if kind == "chunk" { format!("{title}\n{text}").trim_start().to_owned() } else { text.to_owned() }
+}
+
+/// A text that waits for its vector: whose it is, its digest, the text.
+pub(crate) type Waiting = (Scope, String, String);
 
 /// What is taken out of what can be found.
 pub(crate) enum Gone<'a> {
@@ -164,15 +172,8 @@ impl Index {
     pub fn insert(&mut self, document: Document) {
         let slot = self.first() + self.slots.len() as u32;
         let text = document.content();
-        let mut counts: HashMap<String, u32> = HashMap::new();
-        let mut length = 0;
-        each_word(&text, |word| {
-            match counts.get_mut(word) {
-                Some(count) => *count += 1,
-                None => drop(counts.insert(word.to_owned(), 1)),
-            }
-            length += 1;
-        });
+        let counts = count_words(&text);
+        let length = counts.values().sum();
         for (word, count) in counts {
             self.postings.entry(word).or_default().push((slot, count));
         }
@@ -233,7 +234,7 @@ impl Index {
 
     /// Contents that the embedder was not asked for yet, newest first: with their texts, and those whose texts are in the
     /// database.
-    pub fn without_vectors(&mut self, limit: usize) -> (Vec<(Scope, String, String)>, Vec<KeptText>) {
+    pub fn without_vectors(&mut self, limit: usize) -> (Vec<Waiting>, Vec<KeptText>) {
         self.tend_graph();
         let (mut seen, mut found, mut kept) = (HashSet::new(), Vec::new(), Vec::new());
         while found.len() < limit
@@ -350,6 +351,7 @@ impl Index {
 
     /// Goes over to a graph that is finished, and begins one where it would pay.
     fn tend_graph(&mut self) {
+        let first = self.first();
         let Some(vectors) = &mut self.vectors else { return };
         match &self.graph {
             Graph::Building(graph) => match graph.try_recv() {
@@ -362,7 +364,7 @@ impl Index {
             },
             Graph::Idle if vectors.wants_generation() => {
                 // What belongs to this run alone does not go into a file.
-                let (slots, places, first) = (&self.slots, &self.places, self.kept.as_ref().map_or(0, |kept| kept.next_key() as u32));
+                let (slots, places) = (&self.slots, &self.places);
                 let of_session = |slot: &u32| {
                     let slot = slots.get((*slot - first) as usize).and_then(Option::as_ref);
                     slot.is_some_and(|slot| slot.document.scope == Scope::Session)

@@ -14,11 +14,11 @@ use crate::event::digest;
 use crate::index::files::{open_vectors, usable, vectors_file};
 use crate::index::kept::{self, Kept, KeptText, origin_of_conversation, origin_of_document};
 use crate::index::search::{Filter, Found};
-use crate::index::{Document, Gone, GraphFile, Hidden, Index, key};
+use crate::index::{Document, Gone, GraphFile, Hidden, Index, Waiting, content, key};
 use crate::journal::beside;
 use crate::knowledge::{chunk_document, fact_document};
 use crate::memory::message_document;
-use crate::records::{FactPlace, Hit, Mode, Scope, SearchOptions};
+use crate::records::{FactPlace, Hit, Mode, SearchOptions};
 use crate::state::State;
 use crate::store::Store;
 
@@ -40,9 +40,6 @@ pub(crate) enum Upkeep {
     /// Not tried again in this process: words that are not in the file are indexed at each start.
     Failed,
 }
-
-/// A text that waits for its vector: whose it is, its digest, the text.
-pub(crate) type Waiting = (Scope, String, String);
 
 impl State {
     /// The index with this model's vectors.
@@ -86,7 +83,7 @@ impl State {
         };
         let found = in_database.iter().map(found).collect::<Result<Vec<_>, MemoryError>>()?;
         for hit in self.with_texts(found)? {
-            let content = if hit.kind == "chunk" { format!("{}\n{}", hit.title, hit.text).trim_start().to_owned() } else { hit.text };
+            let content = content(hit.kind, &hit.title, &hit.text);
             waiting.push((hit.scope, digest(&content), content));
         }
         Ok(waiting)

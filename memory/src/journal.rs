@@ -233,6 +233,20 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Replaces a cache beside the database as a whole, sealed where there is a key, so that a reader never sees half of it.
+/// Gives its length; what was there stays where it cannot be written.
+pub(crate) fn replace(file: &Path, vault: &Vault, plain: &[u8], associated: &[u8]) -> std::io::Result<u64> {
+    let new = beside(file, "new");
+    let attempt = || {
+        let bytes = vault.seal(plain, associated).map_err(std::io::Error::other)?;
+        let mut written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        written.write_all(&bytes)?;
+        fs_err::rename(&new, file)?;
+        Ok(bytes.len() as u64)
+    };
+    attempt().inspect_err(|_| fs_err::remove_file(&new).unwrap_or_else(|error| tracing::debug!(%error)))
+}
+
 fn failure(path: &Path, error: &std::io::Error) -> MemoryError {
     MemoryError::Journal { path: path.display().to_string(), reason: error.to_string() }
 }

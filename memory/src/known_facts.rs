@@ -1,16 +1,15 @@
 //! The facts the holder of the database knows, in a file beside it, so that a second process
 //! can recall them too. A cache: rewritten from the database, never read back into it.
 
-use std::io::{Error, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
 use fs_err::OpenOptions;
-use fs_err::os::unix::fs::OpenOptionsExt;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Entry, Event, FactDetails};
-use crate::journal::beside;
+use crate::journal::{beside, replace};
 use crate::records::{Fact, FactId};
 use crate::vault::Vault;
 
@@ -29,25 +28,16 @@ struct KnownFact {
 
 /// Replaces the file as a whole, so that a reader never sees half of it. Gives its length.
 pub(crate) fn write(database: &Path, vault: &Vault, facts: &[Fact]) -> Option<u64> {
-    let new = beside(database, "facts.jsonl.new");
     let attempt = || {
         let mut bytes = Vec::new();
         for fact in facts {
             serde_json::to_writer(&mut bytes, &KnownFact::from(fact))?;
             bytes.push(b'\n');
         }
-        let bytes = vault.seal(&bytes, ASSOCIATED).map_err(Error::other)?;
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&bytes)?;
-        fs_err::rename(&new, beside(database, "facts.jsonl"))?;
-        Ok(bytes.len() as u64)
+        replace(&beside(database, "facts.jsonl"), vault, &bytes, ASSOCIATED)
     };
-    let written: Result<u64, Error> = attempt();
-    if let Err(error) = &written {
-        tracing::warn!(%error, "other notebooks will not see the newest facts");
-        fs_err::remove_file(new).unwrap_or_else(|error| tracing::debug!(%error));
-    }
-    written.ok()
+    let written: std::io::Result<u64> = attempt();
+    written.inspect_err(|error| tracing::warn!(%error, "other notebooks will not see the newest facts")).ok()
 }
 
 /// Adds one fact to a file of which this process wrote `length` bytes; gives how many there are then. `None` where that

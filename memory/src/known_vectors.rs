@@ -2,18 +2,15 @@
 //! make them again. A cache: written from the index, never read back into the database.
 
 use std::collections::HashSet;
-use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use fs_err::OpenOptions;
-use fs_err::os::unix::fs::OpenOptionsExt;
 use serde::{Deserialize, Serialize};
 
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
 use crate::event::digest;
-use crate::journal::beside;
+use crate::journal::{beside, replace};
 use crate::project::ProjectKey;
 use crate::records::{Mode, Scope};
 use crate::sharing::key_of;
@@ -69,25 +66,15 @@ impl Default for PublishedVectors {
 
 /// Bytes on their way into the file; sealed and written without memory's lock.
 pub(crate) struct Published {
-    path: PathBuf,
+    file: PathBuf,
     vault: Vault,
     bytes: Vec<u8>,
 }
 
 impl Published {
-    /// Replaces the file as a whole, so that a reader never sees half of it.
     pub fn write(self) {
-        let new = beside(&self.path, "vectors.new");
-        let attempt = || {
-            let bytes = self.vault.seal(&self.bytes, ASSOCIATED).map_err(Error::other)?;
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            file.write_all(&bytes)?;
-            fs_err::rename(&new, beside(&self.path, "vectors"))
-        };
-        if let Err(error) = attempt() {
-            let error: Error = error;
+        if let Err(error) = replace(&self.file, &self.vault, &self.bytes, ASSOCIATED) {
             tracing::warn!(%error, "other notebooks make their vectors themselves");
-            fs_err::remove_file(new).unwrap_or_else(|error| tracing::debug!(%error));
         }
     }
 }
@@ -101,12 +88,12 @@ impl State {
     /// The vectors of the facts that outlive this process, if they are others than were published before, and now and then
     /// before they are `complete`.
     pub fn vectors_to_publish(&mut self, embedder: &dyn Embedder, complete: bool) -> Result<Option<Published>, MemoryError> {
-        let (Mode::Durable, Some(path)) = (&self.mode, self.database.clone()) else { return Ok(None) };
+        let (Mode::Durable, Some(database)) = (&self.mode, &self.database) else { return Ok(None) };
         let is_due = complete || self.published_vectors.at.is_none_or(|at| at.elapsed() > INTERVAL);
         if !self.published_vectors.outdated || !is_due {
             return Ok(None);
         }
-        let known = self.known()?;
+        let (file, known) = (beside(database, "vectors"), self.known()?);
         let header = Header { model: embedder.name().to_owned(), dimensions: embedder.dimensions(), project: self.project.clone() };
         let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
         bytes.push(b'\n');
@@ -119,7 +106,7 @@ impl State {
             }
         }
         self.published_vectors = PublishedVectors { outdated: false, at: Some(Instant::now()) };
-        Ok(Some(Published { path, vault: self.vault.clone(), bytes }))
+        Ok(Some(Published { file, vault: self.vault.clone(), bytes }))
     }
 
     /// What cannot be read now is left for the next time.

@@ -96,13 +96,12 @@ fn build(
         let prefix = format!("{prefix}layers.{index}.");
         Weights { checkpoint, architecture, packing, prefix }.layer(index)
     });
-    let lm_head = || (!config.tie_word_embeddings).then(|| checkpoint.head(packing, head, hidden, vocabulary));
     // In the order in which they are needed: so they are packed.
     Ok(Decoder {
         embed_tokens: checkpoint.table(packing, &weights.name("embed_tokens"), vocabulary, hidden)?,
         layers: layers.collect::<Result<_, _>>()?,
         norm: weights.norm("norm", hidden)?,
-        lm_head: lm_head().transpose()?,
+        lm_head: (!config.tie_word_embeddings).then(|| checkpoint.head(packing, head, hidden, vocabulary)).transpose()?,
         config: config.clone(),
     })
 }

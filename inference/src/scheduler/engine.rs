@@ -5,6 +5,7 @@ mod plan;
 mod table;
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvError, TryRecvError};
@@ -20,7 +21,7 @@ use super::pool::Pool;
 use super::request::{Interest, Reply, Request};
 use super::sequence::{Outcome, Sequence};
 use super::{Load, Room, Shared};
-use crate::ModelError;
+use crate::{ModelError, Priority};
 use crate::device::caught;
 use crate::network::{BLOCK, Limits, Network, Segment};
 
@@ -36,6 +37,8 @@ pub(super) struct Engine {
     /// them ends.
     is_short: bool,
     arrivals: u64,
+    /// Tokens of prompts that an equal share came to, by urgency.
+    given: BTreeMap<Priority, usize>,
     pace: Pace,
 }
 
@@ -63,6 +66,7 @@ impl Engine {
             running: Vec::new(),
             is_short: false,
             arrivals: 0,
+            given: BTreeMap::new(),
             pace,
         }
     }
@@ -74,8 +78,8 @@ impl Engine {
             self.admit();
             self.advance();
             let shares = self.plan();
-            self.step(&shares);
             self.show();
+            self.step(&shares);
         }
     }
 
@@ -97,7 +101,8 @@ impl Engine {
 
     fn queue(&mut self, (request, reply): (Request, Reply)) {
         self.arrivals += 1;
-        self.waiting.push(Sequence::new(request, reply, self.arrivals, self.network.config()));
+        let served = self.given.get(&request.priority).copied().unwrap_or(0);
+        self.waiting.push(Sequence::new(request, reply, self.arrivals, served, self.network.config()));
     }
 
     /// Ends what nobody waits for any more.

@@ -19,7 +19,7 @@ pub(super) struct Sequence {
     pub(super) arrival: u64,
     /// Whether it counts as one that waits: until it first runs.
     pub(super) is_new: bool,
-    /// Tokens that were read for it, over again too.
+    /// Tokens that were read for it, over again too, and those that each of its equals had been given before it came.
     pub(super) served: usize,
     /// The blocks of its positions, from the first on.
     pub(super) table: Vec<Block>,
@@ -79,7 +79,7 @@ const PATIENCE: Duration = Duration::from_millis(1);
 pub(super) type Outcome = Result<Completion, ModelError>;
 
 impl Sequence {
-    pub(super) fn new(request: Request, reply: Reply, arrival: u64, config: &DecoderConfig) -> Self {
+    pub(super) fn new(request: Request, reply: Reply, arrival: u64, served: usize, config: &DecoderConfig) -> Self {
         let regime = config.regime(request.prompt.len());
         let work = match request.task {
             Task::Scores => Work::Scores,
@@ -95,7 +95,7 @@ impl Sequence {
             priority: request.priority,
             arrival,
             is_new: true,
-            served: 0,
+            served,
             table: Vec::new(),
             filed: 0,
             computed: 0,

@@ -6,7 +6,7 @@ mod crowd;
 mod network;
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -210,6 +210,33 @@ fn people_go_before_batch_jobs() {
     let order = order.into_inner().unwrap();
     let place = order.iter().position(|index| *index == 6).unwrap();
     assert!(place <= 2, "{order:?}");
+}
+
+#[test]
+fn short_prompts_that_go_on_coming_do_not_keep_a_long_one_waiting() {
+    let bench = Bench::new(None, Limits { sequences: 8, tokens: 128 }, 200, 200);
+    bench.probe.slowness.store(5, Ordering::SeqCst);
+    let seed = fresh_seed();
+    let long = prompt(&mut StdRng::seed_from_u64(seed), 6000);
+    let (ended, short) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (bench, ended, short) = (&bench, &ended, &short);
+            scope.spawn(move || {
+                let mut random = StdRng::seed_from_u64(seed + 1 + thread);
+                while !ended.load(Ordering::SeqCst) && short.fetch_add(1, Ordering::SeqCst) < 1000 {
+                    let tokens = prompt(&mut random, 400);
+                    bench.answer(&tokens, &sampling(1, 1), Asked::default()).unwrap();
+                }
+            });
+        }
+        let answer = bench.answer(&long, &sampling(1, 1), Asked::default()).unwrap();
+        ended.store(true, Ordering::SeqCst);
+        assert_eq!(answer, expected(&bench.config, &long, &sampling(1, 1)), "seed {seed}");
+    });
+    // A fifth of what is read is its share: 60 of these prompts go beside it.
+    let short = short.load(Ordering::SeqCst);
+    assert!(short < 200, "seed {seed}: {short} short prompts went before the long one");
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn check_mixture(
 #[test]
 fn trained_weights_lose_no_more_than_under_llama_cpp() {
     let folder = tempfile::tempdir().unwrap();
-    let (folder, assets) = (folder.path(), Path::new(env!("CARGO_MANIFEST_DIR")).join("assets"));
+    let (folder, assets) = (folder.path(), Path::new("assets"));
     std::fs::create_dir(folder.join("model")).unwrap();
     let (starter, requests) = (assets.join("starter"), assets.join("starter-eval/requests.jsonl"));
     let paths = [folder, &starter, &requests].map(|path| path.to_str().unwrap());

@@ -14,9 +14,7 @@ pub fn run(program: &str, arguments: &[&str]) -> Value {
          in CODRIVER_PYTHON",
         python.display()
     );
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/reference")
-        .join(program);
+    let path = Path::new("tests/reference").join(program);
     let mut command = Command::new(&python);
     command
         .arg(&path)

@@ -6,7 +6,6 @@
 use codriver_tools::ToolDisplay;
 use serde_json::Value;
 
-use crate::render::context::linked;
 use crate::render::diff;
 use crate::render::table::escape;
 use crate::session::MimeBundle;
@@ -96,6 +95,16 @@ pub fn table_with_links(columns: &[&str], rows: &[Vec<String>], linked_column: &
         _ => escape(cell),
     });
     MimeBundle::html(html, table_plain(columns, rows))
+}
+
+/// Only what a browser opens without running anything: a page, or a file of the workspace.
+pub(super) fn linked(link: &str, text: &str) -> String {
+    let has_scheme = link.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':'));
+    let is_page = link.starts_with("https://") || link.starts_with("http://");
+    if has_scheme && !is_page {
+        return escape(text);
+    }
+    format!("<a href=\"{}\" target=\"_blank\" rel=\"noopener noreferrer\">{}</a>", escape(link), escape(text))
 }
 
 /// A remark in small print.
@@ -258,4 +267,17 @@ pub fn one_line(text: &str, most: usize) -> String {
 
 pub(super) fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::linked;
+
+    #[test]
+    fn links_lead_to_pages_and_files_only() {
+        assert!(linked("docs/a.md#L3", "a").starts_with("<a href=\"docs/a.md#L3\""));
+        assert!(linked("https://example.com/x?y=\"", "a").contains("&quot;"));
+        assert_eq!(linked("javascript:alert(1)", "a<b"), "a&lt;b");
+        assert_eq!(linked("data:text/html,x", "a"), "a");
+    }
 }

@@ -3,7 +3,7 @@
 
 use codriver_memory::{ContextItem, StoredSent};
 
-use super::cards::{CARD, CELL, MUTED, one_line, plural, table, table_of_rows, table_plain};
+use super::cards::{CARD, CELL, MUTED, linked, one_line, plural, table, table_of_rows, table_plain};
 use super::table::{escape, grouped};
 use crate::agent::compaction::Compaction;
 use crate::agent::context::Section;
@@ -227,27 +227,4 @@ fn rows_html(items: &[ContextItem]) -> String {
 /// The beginning of the text, over its title.
 fn hover(column: &str, item: &ContextItem) -> String {
     if column == "item" { item.text.chars().take(600).collect() } else { String::new() }
-}
-
-/// Only what a browser opens without running anything: a page, or a file of the workspace.
-pub(super) fn linked(link: &str, text: &str) -> String {
-    let has_scheme = link.split(['/', '?', '#']).next().is_some_and(|first| first.contains(':'));
-    let is_page = link.starts_with("https://") || link.starts_with("http://");
-    if has_scheme && !is_page {
-        return escape(text);
-    }
-    format!("<a href=\"{}\" target=\"_blank\" rel=\"noopener noreferrer\">{}</a>", escape(link), escape(text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::linked;
-
-    #[test]
-    fn links_lead_to_pages_and_files_only() {
-        assert!(linked("docs/a.md#L3", "a").starts_with("<a href=\"docs/a.md#L3\""));
-        assert!(linked("https://example.com/x?y=\"", "a").contains("&quot;"));
-        assert_eq!(linked("javascript:alert(1)", "a<b"), "a&lt;b");
-        assert_eq!(linked("data:text/html,x", "a"), "a");
-    }
 }

@@ -83,7 +83,7 @@ impl Indexes {
         fs_err::create_dir_all(&self.folder).map_err(|error| unwritable(&self.folder, &error))?;
         let revision = database.revision()?;
         let lexical = self.lexical(&database)?;
-        let vectors = model.map(|model| Ok((model, self.vectors(&database, model)?))).transpose()?;
+        let vectors = model.map(|model| self.vectors(&database, model).map(|vectors| (model, vectors))).transpose()?;
         let vault = database.vault().clone();
         drop(database);
         if self.loaded().lexical.as_ref().is_some_and(|current| !current.written) {
@@ -152,7 +152,7 @@ impl Indexes {
             None => match usable(&path, || open_words(&path, database.vault(), &[])) {
                 Some(lexical) if lexical.label() == label(revision) => return Ok((Arc::new(lexical), true)),
                 Some(lexical) if lexical.label().split(':').next() == label(revision).split(':').next() => Arc::new(lexical),
-                _ => Arc::new(Lexical::new(&[]).map_err(|error| MemoryError::Index(error.to_string()))?),
+                _ => Arc::new(Lexical::new(&[])?),
             },
         };
         let slots = database.slots()?;

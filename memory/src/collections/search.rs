@@ -80,7 +80,7 @@ impl Collection {
         };
         // Whoever writes need not wait for a long batch.
         drop(database);
-        let lexical = lexical.map(|lexical| lexical.view()).transpose().map_err(explain)?;
+        let lexical = lexical.map(|lexical| lexical.view()).transpose()?;
         let mut found = Vec::with_capacity(queries.len());
         for batch in queries.chunks(BATCH) {
             if !progress(found.len(), queries.len()) {
@@ -142,7 +142,7 @@ impl Search<'_> {
     fn one(&self, query: &str, vector: &[f32]) -> Result<Vec<Fused>, MemoryError> {
         let k = self.asked.k;
         let by_words = |k: usize| match self.lexical {
-            Some(lexical) => words_of(lexical, query, k, &|slot| self.allowed.is_none_or(|allowed| allowed.contains(slot))).map_err(explain),
+            Some(lexical) => words_of(lexical, query, k, &|slot| self.allowed.is_none_or(|allowed| allowed.contains(slot))),
             None => Ok(WordHits::default()),
         };
         let Some(vectors) = self.vectors else {
@@ -183,10 +183,6 @@ fn length_of(lexical: &View, key: u64) -> Option<u32> {
     let mut length = None;
     lexical.each_of_key(key, &mut |row| length = Some(row.length())).ok()?;
     length
-}
-
-fn explain(error: tantivy::TantivyError) -> MemoryError {
-    MemoryError::Index(error.to_string())
 }
 
 /// Slots become identifiers and, where asked for, records.

@@ -26,7 +26,7 @@ pub(crate) fn open_words(path: &Path, vault: &Vault, columns: &[Column]) -> Resu
 }
 
 pub(crate) fn write_words(path: &Path, vault: &Vault, lexical: &Lexical, label: &str) -> Result<(), MemoryError> {
-    let bytes = lexical.bytes(label).map_err(|error| MemoryError::Index(error.to_string()))?;
+    let bytes = lexical.bytes(label)?;
     write(path, &sealed(vault, bytes)?)
 }
 

@@ -139,7 +139,7 @@ impl Kept {
     }
 
     pub fn count(&self, statistics: &mut WordStatistics) -> Result<(), MemoryError> {
-        self.view.count(statistics).map_err(explain)
+        Ok(self.view.count(statistics)?)
     }
 
     pub fn search(
@@ -148,7 +148,7 @@ impl Kept {
         k: usize,
         admit: &dyn Fn(&KeptText) -> bool,
     ) -> Result<Vec<WordHit<KeptText>>, MemoryError> {
-        self.view.search(statistics, k, &|row| Some(KeptText::of(row)).filter(admit)).map_err(explain)
+        Ok(self.view.search(statistics, k, &|row| Some(KeptText::of(row)).filter(admit))?)
     }
 
     /// The texts of a content.
@@ -165,7 +165,7 @@ impl Kept {
     }
 
     pub fn note(&self, text: &KeptText) -> Result<Note, MemoryError> {
-        let note = self.view.note(text.at).map_err(explain)?;
+        let note = self.view.note(text.at)?;
         let (id, origin) = note.split_once(SEPARATOR).unwrap_or((&note, ""));
         Ok(Note { id: id.to_owned(), origin: origin.to_owned() })
     }
@@ -218,15 +218,15 @@ pub(crate) fn write(folder: &PathBuf, store: &Store, goes_on: &dyn Fn() -> bool)
         _ => {
             let label = Label::default();
             let behind = label.behind(store)?.ok_or_else(|| MemoryError::Index("the database changed".to_owned()))?;
-            (Lexical::new(&COLUMNS).map_err(explain)?, label, behind)
+            (Lexical::new(&COLUMNS)?, label, behind)
         }
     };
     for origin in &behind.stale {
-        lexical.remove_where(ORIGIN, *origin).map_err(explain)?;
+        lexical.remove_where(ORIGIN, *origin)?;
     }
     let mut next = label.next_key;
     let mut insert = |entry: &Entry| {
-        lexical.insert_with(next, &entry.text, &entry.row, &entry.note).map_err(explain)?;
+        lexical.insert_with(next, &entry.text, &entry.row, &entry.note)?;
         next += 1;
         Ok::<(), MemoryError>(())
     };
@@ -244,7 +244,7 @@ pub(crate) fn write(folder: &PathBuf, store: &Store, goes_on: &dyn Fn() -> bool)
             }
         }
     }
-    lexical.commit().map_err(explain)?;
+    lexical.commit()?;
     if !goes_on() {
         return Err(MemoryError::Stopped);
     }
@@ -298,8 +298,4 @@ pub(crate) fn origin_of_conversation(id: &str) -> u64 {
 /// `name` as the database has it.
 pub(crate) fn origin_of_document(name: &str, place: &FactPlace) -> u64 {
     key(&digest(&format!("{}{SEPARATOR}{}{SEPARATOR}{name}", place.scope, place.project)))
-}
-
-fn explain(error: tantivy::TantivyError) -> MemoryError {
-    MemoryError::Index(error.to_string())
 }

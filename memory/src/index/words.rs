@@ -1,6 +1,7 @@
 //! Text becomes the words that search compares.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use rust_stemmers::{Algorithm, Stemmer};
@@ -41,6 +42,16 @@ pub(crate) fn each_word(text: &str, mut each: impl FnMut(&str)) {
             give(&stem(&fold(part)));
         }
     }
+}
+
+/// How often the words of `text` occur in it.
+pub(crate) fn count_words(text: &str) -> HashMap<String, u32> {
+    let mut counts: HashMap<String, u32> = HashMap::new();
+    each_word(text, |word| match counts.get_mut(word) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(word.to_owned(), 1)),
+    });
+    counts
 }
 
 /// Whether a word may have parts.

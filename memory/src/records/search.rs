@@ -154,12 +154,7 @@ impl SearchOptions {
 
     /// Whether it may let only a few through.
     pub(crate) fn is_narrow(&self) -> bool {
-        !self.kinds.is_empty()
-            || !self.scopes.is_empty()
-            || self.without_conversation.is_some()
-            || self.origin.is_some()
-            || self.since.is_some()
-            || self.before.is_some()
+        *self != Self::default()
     }
 }
 

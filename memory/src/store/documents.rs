@@ -7,10 +7,9 @@ use duckdb::{Appender, params};
 
 use super::Store;
 use super::apply::{Writer, numbered};
-use super::read::{CHUNKS, StoredChunk};
+use super::read::{CHUNKS, StoredChunk, place};
 use crate::error::MemoryError;
-use crate::project::ProjectKey;
-use crate::records::{FactPlace, NewChunk, NewDocument, Scope, StoredDocument};
+use crate::records::{FactPlace, NewChunk, NewDocument, StoredDocument};
 use crate::vault::Vault;
 
 /// What a row is sealed as.
@@ -22,8 +21,7 @@ impl Store {
         let sql = "SELECT name, scope, project, record FROM documents";
         let rows = self.rows(sql, &[], |row| {
             let name: String = row.get(0)?;
-            let place = FactPlace::new(Scope::of(&row.get::<_, String>(1)?), &ProjectKey::from(row.get::<_, String>(2)?));
-            Ok((place, self.vault.open_text(RECORD, &name, row.get(3)?)?))
+            Ok((place(row, 1)?, self.vault.open_text(RECORD, &name, row.get(3)?)?))
         })?;
         // A row that somebody edited is as good as none: its document is read again.
         let read = |(place, record): (FactPlace, String)| Some((place, serde_json::from_str(&record).ok()?));

@@ -6,11 +6,11 @@ use duckdb::params;
 
 use super::Store;
 use super::apply::numbered;
-use super::read::{CHUNKS, Spoken, StoredChunk, time};
+use super::read::{CHUNKS, Spoken, StoredChunk, place, time};
 use crate::error::MemoryError;
 use crate::index::kept::origin_of_document;
 use crate::project::ProjectKey;
-use crate::records::{ConversationId, FactPlace, Scope};
+use crate::records::{ConversationId, FactPlace};
 
 /// So many documents are looked for one by one.
 const FEW: usize = 16;
@@ -37,8 +37,7 @@ impl Store {
     pub fn document_sums(&self) -> Result<Vec<(String, FactPlace, u64)>, MemoryError> {
         let sql = "SELECT document, scope, project, bit_xor(hash(position, title, text, created_at))::UBIGINT FROM chunks GROUP BY ALL";
         self.rows(sql, &[], |row| {
-            let place = FactPlace::new(Scope::of(&row.get::<_, String>(1)?), &ProjectKey::from(row.get::<_, String>(2)?));
-            Ok((row.get(0)?, place, row.get(3)?))
+            Ok((row.get(0)?, place(row, 1)?, row.get(3)?))
         })
     }
 
@@ -48,8 +47,7 @@ impl Store {
             return Ok(Vec::new());
         }
         let names = self.rows("SELECT DISTINCT document, scope, project FROM chunks", &[], |row| {
-            let place = FactPlace::new(Scope::of(&row.get::<_, String>(1)?), &ProjectKey::from(row.get::<_, String>(2)?));
-            Ok((row.get::<_, String>(0)?, place))
+            Ok((row.get::<_, String>(0)?, place(row, 1)?))
         })?;
         let wanted: HashSet<(String, FactPlace)> =
             names.into_iter().filter(|(name, place)| origins.contains(&origin_of_document(name, place))).collect();
@@ -124,8 +122,7 @@ impl Store {
             let stored: String = row.get(0)?;
             let row_name = numbered(&stored, row.get::<_, i64>(4)? as usize);
             let name = self.vault.open_text("chunks.name", &row_name, row.get(1)?)?;
-            let place = FactPlace::new(Scope::of(&row.get::<_, String>(2)?), &ProjectKey::from(row.get::<_, String>(3)?));
-            Ok((stored, name, place))
+            Ok((stored, name, place(row, 2)?))
         })
     }
 

@@ -350,15 +350,15 @@ impl Store {
     pub(super) fn chunk(&self, row: &Row<'_>) -> duckdb::Result<StoredChunk> {
         let position = row.get::<_, i64>(1)? as usize;
         let name = numbered(&row.get::<_, String>(0)?, position);
-        let place = self.vault.open_text("chunks.place", &name, row.get(7)?)?;
+        let stands = self.vault.open_text("chunks.place", &name, row.get(7)?)?;
         Ok(StoredChunk {
             document: self.vault.open_text("chunks.name", &name, row.get(6)?)?,
             position,
-            place: FactPlace::new(Scope::of(&row.get::<_, String>(4)?), &ProjectKey::from(row.get::<_, String>(5)?)),
+            place: place(row, 4)?,
             chunk: NewChunk {
                 title: self.vault.open_text("chunks.title", &name, row.get(2)?)?,
                 text: self.vault.open_text("chunks.text", &name, row.get(3)?)?,
-                place: serde_json::from_str(&place).unwrap_or_default(),
+                place: serde_json::from_str(&stands).unwrap_or_default(),
             },
             kept_at: time(row.get(8)?),
         })
@@ -382,6 +382,11 @@ impl Store {
 }
 
 pub(super) const CHUNKS: &str = "SELECT document, position, title, text, scope, project, name, place, epoch_us(created_at) FROM chunks";
+
+/// Of a scope's column and the project's after it.
+pub(super) fn place(row: &Row<'_>, column: usize) -> duckdb::Result<FactPlace> {
+    Ok(FactPlace::new(Scope::of(&row.get::<_, String>(column)?), &ProjectKey::from(row.get::<_, String>(column + 1)?)))
+}
 
 pub(super) fn time(microseconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(microseconds).unwrap_or_default()

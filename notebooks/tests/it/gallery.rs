@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use codriver_notebooks::{CellKind, Notebook};
 
 fn gallery() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("gallery");
+    let folder = Path::new("gallery");
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())

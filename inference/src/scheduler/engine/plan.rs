@@ -12,7 +12,9 @@ pub(super) struct Share {
 }
 
 /// Among equals, whoever was served less goes first; differences below this many tokens do not count,
-/// so that short prompts are read one after the other.
+/// so that short prompts are read one after the other. Whoever comes later has been served as much as
+/// an equal share came to before: else short prompts that go on coming would keep a long one waiting
+/// for ever (virtual time, as in weighted fair queueing: Demers, Keshav and Shenker 1989).
 const TURN: usize = 1024;
 /// Tokens in a step up to which it costs little to check guesses.
 const CHEAP: usize = 8;
@@ -49,11 +51,16 @@ impl Engine {
         let most_urgent = reading.first().and_then(|place| self.running.get(*place)).map(|sequence| sequence.priority);
         let is_waiting = |place: &usize| self.running.get(*place).map(|sequence| sequence.priority) <= most_urgent;
         left = left.min(self.pace.piece(writing.iter().any(is_waiting)));
+        let (piece, mut equals) = (left, 0);
         for place in reading {
             // A person's prompt is not slowed down by a batch job's.
             let is_urgent = self.running.get(place).is_some_and(|sequence| Some(sequence.priority) == most_urgent);
-            if left == 0 || !is_urgent {
+            if !is_urgent {
                 break;
+            }
+            equals += 1;
+            if left == 0 {
+                continue;
             }
             self.prepare(place);
             let Some(sequence) = self.running.get(place) else { continue };
@@ -64,6 +71,9 @@ impl Engine {
             let count = if count < sequence.unread() && whole > 0 { whole } else { count };
             left -= count;
             shares.push(Share { place, count });
+        }
+        if let Some(priority) = most_urgent {
+            *self.given.entry(priority).or_default() += (piece - left) / equals.max(1);
         }
         shares.retain(|share| share.count > 0);
         self.provide(&shares)

@@ -11,7 +11,7 @@ use tantivy::{DocAddress, DocId, DocSet as _, Score, Searcher, TERMINATED, Tanti
 
 use super::{Fields, KEY};
 use crate::index::ranking::inverse_document_frequency;
-use crate::index::words::each_word;
+use crate::index::words::count_words;
 
 /// Texts to be searched; nothing that is written later changes it.
 pub(crate) struct View {
@@ -78,11 +78,7 @@ pub(crate) struct WordStatistics {
 
 impl WordStatistics {
     pub fn of(query: &str) -> Self {
-        let mut words: HashMap<String, (u32, u64)> = HashMap::new();
-        each_word(query, |word| match words.get_mut(word) {
-            Some((count, _)) => *count += 1,
-            None => drop(words.insert(word.to_owned(), (1, 0))),
-        });
+        let words = count_words(query).into_iter().map(|(word, count)| (word, (count, 0))).collect();
         Self { words, ..Self::default() }
     }
 

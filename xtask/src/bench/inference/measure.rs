@@ -165,6 +165,8 @@ impl Models {
             (_, _, Some(checkpoint)) => &checkpoint.path,
             _ => return Err(anyhow!("no model")),
         };
+        // Else the first of a round would pay for the disk.
+        read_once(path).with_context(|| format!("{}", path.display()))?;
         match engine {
             Engine::Codriver => self.codriver(case.test, path, options),
             Engine::Peer(Peer::Candle) => {
@@ -248,6 +250,15 @@ impl Models {
         let ending = if engine == Engine::Codriver { "jsonl" } else { "npy" };
         self.folder.join(format!("vectors-{engine}.{ending}"))
     }
+}
+
+/// Reads a model's file, or the files of its folder, so that the system keeps them in memory.
+fn read_once(path: &Path) -> Result<()> {
+    if !path.is_dir() {
+        std::io::copy(&mut fs_err::File::open(path)?, &mut std::io::sink())?;
+        return Ok(());
+    }
+    fs_err::read_dir(path)?.try_for_each(|entry| read_once(&entry?.path()))
 }
 
 /// The sizes that every peer's program takes.
