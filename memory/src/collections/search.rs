@@ -175,7 +175,8 @@ fn words_of(lexical: &View, query: &str, k: usize, admit: &dyn Fn(u64) -> bool) 
     let ideal = statistics.ideal();
     let with_digits = statistics.words.keys().filter(|word| word.bytes().any(|byte| byte.is_ascii_digit()));
     let numbers = with_digits.map(|word| statistics.rarity(word)).sum::<f32>() / ideal.max(f32::MIN_POSITIVE);
-    Ok(WordHits { hits, ideal, numbers })
+    let count = statistics.words.values().map(|(count, _)| count).sum();
+    Ok(WordHits { hits, ideal, numbers, count })
 }
 
 /// How many words a document has.
