@@ -16,6 +16,7 @@ from encoders import BERT, DISTIL, MODERN, ROBERTA, random_texts, randomize
 from tokenizers import processors
 from transformers import (
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     BertConfig,
     DistilBertConfig,
     ModernBertConfig,
@@ -65,13 +66,13 @@ def case(folder, name, config, typed, keys, chance):
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair=pair, special_tokens=[("<s>", 0), ("</s>", 2)]
     )
-    if not typed:
-        tokenizer.model_input_names = ["input_ids", "attention_mask"]
-    longest = config.max_position_embeddings - (2 if "oberta" in config.__class__.__name__ else 0)
+    # Positions of the RoBERTa family and of MPNet begin behind the padding token.
+    longest = config.max_position_embeddings - (2 if hasattr(model.base_model.embeddings, "padding_idx") else 0)
     tokenizer.model_max_length = longest
     tokenizer.save_pretrained(folder)
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+    add(folder / "config.json", keys)
+    add(folder / "tokenizer_config.json", {} if typed else {"model_input_names": ["input_ids", "attention_mask"]})
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     # Long and short, so that either of a pair is what is cut.
     question = " ".join(chance.choice(WORDS) for _ in range(chance.choice([3, 8, 20, 45])))
     texts = random_texts(chance)
@@ -83,6 +84,10 @@ def case(folder, name, config, typed, keys, chance):
     if scores.shape[1] == 1 and IDENTITY not in json.dumps(keys):
         scores = torch.sigmoid(scores)
     return {"name": name, "folder": str(folder), "question": question, "texts": texts, "scores": scores[:, 0].tolist()}
+
+
+def add(path, keys):
+    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
 
 
 if __name__ == "__main__":

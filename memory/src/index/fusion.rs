@@ -97,7 +97,8 @@ pub(crate) fn fuse(
     let pivot = words.hits.iter().take(PIVOT).filter_map(|hit| Some((hit.read, scores.get(&hit.key)?.0?)));
     let pivot = Pivot::of(&pivot.collect::<Vec<_>>());
     let reachable = words.reachable().max(f32::MIN_POSITIVE);
-    let meaning = MEANING + (MEANING_OF_NUMBERS - MEANING) * words.numbers.clamp(0.0, 1.0);
+    // The words beside a number (`bug 1023759`) say little: meaning gives way sooner than by their share.
+    let meaning = MEANING_OF_NUMBERS + (MEANING - MEANING_OF_NUMBERS) * (1.0 - words.numbers.clamp(0.0, 1.0)).powi(3);
     let mut fused: Vec<Fused> = scores
         .into_iter()
         .map(|(key, (cosine, bm25, length))| {

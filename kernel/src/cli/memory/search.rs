@@ -100,7 +100,7 @@ pub fn search(arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
         ModeName::Exact => SearchMode::Exact,
     };
     let embedder = if mode == SearchMode::Lexical { None } else { embedder()? };
-    let mut order = Order { reranker: None, k: arguments.k as usize, unranked: 0 };
+    let mut order = Order { reranker: None, k: arguments.k as usize, told: false };
     if let Some(name) = &arguments.rerank {
         match open_reranker(name, PATIENCE) {
             Ok(reranker) => order.reranker = Some(reranker),
@@ -166,8 +166,8 @@ struct Order {
     reranker: Option<Arc<dyn Reranker>>,
     /// How many are asked for.
     k: usize,
-    /// Queries whose results the reranker did not read.
-    unranked: usize,
+    /// Whether it was said that the reranker failed.
+    told: bool,
 }
 
 impl Order {
@@ -179,10 +179,9 @@ impl Order {
     /// Says once why results are not reranked; they are there all the same.
     fn apply(&mut self, query: &str, hits: &mut Vec<CollectionHit>) {
         if let Some(Err(reason)) = self.reranker.as_deref().map(|reranker| rerank(reranker, query, hits)) {
-            if self.unranked == 0 {
+            if !std::mem::replace(&mut self.told, true) {
                 eprintln!("codriver: results are not reranked, the first for {query:?}: {reason}");
             }
-            self.unranked += 1;
         }
         hits.truncate(self.k);
     }
