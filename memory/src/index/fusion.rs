@@ -7,17 +7,19 @@
 //!
 //! What these are known to be wrong about is told from the query and what was found, without judgements:
 //!
-//! - Numbers and identifiers. What a query says with digits (`CVE-2023-38470`, `E0382`, `2.7.18`) an embedding model
-//!   takes for one of many alike. The greater the share of such words, by rarity, the less meaning counts.
+//! - Numbers and identifiers. What a query says with three digits or more (`CVE-2023-38470`, `E0382`, `2.7.18`) an
+//!   embedding model takes for one of many alike. The greater the share of such words, by rarity, the less meaning counts.
 //! - Length of the query. No document has most of a paragraph's words; what the best of them has says more of what can be
 //!   had than the ideal does. The longer the query, the more BM25 is set against that.
-//! - Length of documents. The vectors of short texts lie closer to those of short queries, whatever they say: remarks, bare titles
-//!   (Thakur et al., "Systematic Evaluation of Neural Retrieval Models on the Touché 2020 Argument Retrieval Subset of
-//!   BEIR", 2024). Among the documents that the words chose, which BM25 has weighed by length already, the cosine should
-//!   not depend on length; where it falls with length all the same, that slope is taken out, as pivoted normalization
-//!   does (Singhal, Buckley and Mitra, 1996).
+//! - Length of documents. The vectors of short texts lie closer to those of short queries, whatever they say: remarks,
+//!   bare titles (Thakur et al., "Systematic Evaluation of Neural Retrieval Models on the Touché 2020 Argument Retrieval
+//!   Subset of BEIR", 2024). Among the documents that the words chose, which BM25 has weighed by length already, the cosine
+//!   should not depend on length; where it falls with length all the same, that slope is taken out, as pivoted
+//!   normalization does (Singhal, Buckley and Mitra, 1996).
 //!
-//! Measured by `tests/python/eval_retrieval.py`.
+//! Measured by `tests/python/eval_retrieval.py`, on collections that this was tuned with and on others that it was not.
+//! There no confidence told from a query's own scores (the best, the gap behind it, their spread, how far both agree) was
+//! found to say which half is right: none correlates with it by more than 0.15.
 
 use std::collections::HashMap;
 
@@ -55,7 +57,7 @@ pub(crate) struct WordHits {
     pub hits: Vec<WordHit<u32>>,
     /// The score of a document of average length that has each of the query's words once.
     pub ideal: f32,
-    /// How much of that is of words with digits, from 0 to 1.
+    /// How much of that is of numbers and identifiers, from 0 to 1.
     pub numbers: f32,
     /// How many words the query has.
     pub count: u32,
