@@ -75,7 +75,15 @@ pub fn resolve(choice: DeviceChoice) -> Result<Device, ModelError> {
 
 #[cfg(feature = "cuda")]
 fn cuda() -> Result<Device, ModelError> {
-    Ok(Device::cuda(0))
+    // Opening what is not there panics on a thread of the runtime's, and does not say why.
+    if caught(|| Device::enumerate(DeviceType::Cuda).into_vec()).is_ok_and(|found| !found.is_empty()) {
+        return Ok(Device::cuda(0));
+    }
+    Err(ModelError::Unsupported(
+        "device cuda: no NVIDIA GPU answers here; it takes the GPU and its driver (libcuda, which `nvidia-smi` comes with). \
+         --device wgpu and --device cpu do without"
+            .to_string(),
+    ))
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -105,6 +113,9 @@ pub fn list() -> Vec<String> {
         Ok(gpus) if gpus.is_empty() => lines.push("wgpu: no GPU found".to_string()),
         Ok(gpus) => lines.extend(gpus),
         Err(panic) => lines.push(format!("wgpu: cannot be asked ({panic})")),
+    }
+    if cfg!(feature = "cuda") && !lines.iter().any(|line| line.starts_with("cuda:")) {
+        lines.push("cuda: no NVIDIA GPU with its driver found".to_string());
     }
     lines
 }

@@ -65,7 +65,7 @@ impl LocalModel {
 
     /// [`LocalModel::open`] with adapters, or a shorter window.
     pub fn open_with(folder: &Path, options: &OpenOptions) -> Result<Self, ModelError> {
-        if !folder.is_dir() && !(loader::gguf::is_gguf(folder) && folder.is_file()) {
+        if !(folder.is_dir() || loader::gguf::is_gguf(folder) && folder.is_file()) {
             return Err(file_error(
                 folder,
                 "no such folder or .gguf file; a local model is a folder with config.json in it, or a GGUF file",
@@ -77,6 +77,7 @@ impl LocalModel {
         let template = ChatTemplate::open(folder, &tokenizer.settings)?;
         let gpu = device::gpu(options.device)?;
         let packing = options.packing(gpu.as_ref());
+        packing.check()?;
         let available = memory::available_on(gpu.as_ref(), options.ignore_memory);
         let source = DecoderSource::open(&files, &device)?;
         let demand = Demand::of_decoder(&source, packing).with_cache(options.cache_format);
@@ -93,7 +94,14 @@ impl LocalModel {
         };
         let (network, packing) = match (opening.open(source, packing), packing) {
             // What the GPU's kernels lack, tensors have.
-            (Err(ModelError::Unsupported(reason)), Packing::Resident { .. }) if options.cache_format == CacheFormat::F32 => {
+            (Err(ModelError::Unsupported(reason)), Packing::Resident { quantization, .. })
+                if options.cache_format == CacheFormat::F32 =>
+            {
+                // There they are held in 32 bits.
+                if let Some(format) = quantization {
+                    let reason = format!("{reason}; so its weights can't be held as {format}: leave that out, or take --device cpu");
+                    return Err(ModelError::Unsupported(reason));
+                }
                 tracing::warn!("{}: computed as tensors, which is slower: {reason}", folder.display());
                 (opening.open(DecoderSource::open(&files, &device)?, Packing::Tensors)?, Packing::Tensors)
             }

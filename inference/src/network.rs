@@ -14,6 +14,7 @@ use crate::loader::packing::Packing;
 use crate::models::decoder::DecoderConfig;
 use crate::models::rotary::Regime;
 use crate::processor::Processor;
+use crate::sampling::Candidates;
 use crate::{Cancellation, ModelError};
 
 /// Positions in a block of the cache.
@@ -42,6 +43,68 @@ pub(crate) struct Segment<'a> {
     pub(crate) blocks: &'a [Block],
     /// After how many of the last tokens read the scores of the next one are wanted.
     pub(crate) wanted: usize,
+    /// The temperature that tokens are chosen at where the highest scores may be enough for it.
+    pub(crate) temperature: Option<f32>,
+}
+
+/// The scores that a step computed, a row after each token they were wanted of.
+pub(crate) enum Rows {
+    /// `[rows, vocab_size]`.
+    Whole(Vec<f32>),
+    Apart(Vec<Row>),
+}
+
+pub(crate) enum Row {
+    Whole(Vec<f32>),
+    /// The highest, and how all are read.
+    Highest(Candidates, Unread),
+}
+
+/// Reads a row from where it was computed.
+pub(crate) type Unread = Box<dyn FnOnce() -> Result<Vec<f32>, ModelError> + Send>;
+
+impl Row {
+    pub(crate) fn into_whole(self) -> Result<Vec<f32>, ModelError> {
+        match self {
+            Self::Whole(scores) => Ok(scores),
+            Self::Highest(_, unread) => unread(),
+        }
+    }
+}
+
+impl Rows {
+    /// All scores, `[rows, vocab_size]`.
+    pub(crate) fn into_whole(self) -> Result<Vec<f32>, ModelError> {
+        match self {
+            Self::Whole(scores) => Ok(scores),
+            Self::Apart(rows) => Ok(rows.into_iter().map(Row::into_whole).collect::<Result<Vec<_>, _>>()?.concat()),
+        }
+    }
+
+    /// How many rows there are, of a vocabulary's scores each; `None` where that is no whole number.
+    pub(crate) fn count(&self, vocabulary: usize) -> Option<usize> {
+        match self {
+            Self::Whole(scores) => scores.len().is_multiple_of(vocabulary).then(|| scores.len() / vocabulary.max(1)),
+            Self::Apart(rows) => Some(rows.len()),
+        }
+    }
+
+    /// The rows of each segment.
+    pub(crate) fn split(self, segments: &[Segment<'_>], vocabulary: usize) -> Vec<Self> {
+        let counts = segments.iter().map(|segment| segment.wanted);
+        match self {
+            whole if segments.len() == 1 => vec![whole],
+            Self::Whole(scores) => {
+                let mut rest = scores.as_slice();
+                let mut rows = |count: usize| rest.split_off(..count * vocabulary).unwrap_or_default().to_vec();
+                counts.map(|count| Self::Whole(rows(count))).collect()
+            }
+            Self::Apart(rows) => {
+                let mut rest = rows.into_iter();
+                counts.map(|count| Self::Apart(rest.by_ref().take(count).collect())).collect()
+            }
+        }
+    }
 }
 
 impl<'a> Segment<'a> {
@@ -95,7 +158,7 @@ pub(crate) trait Network: Send {
     fn copy(&mut self, from: Block, to: Block, positions: usize);
 
     /// Reads each segment's tokens, writes their keys and values into its blocks, and returns the
-    /// scores that are wanted, one segment's after the other's, `[rows, vocab_size]`.
+    /// scores that are wanted, one segment's after the other's.
     ///
     /// No two segments are of the same sequence. Nothing is lost by a step that fails or panics: the
     /// scheduler does it again, with each segment on its own, to see which one is at fault.
@@ -106,7 +169,7 @@ pub(crate) trait Network: Send {
         &mut self,
         segments: &[Segment<'_>],
         interrupted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Vec<f32>, ModelError>;
+    ) -> Result<Rows, ModelError>;
 }
 
 /// How a decoder becomes a network.

@@ -21,7 +21,7 @@ use crate::ModelError;
 use crate::models::decoder::{Decoder, DecoderConfig, DecoderLayer, LayerConfig};
 use crate::models::projection::PackedLinear;
 use crate::models::rotary::{Regime, RotaryConfig};
-use crate::network::{Block, Limits, Network, PREFILL_TOKENS, Segment};
+use crate::network::{Block, Limits, Network, PREFILL_TOKENS, Rows, Segment};
 
 /// A decoder whose weights are packed, and its norms' weights at hand.
 pub(crate) struct Processor {
@@ -175,9 +175,9 @@ impl Network for Processor {
         &mut self,
         segments: &[Segment<'_>],
         interrupted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Vec<f32>, ModelError> {
+    ) -> Result<Rows, ModelError> {
         let hidden = self.hidden(segments, interrupted)?;
-        self.scores(segments, &hidden)
+        self.scores(segments, &hidden).map(Rows::Whole)
     }
 }
 

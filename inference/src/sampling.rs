@@ -1,5 +1,8 @@
 //! From scores to the next token.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 
 use codriver_grammar::TokenMask;
@@ -42,7 +45,10 @@ impl Sampler {
         let token = if self.parameters.temperature == 0.0 {
             greedy(logits)
         } else {
-            self.draw(logits)
+            match self.draw(Ranked::new(logits)) {
+                Drawn::Token(token) => Some(token),
+                Drawn::Nothing | Drawn::Unknown => None,
+            }
         };
         let token = token.ok_or_else(|| numeric("no token has a score"))?;
         self.seen.insert(token);
@@ -70,37 +76,128 @@ impl Sampler {
         }
     }
 
-    fn draw(&mut self, logits: &[f32]) -> Option<u32> {
+    /// The temperature to find [`Candidates`] for; `None` where all scores are needed anyway.
+    pub(crate) fn candidates_temperature(&self) -> Option<f32> {
         let parameters = &self.parameters;
-        let mut ranked = Ranked::new(logits, parameters.top_k);
-        let best = ranked.get(0)?.1;
+        let temperature = if parameters.temperature == 0.0 { 1.0 } else { parameters.temperature };
+        (parameters.repetition_penalty == 1.0).then_some(temperature)
+    }
+
+    /// The token that [`Sampler::choose_among`] would choose of the row that the candidates are the best
+    /// of; `None` where that can't be told from them: nothing is changed then, and the row is needed.
+    pub(crate) fn choose_of(&mut self, candidates: &Candidates, allowed: Option<&TokenMask>) -> Option<u32> {
+        if self.parameters.repetition_penalty != 1.0 {
+            return None;
+        }
+        let token = match allowed {
+            _ if self.parameters.temperature == 0.0 => candidates.greedy(allowed)?,
+            None => match self.draw(Ranked::of(candidates)) {
+                Drawn::Token(token) => token,
+                Drawn::Nothing | Drawn::Unknown => return None,
+            },
+            Some(_) => return None,
+        };
+        self.seen.insert(token);
+        Some(token)
+    }
+
+    fn draw(&mut self, mut ranked: Ranked) -> Drawn {
+        let parameters = &self.parameters;
+        if !ranked.keep(parameters.top_k) {
+            return Drawn::Unknown;
+        }
+        let Some((_, best)) = ranked.get(0) else { return Drawn::Nothing };
         let weigh = |logit: f32| f64::from((logit - best) / parameters.temperature).exp();
-        let all: f64 = ranked.candidates.iter().map(|(_, logit)| weigh(*logit)).sum();
+        // The sum of all weights is known to lie between these; that of a whole row is both.
+        let (least, most) = ranked.whole(weigh);
         // Those up to and including the one that reaches a share of `top_p`. The best token's weight is
         // 1, so min-p is a bound on the weights themselves.
         let (top_p, min_p) = (f64::from(parameters.top_p), f64::from(parameters.min_p));
-        let (mut count, mut total) = (0, 0.0);
-        if top_p >= 1.0 && min_p <= 0.0 {
-            (count, total) = (ranked.candidates.len(), all);
-        } else {
-            while let Some((_, logit)) = ranked.get(count) {
+        let is_cut = top_p < 1.0 || min_p > 0.0;
+        let (mut count, mut total) = (ranked.candidates.len(), (least, most));
+        if is_cut {
+            let mut sum = 0.0;
+            count = 0;
+            while count == 0 || top_p >= 1.0 || sum < top_p * least {
+                let Some((_, logit)) = ranked.get(count) else { break };
                 let weight = weigh(logit);
-                if count > 0 && (weight < min_p || (top_p < 1.0 && total >= top_p * all)) {
+                if count > 0 && weight < min_p {
                     break;
                 }
                 count += 1;
-                total += weight;
+                sum += weight;
             }
+            // Whether another would have been the last, had more been known.
+            let is_short = top_p < 1.0 && sum >= top_p * least && sum < top_p * most;
+            let is_at_end = count == ranked.candidates.len() && (top_p >= 1.0 || sum < top_p * least);
+            if is_short || (is_at_end && !ranked.is_all) {
+                return Drawn::Unknown;
+            }
+            total = (sum, sum);
         }
-        let mut point = self.random.random::<f64>() * total;
+        let mut random = self.random.clone();
+        let point = random.random::<f64>();
+        // Of a point that is known to lie between two others: where both end at a token, so does it.
+        let (mut low, mut high) = (point * total.0, point * total.1);
         for rank in 0..count {
-            let (token, logit) = ranked.get(rank)?;
-            point -= weigh(logit);
-            if point < 0.0 {
-                return Some(token);
+            let Some((token, logit)) = ranked.get(rank) else { break };
+            let weight = weigh(logit);
+            (low, high) = (low - weight, high - weight);
+            if high < 0.0 {
+                self.random = random;
+                return Drawn::Token(token);
+            }
+            if low < 0.0 {
+                return Drawn::Unknown;
             }
         }
-        ranked.get(count.checked_sub(1)?).map(|(token, _)| token)
+        if !is_cut && !ranked.is_all {
+            return Drawn::Unknown;
+        }
+        self.random = random;
+        let last = count.checked_sub(1).and_then(|last| ranked.get(last));
+        last.map_or(Drawn::Nothing, |(token, _)| Drawn::Token(token))
+    }
+}
+
+enum Drawn {
+    Token(u32),
+    /// There is nothing to draw from.
+    Nothing,
+    /// It depends on what is not known of the row.
+    Unknown,
+}
+
+/// The best of a row's scores, and what is known of all of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidates {
+    /// Tokens and their scores, best first (`f32::total_cmp`), of equals the lower token first; no
+    /// score is minus infinity.
+    pub(crate) ranked: Vec<(u32, f32)>,
+    /// Whether no other token has a score.
+    pub(crate) is_all: bool,
+    /// About the sum of the row's weights, `exp((score - best) / temperature)`.
+    pub(crate) weight: f64,
+}
+
+/// How far [`Candidates::weight`] may be off, relative to it: some times what sums and exponentials
+/// in 32 bits are.
+const UNCERTAINTY: f64 = 1e-3;
+/// The same of a sum in 64 bits, in another order.
+const ROUNDING: f64 = 1e-12;
+
+impl Candidates {
+    /// [`greedy`] over the whole row, where it can be told.
+    fn greedy(&self, allowed: Option<&TokenMask>) -> Option<u32> {
+        let mut admitted = self.ranked.iter().filter(|(token, _)| allowed.is_none_or(|allowed| allowed.allows(*token)));
+        let (first, best) = *admitted.next()?;
+        if best != 0.0 {
+            return Some(first);
+        }
+        // Zeros of both signs are equals, and there may be more than were kept.
+        let is_told = self.is_all || self.ranked.last().is_some_and(|(_, score)| *score < 0.0);
+        let equals = admitted.take_while(|(_, score)| *score == 0.0).map(|(token, _)| *token);
+        is_told.then(|| equals.fold(first, u32::min))
     }
 }
 
@@ -110,18 +207,54 @@ struct Ranked {
     candidates: Vec<(u32, f32)>,
     /// How many of them are the best ones, in order.
     sorted: usize,
+    /// Whether no other token can be drawn.
+    is_all: bool,
+    /// About the sum of all weights, where not all tokens were at hand to begin with.
+    weight: Option<f64>,
 }
 
 impl Ranked {
-    /// Those that have a score; the best `most` of them, where that is not 0.
-    fn new(logits: &[f32], most: usize) -> Self {
+    /// Those that have a score.
+    fn new(logits: &[f32]) -> Self {
         let scored = (0u32..).zip(logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY);
-        let mut ranked = Self { candidates: scored.map(|(token, logit)| (token, *logit)).collect(), sorted: 0 };
-        if most > 0 && most < ranked.candidates.len() {
-            ranked.sort(most);
-            ranked.candidates.truncate(most);
+        let candidates = scored.map(|(token, logit)| (token, *logit)).collect();
+        Self { candidates, sorted: 0, is_all: true, weight: None }
+    }
+
+    fn of(candidates: &Candidates) -> Self {
+        let Candidates { ranked, is_all, weight } = candidates.clone();
+        Self { sorted: ranked.len(), candidates: ranked, is_all, weight: Some(weight) }
+    }
+
+    /// Keeps the best `most`, where that is not 0; false where not all of these are known.
+    fn keep(&mut self, most: usize) -> bool {
+        let known = self.candidates.len();
+        if most == 0 || (self.is_all && most >= known) {
+            return true;
         }
-        ranked
+        if most > known {
+            return false;
+        }
+        if most > self.sorted {
+            self.sort(most);
+        }
+        self.candidates.truncate(most);
+        (self.sorted, self.is_all, self.weight) = (most, true, None);
+        true
+    }
+
+    /// The sum of all weights lies between these.
+    fn whole(&self, weigh: impl Fn(f32) -> f64) -> (f64, f64) {
+        let known: f64 = self.candidates.iter().map(|(_, logit)| weigh(*logit)).sum();
+        let (least, most) = (known * (1.0 - ROUNDING), known * (1.0 + ROUNDING));
+        match self.weight {
+            None => (known, known),
+            Some(_) if self.is_all => (least, most),
+            Some(weight) if weight.is_finite() => {
+                (least.max(weight * (1.0 - UNCERTAINTY)), weight * (1.0 + UNCERTAINTY))
+            }
+            Some(_) => (least, f64::INFINITY),
+        }
     }
 
     fn get(&mut self, rank: usize) -> Option<(u32, f32)> {

@@ -214,9 +214,11 @@ impl State {
         Ok(if facts.len() > BATCH { facts } else { HashSet::new() })
     }
 
-    fn keep_vectors(&mut self, embedder: &dyn Embedder, embedded: impl Iterator<Item = (Waiting, Vec<f32>)>) -> Result<(), MemoryError> {
-        let mut durable = Vec::new();
+    /// In the database, as far as they are of what outlives this run, and in the index.
+    pub fn keep_vectors(&mut self, embedder: &dyn Embedder, embedded: impl Iterator<Item = (Waiting, Vec<f32>)>) -> Result<(), MemoryError> {
+        let (mut durable, mut late) = (Vec::new(), Vec::new());
         for ((scope, content, _), mut vector) in embedded {
+            late.extend(self.undecided.contains_key(&content).then(|| content.clone()));
             if vector.len() != embedder.dimensions() {
                 vector.clear();
             }
@@ -227,7 +229,8 @@ impl State {
             }
         }
         self.published_vectors.outdated |= !durable.is_empty();
-        self.store.add_vectors(embedder.name(), &durable)
+        self.store.add_vectors(embedder.name(), &durable)?;
+        self.decide_late(embedder, &late)
     }
 }
 

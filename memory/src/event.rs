@@ -126,6 +126,19 @@ impl Event {
         matches!(self, Self::FactRemembered { .. } | Self::FactForgotten { .. } | Self::FactConfirmed { .. } | Self::FactPinned { .. })
     }
 
+    /// The row with an identifier that it makes, by table; facts are known by what they say.
+    pub fn makes(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::ConversationStarted { id, .. } => Some(("conversations", id.as_str())),
+            Self::TurnAppended { id, .. } => Some(("turns", id.as_str())),
+            Self::ToolRunStarted { id, .. } => Some(("tool_runs", id.as_str())),
+            Self::NoteWritten { id, .. } => Some(("notes", id)),
+            Self::Sent { id, .. } => Some(("sent", id)),
+            Self::ModelCalled { id, .. } => Some(("model_calls", id)),
+            _ => None,
+        }
+    }
+
     pub fn project_seen(project: &Project) -> Self {
         Self::ProjectSeen { key: project.key.clone(), root: project.root.display().to_string() }
     }

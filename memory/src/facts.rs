@@ -1,6 +1,6 @@
 //! Facts: kept once, replaced when they change, explained, promoted, forgotten.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{Duration, Utc};
@@ -8,11 +8,12 @@ use chrono::{Duration, Utc};
 use crate::error::MemoryError;
 use crate::event::{Entry, Event, FactDetails, FactKey};
 use crate::facts::known::{Known, Reading};
+use crate::facts::nearness::says_the_same;
 use crate::facts::statement::Relation;
 use crate::memory::Memory;
 use crate::project::ProjectKey;
 use crate::records::{
-    Cleaned, CleanupRule, Fact, FactHistory, FactId, FactPlace, NewFact, NewTurn, Outcome, Remembered, Scope, SearchOptions, TurnId,
+    Cleaned, CleanupRule, Fact, FactHistory, FactId, FactPlace, NewFact, NewTurn, Outcome, Remembered, Scope, TurnId,
 };
 use crate::sharing::key_of;
 use crate::state::State;
@@ -20,16 +21,11 @@ use crate::store::Store;
 
 mod extract;
 pub(crate) mod known;
+mod nearness;
 mod quantity;
 mod statement;
 
 pub use extract::{ExtractedFact, FactExtractor, RuleExtractor, sentences};
-
-/// Facts closer than this are one, if their words agree too.
-const SAME_MEANING: f32 = 0.92;
-
-/// How many facts of close meaning are looked at.
-const NEIGHBOURS: usize = 5;
 
 impl Memory {
     /// Keeps a fact and gives its identifier. A fact that is known already, but for case,
@@ -46,10 +42,13 @@ impl Memory {
         if new.text.is_empty() {
             return Err(MemoryError::EmptyFact);
         }
-        let neighbours = self.neighbours(&new.text);
-        let remembered = self.state().remember(&new, &neighbours)?;
+        let vector = self.vector_soon(&new.text);
+        let mut state = self.state();
+        state.refresh();
+        let neighbours = state.neighbours(&new.text, vector.as_ref());
+        let remembered = state.remember(&new, &neighbours)?;
         if remembered.outcome != Outcome::Known {
-            self.embed_after_writing();
+            state.keep_vector_of(&remembered.id, &new.text, new.scope, vector);
         }
         Ok(remembered)
     }
@@ -108,22 +107,21 @@ impl Memory {
         if text.is_empty() {
             return Err(MemoryError::EmptyFact);
         }
-        let remembered = {
-            let mut state = self.state();
-            let old = state.require_fact(id)?;
-            let details = FactDetails {
-                reason: format!("edited; it said: {}", old.text),
-                supersedes: vec![key_of(&old)],
-                confirmed_at: None,
-                ..FactDetails::of(&old)
-            };
-            if key_of(&old) == FactKey::new(&text, details.place.clone()) {
-                return Ok(Remembered { id: old.id, outcome: Outcome::Known });
-            }
-            let source = old.source.clone();
-            state.keep(&text, &source, details, vec![(old, "you edited it".to_owned())])?
+        let vector = self.vector_soon(&text);
+        let mut state = self.state();
+        let old = state.require_fact(id)?;
+        let details = FactDetails {
+            reason: format!("edited; it said: {}", old.text),
+            supersedes: vec![key_of(&old)],
+            confirmed_at: None,
+            ..FactDetails::of(&old)
         };
-        self.embed_after_writing();
+        if key_of(&old) == FactKey::new(&text, details.place.clone()) {
+            return Ok(Remembered { id: old.id, outcome: Outcome::Known });
+        }
+        let (source, scope) = (old.source.clone(), old.scope);
+        let remembered = state.keep(&text, &source, details, vec![(old, "you edited it".to_owned())])?;
+        state.keep_vector_of(&remembered.id, &text, scope, vector);
         Ok(remembered)
     }
 
@@ -132,7 +130,7 @@ impl Memory {
         let mut state = self.state();
         let fact = state.require_fact(id)?;
         state.record_in(fact.scope, Entry::now(Event::FactPinned { fact: key_of(&fact), pinned }))?;
-        state.index = None;
+        state.set_index_aside();
         Ok(Fact { pinned, ..fact })
     }
 
@@ -225,21 +223,6 @@ impl Memory {
         }
         Ok(cleaned)
     }
-
-    /// Facts whose meaning is close to a text's, where there is an embedder.
-    fn neighbours(&self, text: &str) -> HashSet<String> {
-        let knows_any = || {
-            let mut state = self.state();
-            state.refresh();
-            state.known().is_ok_and(|known| !known.facts.is_empty())
-        };
-        if self.embedder().is_none() || !knows_any() {
-            return HashSet::new();
-        }
-        let options = SearchOptions { kinds: vec!["fact"], ..SearchOptions::default() };
-        let hits = self.search_with(text, NEIGHBOURS, &options).unwrap_or_default();
-        hits.into_iter().filter(|hit| hit.cosine.is_some_and(|cosine| cosine >= SAME_MEANING)).map(|hit| hit.id).collect()
-    }
 }
 
 impl State {
@@ -283,7 +266,6 @@ impl State {
     }
 
     fn remember(&mut self, new: &NewFact, neighbours: &HashSet<String>) -> Result<Remembered, MemoryError> {
-        self.refresh();
         let place = FactPlace::new(new.scope, &self.project);
         let reading = Reading::of(&new.text);
         let known = self.known()?;
@@ -378,35 +360,6 @@ impl State {
 /// Whether it is in the database, and not in the session.
 fn is_kept(fact: &Fact) -> bool {
     fact.scope != Scope::Session
-}
-
-/// By what it says of what, or by its meaning: then most words, every number and every name have to agree too.
-fn says_the_same(text: &str, relation: &Relation, old: &Fact, neighbours: &HashSet<String>) -> bool {
-    match relation {
-        Relation::Same => true,
-        Relation::Contradiction(_) => false,
-        Relation::Unrelated => neighbours.contains(old.id.as_str()) && words_agree(text, &old.text),
-    }
-}
-
-fn words_agree(one: &str, other: &str) -> bool {
-    let words = |text: &str| -> HashMap<String, bool> {
-        let words = text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
-        // The first word has a capital whatever it is.
-        let strict = |(position, word): (usize, &str)| {
-            let special = word.chars().any(|character| character.is_ascii_digit()) || (position > 0 && word.chars().next().is_some_and(char::is_uppercase));
-            (word.to_lowercase(), special)
-        };
-        words.enumerate().map(strict).collect()
-    };
-    const DENIALS: [&str; 6] = ["not", "no", "never", "without", "t", "longer"];
-    let (one, other) = (words(one), words(other));
-    let missing = |from: &HashMap<String, bool>, of: &HashMap<String, bool>| {
-        from.iter().any(|(word, special)| (*special || DENIALS.contains(&word.as_str())) && !of.contains_key(word))
-    };
-    let common = one.keys().filter(|word| other.contains_key(*word)).count();
-    let all = one.len() + other.len() - common;
-    !missing(&one, &other) && !missing(&other, &one) && common * 2 >= all
 }
 
 /// The fact whose identifier is, or alone begins with, `prefix`.

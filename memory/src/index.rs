@@ -3,28 +3,29 @@
 //! since, of this run alone, or is short: facts.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use chrono::{DateTime, Utc};
-use codriver_vectors::{Generation, GenerationError, Snapshot, Vectors};
+use codriver_vectors::Vectors;
 
 use crate::event::digest;
+use crate::index::graph::Graph;
 use crate::index::kept::{Kept, KeptText, origin_of_conversation, project_number};
 use crate::index::words::count_words;
 use crate::project::ProjectKey;
 use crate::records::{FactPlace, Scope};
-use crate::vault::Vault;
 
 pub(crate) mod archive;
 pub(crate) mod files;
 pub(crate) mod fusion;
+mod graph;
 pub(crate) mod kept;
 pub(crate) mod lexical;
 pub(crate) mod ranking;
 pub(crate) mod search;
 pub(crate) mod words;
+
+pub(crate) use graph::GraphFile;
 
 /// Something that can be found.
 #[derive(Debug, Clone)]
@@ -131,22 +132,6 @@ impl Hidden {
                 false => !self.documents.contains(&text.origin),
             }
     }
-}
-
-/// Where the graph is kept.
-pub(crate) struct GraphFile {
-    pub path: PathBuf,
-    pub vault: Vault,
-}
-
-/// Comparing every vector takes long once there are many; a graph is built beside the searches, which go on without.
-#[derive(Default)]
-enum Graph {
-    #[default]
-    Idle,
-    Building(Receiver<Generation>),
-    /// Not tried again: searches stay exact.
-    Failed,
 }
 
 struct Slot {
@@ -273,9 +258,9 @@ impl Index {
         self.unusable.contains(&content) || self.vectors.as_ref().is_some_and(|vectors| vectors.get(content).is_some())
     }
 
-    /// Goes over to vectors that were read from files and the database; `unusable` contents have none.
-    pub fn set_vectors(&mut self, vectors: Option<Vectors>, unusable: HashSet<u64>) {
-        (self.vectors, self.unusable) = (vectors, unusable);
+    /// Goes over to vectors that were read from a file.
+    pub fn set_vectors(&mut self, vectors: Option<Vectors>) {
+        (self.vectors, self.unusable) = (vectors, HashSet::new());
     }
 
     /// All vectors there are were set; where their graph is kept, and what waits for one.
@@ -349,67 +334,9 @@ impl Index {
         }
     }
 
-    /// Goes over to a graph that is finished, and begins one where it would pay.
-    fn tend_graph(&mut self) {
-        let first = self.first();
-        let Some(vectors) = &mut self.vectors else { return };
-        match &self.graph {
-            Graph::Building(graph) => match graph.try_recv() {
-                Ok(generation) => {
-                    vectors.adopt(generation);
-                    self.graph = Graph::Idle;
-                }
-                Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => self.graph = Graph::Failed,
-            },
-            Graph::Idle if vectors.wants_generation() => {
-                // What belongs to this run alone does not go into a file.
-                let (slots, places) = (&self.slots, &self.places);
-                let of_session = |slot: &u32| {
-                    let slot = slots.get((*slot - first) as usize).and_then(Option::as_ref);
-                    slot.is_some_and(|slot| slot.document.scope == Scope::Session)
-                };
-                let kept = |content: u64| !places.get(&content).is_some_and(|places| places.iter().any(of_session));
-                let file = self.graph_file.as_ref().map(|file| (file.path.clone(), file.vault.clone()));
-                let snapshot = if file.is_some() { vectors.snapshot_of(&kept) } else { vectors.snapshot() };
-                let (sender, receiver) = channel();
-                let build = move || {
-                    let built = match &file {
-                        Some((path, vault)) => on_disk(&snapshot, path, vault),
-                        None => in_memory(&snapshot).map_err(|error| error.to_string()),
-                    };
-                    match built {
-                        // Nobody waits for it where memory was closed meanwhile.
-                        Ok(generation) => drop(sender.send(generation)),
-                        Err(error) => tracing::warn!(error, "every vector is compared at each search"),
-                    }
-                };
-                let spawned = std::thread::Builder::new().name("codriver-vectors".to_owned()).spawn(build);
-                self.graph = spawned.map_or(Graph::Failed, |_| Graph::Building(receiver));
-            }
-            Graph::Idle | Graph::Failed => {}
-        }
-    }
-
     fn fresh_slot(&self, slot: u32) -> Option<&Slot> {
         self.slots.get(slot.checked_sub(self.first())? as usize)?.as_ref()
     }
-}
-
-/// On one thread: a person may be working on the others.
-fn in_memory(snapshot: &Snapshot) -> Result<Generation, GenerationError> {
-    let bytes = snapshot.build(0, 1, &|_| true, |built| built.bytes())?;
-    Generation::from_bytes(&bytes, Path::new("the vectors in memory"))
-}
-
-fn on_disk(snapshot: &Snapshot, path: &Path, vault: &Vault) -> Result<Generation, String> {
-    crate::store::lock::prepare_folder(path).map_err(|error| error.to_string())?;
-    files::write_vectors(path, vault, snapshot, sum_of(snapshot.keys()), 1, &|_| true).map_err(|error| error.to_string())
-}
-
-/// Of contents, in any order.
-fn sum_of(contents: impl Iterator<Item = u64>) -> u64 {
-    contents.fold(0, |sum, content| sum ^ content)
 }
 
 /// A content's number among vectors: the beginning of its digest.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
-use codriver_vectors::Vectors;
+use codriver_vectors::{Generation, Vectors};
 
 use crate::embedder::Embedder;
 use crate::error::MemoryError;
@@ -20,7 +20,7 @@ use crate::knowledge::{chunk_document, fact_document};
 use crate::memory::message_document;
 use crate::records::{FactPlace, Hit, Mode, SearchOptions};
 use crate::state::State;
-use crate::store::Store;
+use crate::store::{Store, Wanted};
 
 /// So many texts are indexed anew at each start: it takes no longer than to read them from a file.
 const KEPT_FROM: usize = 4_000;
@@ -96,6 +96,12 @@ impl State {
         Ok(())
     }
 
+    /// The next search makes another index. Vectors are those of contents, whoever says them: they are taken over, and a
+    /// graph that is being built over them goes on.
+    pub fn set_index_aside(&mut self) {
+        self.outdated = self.index.take().or_else(|| self.outdated.take());
+    }
+
     fn build_index(&mut self, model: Option<String>) -> Result<Index, MemoryError> {
         let resets: HashMap<String, u64> = self.store.resets()?.into_iter().map(|(id, turn)| (id.to_string(), turn)).collect();
         let mut hidden = Hidden::of(&self.project);
@@ -147,34 +153,35 @@ impl State {
         let path = folder.map(|folder| vectors_file(folder, &model));
         let base = path.as_deref().and_then(|path| usable(path, || open_vectors(path, &self.vault)));
         let mut vectors = base.map(Vectors::with_base);
-        let mut unusable: HashSet<u64> = HashSet::new();
-        let mut read = true;
-        // Where things are encrypted, contents have other names in the database: all is read.
-        if let (Some(base), false) = (vectors.as_ref().and_then(Vectors::base), self.vault.is_on()) {
-            let (sum, none) = self.store.vector_sum(&model)?;
-            unusable = none.iter().map(|content| key(content)).collect();
-            read = base.label() != sum;
-        }
-        if read {
-            let stored = self.store.vectors(&model)?;
-            let gone = |vectors: &Vectors| -> Vec<u64> {
-                let present: HashSet<u64> = stored.keys().map(|content| key(content)).collect();
-                vectors.keys().filter(|key| !present.contains(key)).collect()
-            };
-            if let Some(vectors) = &mut vectors {
-                for gone in gone(vectors) {
-                    vectors.remove(gone);
-                }
-            }
-            index.set_vectors(vectors, HashSet::new());
-            for (content, vector) in &stored {
-                index.set_vector(content, vector);
-            }
-        } else {
-            index.set_vectors(vectors, unusable);
+        let stored = self.not_in_file(vectors.as_mut(), &model)?;
+        index.set_vectors(vectors);
+        for (content, vector) in &stored {
+            index.set_vector(content, vector);
         }
         index.vectors_are_set(path.map(|path| GraphFile { path, vault: self.vault.clone() }));
         Ok(())
+    }
+
+    /// Vectors that the database has and the graph's file has not; from what was read of that goes what the database has no
+    /// more. The rest is left where it is: it is a hundred times as large as the names of the contents.
+    fn not_in_file(&self, file: Option<&mut Vectors>, model: &str) -> Result<Vec<(String, Vec<f32>)>, MemoryError> {
+        let Some(vectors) = file else { return Ok(self.store.vectors(model)?.into_iter().collect()) };
+        let (present, stored): (HashSet<u64>, Vec<(String, Vec<f32>)>) = if self.vault.is_on() {
+            // Contents have other names in the database.
+            let stored = self.store.vectors(model)?;
+            (stored.keys().map(|content| key(content)).collect(), stored.into_iter().collect())
+        } else if vectors.base().map(Generation::label) == Some(self.store.vector_sum(model)?) {
+            return Ok(Vec::new());
+        } else {
+            let rows = self.store.vector_rows(model)?;
+            let missing: Vec<u64> = rows.iter().filter(|(content, _)| vectors.get(*content).is_none()).map(|(_, row)| *row).collect();
+            (rows.into_iter().map(|(content, _)| content).collect(), self.store.vectors_in(model, &missing)?)
+        };
+        let gone: Vec<u64> = vectors.keys().filter(|content| !present.contains(content)).collect();
+        for content in gone {
+            vectors.remove(content);
+        }
+        Ok(stored)
     }
 
     /// Where files of indexes are, if this process may write them.
@@ -219,7 +226,7 @@ impl State {
                 }
                 Err(TryRecvError::Disconnected) => Upkeep::Failed,
             };
-            self.outdated = self.index.take();
+            self.set_index_aside();
             if matches!(self.upkeep, Upkeep::Idle) {
                 self.kept = None;
             }
@@ -245,13 +252,19 @@ impl State {
 
     /// What was found in the file, with the texts that the database has; without what it has no more.
     fn with_texts(&self, found: Vec<Found>) -> Result<Vec<Hit>, MemoryError> {
-        let kept = |kind: &'static str| found.iter().filter(move |found| found.kept.is_some() && found.hit.kind == kind);
-        let ids: Vec<&str> = kept("message").map(|found| found.hit.id.as_str()).collect();
-        let messages = if ids.is_empty() { HashMap::new() } else { self.store.messages_among(&ids)? };
+        let wanted = |of_kind: &'static str| -> Vec<Wanted<'_>> {
+            let of_file = found.iter().filter(|found| found.hit.kind == of_kind);
+            let wanted = of_file.filter_map(|found| {
+                let (text, (turn, number)) = (found.kept?, found.hit.id.rsplit_once('#')?);
+                let name = if text.is_message { turn } else { found.hit.origin.as_str() };
+                Some(Wanted { name, position: number.parse().ok()?, at: text.said_at })
+            });
+            wanted.collect()
+        };
+        let messages = self.store.messages_among(&wanted("message"))?;
+        let pieces = self.store.pieces_among(&wanted("chunk"))?;
         let place = |hit: &Hit| FactPlace::new(hit.scope, &self.project);
         let position = |hit: &Hit| hit.id.rsplit_once('#').and_then(|(_, position)| position.parse::<usize>().ok());
-        let wanted: Vec<(&str, usize)> = kept("chunk").filter_map(|found| Some((found.hit.origin.as_str(), position(&found.hit)?))).collect();
-        let pieces = self.store.pieces_among(&wanted)?;
         let texts = |hit: &Hit| {
             if hit.kind == "message" {
                 return messages.get(&hit.id).cloned();

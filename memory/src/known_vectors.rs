@@ -134,6 +134,9 @@ impl State {
             for (content, vector) in &new {
                 index.set_vector(content, vector);
             }
+        } else {
+            // It would not have these.
+            self.outdated = None;
         }
         // This process' own database is in memory: so they outlast a new index.
         self.store.add_vectors(&header.model, &new)

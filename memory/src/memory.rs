@@ -39,6 +39,8 @@ pub struct Memory {
     pub(crate) urgent: AtomicUsize,
     /// A thread embeds what is missing in the background.
     pub(crate) background: AtomicBool,
+    /// An embedder is asked for the vector of a fact that is to be kept.
+    pub(crate) asking: Arc<AtomicBool>,
     redactor: RwLock<Arc<Redactor>>,
 }
 
@@ -98,6 +100,7 @@ impl Memory {
             embedding: Arc::default(),
             urgent: AtomicUsize::new(0),
             background: AtomicBool::new(false),
+            asking: Arc::default(),
             redactor: RwLock::new(Arc::new(options.redactor)),
         }
     }

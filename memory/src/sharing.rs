@@ -65,7 +65,7 @@ impl State {
         }
         self.pending_journals = journal::merge_all(database, &mut self.store)?;
         self.seen.journal_bytes = journal::total_bytes(database)?.min(bytes);
-        self.index = None;
+        self.set_index_aside();
         self.publish_facts()
     }
 
@@ -88,7 +88,7 @@ impl State {
         entries.extend(published.into_iter().filter(new));
         if !entries.is_empty() {
             self.store.commit(&entries)?;
-            self.index = None;
+            self.set_index_aside();
         }
         self.seen.from_holder = keys;
         self.seen.facts_written = written;

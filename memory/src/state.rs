@@ -1,6 +1,7 @@
 //! What is open behind [`crate::Memory`]: the databases, the journal, the index, and who sees what.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::known_facts;
 use crate::known_vectors::{self, HolderVectors, PublishedVectors};
 use crate::memory::MemoryOptions;
 use crate::project::{Project, ProjectKey};
-use crate::records::{ConversationId, Mode, Scope};
+use crate::records::{ConversationId, FactId, Mode, Scope};
 use crate::sharing::Seen;
 use crate::store::lock::{self, Attempt, FileLock};
 use crate::store::{IsNew, OpenFailure, Store, suspect};
@@ -35,13 +36,15 @@ pub(crate) struct State {
     /// The file of words, and how it is kept up.
     pub kept: Option<Arc<Kept>>,
     pub upkeep: Upkeep,
-    /// Of the index before a new file of words, for its vectors.
+    /// The index before this one, for its vectors.
     pub outdated: Option<Index>,
     /// What belongs to this run only; made when first needed.
     pub session: Option<Store>,
     pub index: Option<Index>,
     /// The facts that hold here, as of which change of them.
     pub known: RefCell<Option<(Revision, Arc<Known>)>>,
+    /// Facts that were kept before they had a vector, by their contents: others may say the same.
+    pub undecided: HashMap<String, FactId>,
     pub pending_journals: usize,
     /// Where the database is, or would be; `None` in memory.
     pub database: Option<PathBuf>,
@@ -95,6 +98,7 @@ impl State {
             session: None,
             index: None,
             known: RefCell::default(),
+            undecided: HashMap::new(),
             pending_journals: 0,
             database: None,
             mode: Mode::InMemory,

@@ -22,6 +22,7 @@ use crate::vault::{MasterKey, Vault, VaultFile, unlock};
 mod apply;
 mod convert;
 mod documents;
+mod fact_changes;
 mod facts;
 mod indexed;
 pub(crate) mod lock;
@@ -30,6 +31,7 @@ mod readers;
 pub(crate) mod schema;
 mod vectors;
 
+pub(crate) use indexed::Wanted;
 pub(crate) use read::{Spoken, StoredChunk};
 
 /// The first schema that can be encrypted.
@@ -190,8 +192,7 @@ impl Store {
         let (new_facts, known) = (self.only_new_facts(entries), self.facts.borrow().clone());
         self.forget_facts_before(entries);
         self.in_transaction(|connection, vault, sequences| {
-            let mut writer = Writer { connection, vault, sequences, fresh: true };
-            entries.iter().try_for_each(|entry| writer.apply(entry))
+            Writer::new(connection, vault, sequences, true).apply_all(entries)
         })?;
         if let Some(new) = new_facts.filter(|new| !new.is_empty()) {
             self.facts_came(known, new);
@@ -203,8 +204,7 @@ impl Store {
     pub fn merge_journal(&mut self, journal: &str, merged_bytes: u64, entries: &[Entry]) -> Result<(), MemoryError> {
         self.forget_facts_before(entries);
         self.in_transaction(|connection, vault, sequences| {
-            let mut writer = Writer { connection, vault, sequences, fresh: false };
-            entries.iter().try_for_each(|entry| writer.apply(entry))?;
+            Writer::new(connection, vault, sequences, false).apply_all(entries)?;
             connection.execute("DELETE FROM journals WHERE name = ?", params![journal])?;
             let merged_bytes = i64::try_from(merged_bytes).unwrap_or(i64::MAX);
             connection.execute("INSERT INTO journals VALUES (?, ?)", params![journal, merged_bytes]).map(drop)
@@ -323,6 +323,12 @@ impl Store {
         lock::make_private(file)?;
         lock::make_private(&log_of(file))
     }
+}
+
+/// For `IN`: a list cannot be bound. `NULL` matches nothing, where there is nothing to match.
+fn quoted(texts: impl Iterator<Item: AsRef<str>>) -> String {
+    let texts: Vec<String> = texts.map(|text| format!("'{}'", text.as_ref().replace('\'', "''"))).collect();
+    if texts.is_empty() { "NULL".to_owned() } else { texts.join(",") }
 }
 
 /// Lies beside a database that was seen to be damaged.

@@ -118,7 +118,7 @@ impl Vault {
     /// Stands for a text where texts are only compared: without the key it says nothing of it.
     pub(crate) fn disguise<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let Some(keys) = &self.0 else { return Cow::Borrowed(text) };
-        Cow::Owned(hexadecimal(authenticator(&*keys.fingerprints, text.as_bytes()).get(..16).unwrap_or_default()))
+        Cow::Owned(hexadecimal(authenticator(&keys.fingerprints, text.as_bytes()).get(..16).unwrap_or_default()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! How fast a decoder of random weights writes, beside what the device's memory allows: a line of
-//! JSON. `decode SHAPE FORMAT TOKENS`, with a shape of `8b` (Llama 3) or `tiny`.
+//! JSON. `decode SHAPE FORMAT TOKENS PROMPT`, with a shape of `8b` (Llama 3) or `tiny`, and the tokens
+//! to write and to read before.
 //!
 //! Run by `cargo xtask bench inference --device cuda`.
 
@@ -16,8 +17,6 @@ use rand_chacha::ChaCha8Rng;
 
 /// Positions in a page.
 const PAGE: usize = 64;
-/// Tokens read before any is written.
-const PROMPT: usize = 128;
 
 struct Shape {
     hidden: usize,
@@ -38,40 +37,43 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let format: Format = next("bf16").parse()?;
     let tokens: usize = next("64").parse()?;
+    let read: usize = next("128").parse()?;
     let gpu = Gpu::cuda().or_else(|_| Gpu::wgpu())?;
     let bandwidth = gpu.bandwidth(1 << 30).or_else(|_| gpu.bandwidth(1 << 26))?;
-    let (decoder, bytes) = decoder(&gpu, &shape, format)?;
-    let (prompt, answer) = measure(&gpu, decoder, &shape, tokens)?;
+    let (mut decoder, bytes) = decoder(&gpu, &shape, format)?;
+    let (prompt, answer) = measure(&gpu, &mut decoder, &shape, read, tokens)?;
+    let (by_rows, _) = measure(&gpu, &mut decoder.without_tiles(), &shape, read, 1)?;
     println!(
         "{{\"device\": \"{}\", \"format\": \"{format}\", \"bandwidth\": {bandwidth}, \"bytes_per_token\": {bytes}, \
-         \"prompt\": {prompt}, \"answer\": {answer}}}",
+         \"prompt\": {prompt}, \"prompt_without_tiles\": {by_rows}, \"answer\": {answer}}}",
         gpu.describe(),
     );
     Ok(())
 }
 
-/// Tokens a second of a prompt of [`PROMPT`], and of the answer to it.
-fn measure(gpu: &Gpu, mut decoder: Decoder, shape: &Shape, tokens: usize) -> Result<(f64, f64), GpuError> {
-    let pages: Vec<u32> = (0..(PROMPT + tokens).div_ceil(PAGE) as u32).collect();
+/// Tokens a second of a prompt of so many, and of the answer to it.
+fn measure(gpu: &Gpu, decoder: &mut Decoder, shape: &Shape, read: usize, tokens: usize) -> Result<(f64, f64), GpuError> {
+    let pages: Vec<u32> = (0..(read + tokens).div_ceil(PAGE) as u32).collect();
     let pool = Pool::new(gpu, decoder.architecture().page_shape(PAGE), shape.layers, pages.len())?;
     let mut step = |tokens: &[u32], past: usize| -> Result<u32, GpuError> {
         let rotations = [rotation(past, tokens.len())];
         let segment = Segment { tokens, past, pages: &pages, rotations: &rotations, wanted: 1 };
-        let best = decoder.step(&[segment], &pool)?.best(gpu)?;
-        Ok(best.first().copied().flatten().unwrap_or_default())
+        let highest = decoder.step(&[segment], &pool)?.highest(gpu, &[(0, 1.0)])?;
+        let best = highest.into_iter().flatten().next().and_then(|highest| highest.candidates.first().copied());
+        Ok(best.map(|(token, _)| token).unwrap_or_default())
     };
-    let prompt: Vec<u32> = (0..PROMPT as u32).collect();
+    let prompt: Vec<u32> = (0..read as u32).collect();
     // Kernels are compiled when they are first launched.
     step(&prompt, 0)?;
-    step(&[0], PROMPT)?;
+    step(&[0], read)?;
     let started = Instant::now();
     let mut token = step(&prompt, 0)?;
-    let read = started.elapsed().as_secs_f64();
+    let reading = started.elapsed().as_secs_f64();
     let started = Instant::now();
-    for past in PROMPT..PROMPT + tokens {
+    for past in read..read + tokens {
         token = step(&[token], past)?;
     }
-    Ok((PROMPT as f64 / read, tokens as f64 / started.elapsed().as_secs_f64()))
+    Ok((read as f64 / reading, tokens as f64 / started.elapsed().as_secs_f64()))
 }
 
 /// Rotations of a head of 64 pairs.

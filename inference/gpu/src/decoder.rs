@@ -86,6 +86,12 @@ impl Decoder {
         })
     }
 
+    /// The decoder on a device [without tiles](Gpu::without_tiles).
+    #[must_use]
+    pub fn without_tiles(self) -> Self {
+        Self { gpu: self.gpu.without_tiles(), ..self }
+    }
+
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
     }

@@ -11,6 +11,7 @@ use cubecl::device::{DeviceUnavailable, WgpuDeviceKind};
 use cubecl::Device;
 
 use crate::GpuError;
+use crate::kernels::tiled;
 
 /// A device that decoders run on. A clone is the same device.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct Gpu {
     pub(crate) client: Client,
     /// How many units reduce by plane operations; `None`: through shared memory.
     pub(crate) plane: Option<u32>,
+    /// Whether products of many tokens are computed in tiles of shared memory.
+    pub(crate) tiles: bool,
 }
 
 impl Gpu {
@@ -29,7 +32,8 @@ impl Gpu {
         let (least, most) = (hardware.plane_size_min, hardware.plane_size_max);
         let known = least == most && most.is_power_of_two() && (8..=64).contains(&most);
         let plane = (properties.features.plane.contains(Plane::Ops) && known).then_some(most);
-        Self { client, plane }
+        let tiles = tiled::fits(hardware);
+        Self { client, plane, tiles }
     }
 
     /// The GPU that wgpu takes by default.
@@ -39,7 +43,14 @@ impl Gpu {
 
     /// The first GPU that CUDA counts.
     pub fn cuda() -> Result<Self, GpuError> {
-        Self::opened(Device::cuda(0))
+        let device = Device::cuda(0);
+        // Opening what is not there panics on a thread of the runtime's.
+        if let Ok(device) = &device
+            && Device::enumerate(device.to_id()).is_empty()
+        {
+            return Err(GpuError::Device("no NVIDIA GPU answers; it takes its driver (libcuda), too".to_owned()));
+        }
+        Self::opened(device)
     }
 
     fn opened(device: Result<Device, DeviceUnavailable>) -> Result<Self, GpuError> {
@@ -50,6 +61,12 @@ impl Gpu {
     #[must_use]
     pub fn without_planes(self) -> Self {
         Self { plane: None, ..self }
+    }
+
+    /// The device without tiles of shared memory: what products with them are compared with.
+    #[must_use]
+    pub fn without_tiles(self) -> Self {
+        Self { tiles: false, ..self }
     }
 
     /// What the runtime calls itself, and how units exchange values.
@@ -141,6 +158,13 @@ impl Buffer {
 
     pub(crate) fn arg(&self) -> BufferArg {
         self.vectors(1)
+    }
+
+    /// Some of the buffer's words.
+    pub(crate) fn part(&self, start: usize, length: usize) -> Self {
+        let after = self.length.saturating_sub(start + length);
+        let handle = self.handle.clone().offset_start(4 * start as u64).offset_end(4 * after as u64);
+        Self { handle, length }
     }
 }
 

@@ -6,12 +6,13 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 mod bandwidth;
-pub(crate) mod best;
 pub(crate) mod copy;
 pub(crate) mod embedding;
 pub(crate) mod experts;
+pub(crate) mod highest;
 pub(crate) mod norm;
 pub(crate) mod positions;
 pub(crate) mod product;
 mod reduce;
+pub(crate) mod tiled;
 mod weights;

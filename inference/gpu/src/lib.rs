@@ -24,6 +24,7 @@ pub use decoder::weights::{Experts, FeedForward, Gated, Layer, Linear, OutputNor
 pub use device::Gpu;
 pub use error::GpuError;
 pub use kernels::activation::Activation;
+pub use kernels::highest::Highest;
 pub use matrix::Matrix;
 pub use pool::{PageShape, Pool};
 pub use scores::Scores;

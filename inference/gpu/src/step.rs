@@ -186,8 +186,6 @@ impl Upload {
 
 impl Uploaded {
     fn part(&self, part: Part) -> Buffer {
-        let after = self.0.length - part.start - part.length;
-        let handle = self.0.handle.clone().offset_start(4 * part.start as u64).offset_end(4 * after as u64);
-        Buffer { handle, length: part.length }
+        self.0.part(part.start, part.length)
     }
 }

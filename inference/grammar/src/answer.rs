@@ -64,6 +64,8 @@ impl AnswerGuide {
     }
 
     /// Which tokens may come next.
+    // It may fail, and nobody loops over it.
+    #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Next, GrammarError> {
         let guide = match &mut self.state {
             State::Whole(guide) if guide.is_stopped() => return Ok(Next::End),

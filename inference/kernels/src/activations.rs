@@ -39,7 +39,7 @@ impl Activations {
     /// Rounds `values`, `[tokens, columns]`. What lies beyond the last whole row is left out, and
     /// so are the integers of a last block that is not whole.
     pub fn new(values: Vec<f32>, columns: usize) -> Self {
-        let tokens = if columns == 0 { 0 } else { values.len() / columns };
+        let tokens = values.len().checked_div(columns).unwrap_or(0);
         let blocks = columns / BLOCK;
         let numbers = tokens * blocks;
         let mut quants = AlignedBytes::zeroed(numbers * BLOCK);

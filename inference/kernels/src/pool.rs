@@ -124,10 +124,10 @@ impl Pool {
         self.round.fetch_add(1, Ordering::SeqCst);
         // As many as there are tasks for.
         for helper in self.helpers.iter().take(tasks - 1) {
-            if helper.asleep.swap(false, Ordering::SeqCst) {
-                if let Some(thread) = helper.thread.get() {
-                    thread.unpark();
-                }
+            if helper.asleep.swap(false, Ordering::SeqCst)
+                && let Some(thread) = helper.thread.get()
+            {
+                thread.unpark();
             }
         }
         let section = Section { pool: self };

@@ -278,7 +278,7 @@ pub(crate) fn half(bits: u16) -> f32 {
     f32::from_bits(number.to_bits() | (bits & 0x8000) << 16)
 }
 
-const _: () = assert!(CHUNK * BLOCK % SUPER_BLOCK == 0 && SHORT_CHUNK * BLOCK % SUPER_BLOCK == 0);
+const _: () = assert!((CHUNK * BLOCK).is_multiple_of(SUPER_BLOCK) && (SHORT_CHUNK * BLOCK).is_multiple_of(SUPER_BLOCK));
 
 #[cfg(test)]
 mod tests {

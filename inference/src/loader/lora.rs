@@ -342,10 +342,10 @@ impl LoraConfig {
             return Err(unsupported(path, "adapters that change biases"));
         }
         // These are differences from weights that were changed first, by a factorization of them.
-        if let Some(start) = self.init_lora_weights.as_str() {
-            if ["pissa", "olora", "loftq", "corda"].iter().any(|name| start.starts_with(name)) {
-                return Err(unsupported(path, &format!("adapters that start from {start}")));
-            }
+        if let Some(start) = self.init_lora_weights.as_str()
+            && ["pissa", "olora", "loftq", "corda"].iter().any(|name| start.starts_with(name))
+        {
+            return Err(unsupported(path, &format!("adapters that start from {start}")));
         }
         let set = |key: &&str| match self.others.get(*key) {
             None | Some(Value::Null | Value::Bool(false)) => false,

@@ -29,6 +29,19 @@ pub(crate) enum Packing<'a> {
 }
 
 impl Packing<'_> {
+    /// Refuses to round weights to what the device has no products for.
+    pub(crate) fn check(self) -> Result<(), ModelError> {
+        match self {
+            Self::Resident { quantization: Some(format), .. } if !Matrix::holds(format) => {
+                Err(ModelError::Unsupported(format!(
+                    "weights can't be held as {format} on a GPU; they can as q4_0, q4_k, q6_k, q8_0, f16, bf16 and f32, \
+                     or take --device cpu"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The format of rows of so many columns that a file holds as `held`; `None` is its own numbers.
     fn format(self, columns: usize, held: Option<TensorType>) -> Format {
         let fits = |format: &Format| match self {

@@ -5,15 +5,16 @@
 use burn::nn::RmsNorm;
 use burn::tensor::Tensor;
 use codriver_gpu::{
-    Architecture, Experts, Gated, Gpu, GpuError, Layer, Linear, OutputNorms, Pool, Rotation, Weights,
+    Architecture, Experts, Gated, Gpu, GpuError, Highest, Layer, Linear, OutputNorms, Pool, Rotation, Scores, Weights,
 };
 
-use super::{BLOCK, Block, Limits, Network, Segment};
+use super::{BLOCK, Block, Limits, Network, Row, Rows, Segment, Unread};
 use crate::ModelError;
 use crate::device::{caught, failure, unloadable};
 use crate::models::decoder::{Activation, Decoder, DecoderConfig, DecoderLayer, FeedForward, GatedLinear};
 use crate::models::projection::{Projection, Table};
 use crate::models::rotary::{Regime, RotaryConfig};
+use crate::sampling::Candidates;
 
 /// Computes steps on a GPU, where all sequences' keys and values are.
 pub(super) struct Resident {
@@ -85,23 +86,47 @@ impl Network for Resident {
         &mut self,
         segments: &[Segment<'_>],
         interrupted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Vec<f32>, ModelError> {
+    ) -> Result<Rows, ModelError> {
         if interrupted() {
             return Err(ModelError::Cancelled);
         }
         let parts: Vec<Part> = segments.iter().map(|segment| Part::new(segment, &self.config)).collect();
-        let segments: Vec<codriver_gpu::Segment<'_>> =
-            segments.iter().zip(&parts).map(|(segment, part)| part.of(segment)).collect();
         // Drivers report trouble by panics, too.
-        let scores = caught(|| {
-            let scores = self.decoder.step(&segments, &self.pool)?;
-            scores.read(self.decoder.gpu())
+        let rows = caught(|| {
+            let parts = segments.iter().zip(&parts).map(|(segment, part)| part.of(segment));
+            let scores = self.decoder.step(&parts.collect::<Vec<_>>(), &self.pool)?;
+            read(self.decoder.gpu(), &scores, segments)
         });
-        scores.unwrap_or_else(|panic| Err(GpuError::Device(panic))).map_err(|error| {
+        rows.unwrap_or_else(|panic| Err(GpuError::Device(panic))).map_err(|error| {
             self.decoder.recover(&self.pool);
             in_use(error)
         })
     }
+}
+
+/// Reads scores back: of the segments that the highest may be enough for, these.
+fn read(gpu: &Gpu, scores: &Scores, segments: &[Segment<'_>]) -> Result<Rows, GpuError> {
+    let temperatures = segments.iter().flat_map(|segment| std::iter::repeat_n(segment.temperature, segment.wanted));
+    let temperatures: Vec<Option<f32>> = temperatures.collect();
+    let wanted = temperatures.iter().enumerate().filter_map(|(row, temperature)| Some((row, (*temperature)?)));
+    let wanted: Vec<(usize, f32)> = wanted.collect();
+    if wanted.is_empty() {
+        return scores.read(gpu).map(Rows::Whole);
+    }
+    let mut highest = scores.highest(gpu, &wanted)?.into_iter();
+    let rows = temperatures.iter().enumerate().map(|(row, temperature)| {
+        let Some(highest) = temperature.and_then(|_| highest.next()?) else {
+            return scores.read_rows(gpu, row..row + 1).map(Row::Whole);
+        };
+        let Highest { candidates, is_all, weight } = highest;
+        let (gpu, scores) = (gpu.clone(), scores.clone());
+        let unread: Unread = Box::new(move || {
+            let read = caught(|| scores.read_rows(&gpu, row..row + 1));
+            read.unwrap_or_else(|panic| Err(GpuError::Device(panic))).map_err(in_use)
+        });
+        Ok(Row::Highest(Candidates { ranked: candidates, is_all, weight }, unread))
+    });
+    rows.collect::<Result<_, _>>().map(Rows::Apart)
 }
 
 /// A segment's tokens and how they are rotated, as the GPU's decoder takes them.

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::{BLOCK, Block, Limits, Network, PREFILL_TOKENS, Segment, Token};
+use super::{BLOCK, Block, Limits, Network, PREFILL_TOKENS, Rows, Segment, Token};
 use crate::ModelError;
 use crate::device::{self, caught};
 use crate::models::decoder::{Decoder, DecoderConfig, KvCache};
@@ -100,7 +100,7 @@ impl Network for Tensors {
         &mut self,
         segments: &[Segment<'_>],
         interrupted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Vec<f32>, ModelError> {
+    ) -> Result<Rows, ModelError> {
         let mut scores = Vec::new();
         // Drivers report trouble by panics.
         let computed = caught(|| segments.iter().try_for_each(|segment| self.segment(segment, interrupted, &mut scores)));
@@ -110,6 +110,6 @@ impl Network for Tensors {
             self.read.clear();
             self.cache = KvCache::new(&self.decoder.config, 1, &self.device);
         }
-        computed.map(|()| scores)
+        computed.map(|()| Rows::Whole(scores))
     }
 }

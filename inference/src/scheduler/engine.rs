@@ -23,7 +23,7 @@ use super::sequence::{Outcome, Sequence};
 use super::{Load, Room, Shared};
 use crate::{ModelError, Priority};
 use crate::device::caught;
-use crate::network::{BLOCK, Limits, Network, Segment};
+use crate::network::{BLOCK, Limits, Network, Rows, Segment};
 
 pub(super) struct Engine {
     network: Box<dyn Network>,
@@ -148,7 +148,7 @@ impl Engine {
         let long: Vec<Interest> = long.map(|(_, sequence)| sequence.interest().clone()).collect();
         let interrupted = || long.iter().any(Interest::is_lost);
         let computed = compute(self.network.as_mut(), &segments, &interrupted);
-        let mut results: Vec<Result<Vec<f32>, ModelError>> = match computed {
+        let mut results: Vec<Result<Rows, ModelError>> = match computed {
             Ok(rows) => rows.into_iter().map(Ok).collect(),
             Err(ModelError::Cancelled) => {
                 self.running.iter_mut().for_each(Sequence::forget_guesses);
@@ -158,7 +158,7 @@ impl Engine {
             Err(_) => {
                 let alone = |segment: &Segment<'_>| {
                     let rows = compute(self.network.as_mut(), std::slice::from_ref(segment), &|| false)?;
-                    Ok(rows.into_iter().next().unwrap_or_default())
+                    Ok(rows.into_iter().next().unwrap_or(Rows::Apart(Vec::new())))
                 };
                 segments.iter().map(alone).collect()
             }
@@ -230,20 +230,16 @@ fn compute(
     network: &mut dyn Network,
     segments: &[Segment<'_>],
     interrupted: &(dyn Fn() -> bool + Sync),
-) -> Result<Vec<Vec<f32>>, ModelError> {
+) -> Result<Vec<Rows>, ModelError> {
     let vocabulary = network.config().vocab_size;
     let failed = |panic| ModelError::Numeric(format!("the model's network failed: {panic}"));
-    let scores = caught(|| network.step(segments, interrupted)).map_err(failed)??;
+    let rows = caught(|| network.step(segments, interrupted)).map_err(failed)??;
     let wanted: usize = segments.iter().map(|segment| segment.wanted).sum();
-    if scores.len() != wanted * vocabulary {
-        return Err(failed(format!("{} scores instead of {}", scores.len(), wanted * vocabulary)));
+    let count = rows.count(vocabulary);
+    if count != Some(wanted) {
+        return Err(failed(format!("{count:?} rows of scores instead of {wanted}")));
     }
-    if segments.len() == 1 {
-        return Ok(vec![scores]);
-    }
-    let mut rest = scores.as_slice();
-    let mut rows = |segment: &Segment<'_>| rest.split_off(..segment.wanted * vocabulary).unwrap_or_default().to_vec();
-    Ok(segments.iter().map(&mut rows).collect())
+    Ok(rows.split(segments, vocabulary))
 }
 
 fn no_room(tokens: usize, blocks: usize) -> ModelError {

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use codriver_grammar::{Beside, GrammarError, Next};
+use codriver_grammar::{Beside, GrammarError, Next, TokenMask};
 
 use super::lookup::Lookup;
 use super::request::{Answer, Completion, Event, Interest, Reply, Request, Task};
 use crate::guidance::refused;
 use crate::models::decoder::DecoderConfig;
 use crate::models::rotary::Regime;
-use crate::network::{BLOCK, Block, Segment, Token};
+use crate::network::{BLOCK, Block, Row, Rows, Segment, Token};
+use crate::sampling::Sampler;
 use crate::{FinishReason, ModelError, Priority};
 
 /// A request and the sequence of its tokens.
@@ -48,6 +49,8 @@ struct Writing {
     phase: Phase,
     /// The scores of the last step.
     scores: Option<Scores>,
+    /// For how many tokens to come whole rows are asked for.
+    whole: usize,
     lookup: Lookup,
 }
 
@@ -63,8 +66,8 @@ enum Phase {
 /// What a step found out: the scores after the sequence's last token at the time, and after each of
 /// the tokens that were guessed to follow.
 struct Scores {
-    /// `[guessed + 1, vocabulary]`.
-    rows: Vec<f32>,
+    /// `guessed + 1` of them.
+    rows: Rows,
     guessed: Vec<u32>,
     /// How many guesses were right, of those that are known to be.
     right: usize,
@@ -72,6 +75,8 @@ struct Scores {
     come: usize,
 }
 
+/// For how many tokens whole rows are asked for where the highest scores did not suffice.
+const WHOLE: usize = 16;
 /// How long a mask that is not ready is waited for, before other sequences go on without this one.
 const PATIENCE: Duration = Duration::from_millis(1);
 
@@ -89,6 +94,7 @@ impl Sequence {
                 count: 0,
                 phase: Phase::Ahead,
                 scores: None,
+                whole: 0,
             })),
         };
         Self {
@@ -201,12 +207,16 @@ impl Sequence {
             Work::Answer(_) if end == self.tokens.len() => 1 + self.guessed,
             Work::Answer(_) => 0,
         };
+        let temperature = match &self.work {
+            Work::Answer(writing) if writing.whole == 0 => writing.answer.sampler.candidates_temperature(),
+            _ => None,
+        };
         let sequence = self.tokens.get(..end).unwrap_or_default();
-        Segment { sequence, past: self.computed, blocks: &self.table, wanted }
+        Segment { sequence, past: self.computed, blocks: &self.table, wanted, temperature }
     }
 
     /// Takes over what a step computed of [`Sequence::segment`].
-    pub(super) fn read(&mut self, count: usize, rows: Vec<f32>) -> Option<Outcome> {
+    pub(super) fn read(&mut self, count: usize, rows: Rows) -> Option<Outcome> {
         let known = self.tokens.len() - self.guessed;
         let guessed: Vec<u32> = self.tokens.drain(known..).map(|token| token.id).collect();
         self.guessed = 0;
@@ -214,7 +224,10 @@ impl Sequence {
         self.served += count;
         match &mut self.work {
             Work::Scores => {
-                self.reply.send(Event::Scores(rows));
+                match rows.into_whole() {
+                    Ok(scores) => self.reply.send(Event::Scores(scores)),
+                    Err(error) => return Some(Err(error)),
+                }
                 let whole = Completion { reason: FinishReason::Length, tokens: 0 };
                 (self.computed == self.tokens.len()).then_some(Ok(whole))
             }
@@ -270,21 +283,27 @@ impl Sequence {
             }
             Phase::Choose => {
                 let Some(scores) = &mut writing.scores else { return Ok(Written::Waiting) };
-                let row = scores.come * vocabulary..(scores.come + 1) * vocabulary;
-                let Some(row) = scores.rows.get_mut(row).filter(|_| scores.come == scores.right) else {
+                if scores.come != scores.right || Some(scores.come) >= scores.rows.count(vocabulary) {
                     writing.lookup.learn(scores.guessed.len(), scores.right);
                     writing.scores = None;
                     return Ok(Written::Waiting);
-                };
+                }
                 let Some(next) = ask(&mut writing.answer.guide, |guide| guide.next(PATIENCE))? else {
                     return Ok(Written::Waiting);
                 };
-                let token = match next.unwrap_or(Next::Any) {
-                    Next::Any => writing.answer.sampler.choose(row)?,
-                    Next::Of(allowed) => writing.answer.sampler.choose_among(row, Some(&allowed))?,
+                let allowed = match next.unwrap_or(Next::Any) {
+                    Next::Any => None,
+                    Next::Of(allowed) => Some(allowed),
                     Next::End => {
                         return Ok(Written::Ended(Completion { reason: FinishReason::Stop, tokens: writing.count }));
                     }
+                };
+                let (token, is_whole) = scores.choose(vocabulary, &mut writing.answer.sampler, allowed.as_ref())?;
+                writing.whole = match (is_whole, &allowed) {
+                    (false, _) => 0,
+                    // What a mask leaves is seldom among the highest, and masks come one after the other.
+                    (true, Some(_)) => 1,
+                    (true, None) => writing.whole.checked_sub(1).unwrap_or(WHOLE),
                 };
                 if writing.answer.ends.contains(&token) {
                     let tokens = writing.count + 1;
@@ -315,6 +334,32 @@ impl Sequence {
             }
             scores.come += 1;
         }
+    }
+}
+
+impl Scores {
+    /// Chooses the next token, and says whether that took all of the row's scores.
+    fn choose(
+        &mut self,
+        vocabulary: usize,
+        sampler: &mut Sampler,
+        allowed: Option<&TokenMask>,
+    ) -> Result<(u32, bool), ModelError> {
+        let missing = || ModelError::Numeric("a row of scores is missing".to_owned());
+        let row = match &mut self.rows {
+            Rows::Whole(scores) => {
+                let row = self.come * vocabulary..(self.come + 1) * vocabulary;
+                return Ok((sampler.choose_among(scores.get_mut(row).ok_or_else(missing)?, allowed)?, true));
+            }
+            Rows::Apart(rows) => rows.get_mut(self.come).ok_or_else(missing)?,
+        };
+        if let Row::Highest(candidates, _) = &*row
+            && let Some(token) = sampler.choose_of(candidates, allowed)
+        {
+            return Ok((token, false));
+        }
+        let mut whole = std::mem::replace(row, Row::Whole(Vec::new())).into_whole()?;
+        Ok((sampler.choose_among(&mut whole, allowed)?, true))
     }
 }
 

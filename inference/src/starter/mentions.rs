@@ -64,9 +64,11 @@ pub fn of_name(words: &[Word], name: &str) -> Vec<Mention> {
     let mut found = Vec::new();
     for index in 0..words.len() {
         let word = &words[index];
-        if word.lower == lower || (word.stem == joined && joined.len() > 2) {
-            found.push(Mention::at(index, 1, 3));
-        } else if name_words(&word.text).len() > 1 && name_words(&word.text).iter().map(|part| stem(part)).eq(parts.iter().cloned()) {
+        let named = || {
+            let words = name_words(&word.text);
+            words.len() > 1 && words.iter().map(|part| stem(part)).eq(parts.iter().cloned())
+        };
+        if word.lower == lower || (word.stem == joined && joined.len() > 2) || named() {
             found.push(Mention::at(index, 1, 3));
         } else if let Some(strength) = sequence(&words[index..], &parts).filter(|_| parts.len() == 1 || !WEAK.contains(&parts[0].as_str())) {
             found.push(Mention::at(index, parts.len(), strength));

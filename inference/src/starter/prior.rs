@@ -235,7 +235,8 @@ impl Prior {
             Average => if cued(Average) { CUED } else { -2.0 * UNCUED },
             Sum if cued(Sum) => CUED,
             Sum if first && !self.much => -UNCUED,
-            Distinct | CountDistinct => if cued(Distinct) { CUED } else { 0.0 },
+            Distinct | CountDistinct if cued(Distinct) => CUED,
+            Distinct | CountDistinct => 0.0,
             Keyword::True | Keyword::False => {
                 let meant = said.last().and_then(|flag| self.cues.flags.get(flag));
                 if meant == Some(&keyword) { DIRECTION } else { 0.0 }

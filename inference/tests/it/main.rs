@@ -1,4 +1,5 @@
 //! The engine against references and against broken input. One binary: modules below.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::get_unwrap)]
 
 mod adapters;
 mod bench;

@@ -1,4 +1,5 @@
 //! Kernelspecs in real folders.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::get_unwrap)]
 
 use std::path::Path;
 

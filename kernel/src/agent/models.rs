@@ -134,8 +134,8 @@ impl ModelManager {
         if !adapters.is_empty() && !local {
             return Err(ModelError::Unsupported(format!("{name} takes no adapters: only local models do")));
         }
-        if rounding.weights.is_some() && !(local && device.unwrap_or(self.state().device) == DeviceChoice::Cpu) {
-            let reason = format!("{name}'s weights can't be rounded: only those of local models on the cpu can");
+        if rounding.weights.is_some() && !local {
+            let reason = format!("{name}'s weights can't be rounded: only those of local models can");
             return Err(ModelError::Unsupported(reason));
         }
         if rounding.cache.is_some() && !local {

@@ -24,7 +24,7 @@ pub struct CellSink {
 
 impl CellSink {
     pub fn new(iopub: Iopub, request: Arc<Request>, silent: bool, stdin: Option<Stdin>, interrupt: Interrupt) -> Self {
-        let (bound, finished) = (Mutex::new(StreamBound::new()), AtomicBool::new(false));
+        let (bound, finished) = (Mutex::new(StreamBound::default()), AtomicBool::new(false));
         Self { iopub, request, silent, stdin, interrupt, bound, finished }
     }
 

@@ -128,7 +128,7 @@ fn kernel() -> Check {
 
 fn data_folder() -> Check {
     let folder = folders::data_folder();
-    match fs_err::create_dir_all(&folder).and_then(|()| Ok(tempfile::NamedTempFile::new_in(&folder)?)) {
+    match fs_err::create_dir_all(&folder).and_then(|()| tempfile::NamedTempFile::new_in(&folder)) {
         Ok(_) => Check::found("data folder", folder.display().to_string()),
         Err(error) => Check::missing(
             "data folder",

@@ -203,10 +203,11 @@ impl Group {
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         for member in numbers.map(Pid::from_raw) {
             let ours = member != self.leader && getpgid(Some(member)) == Ok(self.leader);
-            if ours && ignores_sigint(member) {
-                if let Err(error) = kill(member, Signal::SIGSTOP) {
-                    tracing::debug!(%error, %member, "a background job is gone");
-                }
+            if ours
+                && ignores_sigint(member)
+                && let Err(error) = kill(member, Signal::SIGSTOP)
+            {
+                tracing::debug!(%error, %member, "a background job is gone");
             }
         }
     }

@@ -12,13 +12,15 @@ pub struct StreamBound {
     dropped: usize,
 }
 
-impl StreamBound {
+impl Default for StreamBound {
     /// The limit of this process.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let limit = std::env::var("CODRIVER_OUTPUT_LIMIT").ok().and_then(|value| value.parse().ok());
         Self { left: limit.unwrap_or(OUTPUT_LIMIT), kept: 0, dropped: 0 }
     }
+}
 
+impl StreamBound {
     /// What of `text` may be shown. Once something is dropped, everything after it is: no holes.
     pub fn keep(&mut self, mut text: String) -> String {
         let keep = text.floor_char_boundary(self.left);

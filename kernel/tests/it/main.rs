@@ -1,3 +1,6 @@
+//! The session, its languages and its agents. One binary: modules below.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::get_unwrap)]
+
 mod agent;
 mod languages;
 mod memory;

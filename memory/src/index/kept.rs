@@ -2,7 +2,7 @@
 //! state of the database that the file names. Texts stay in the database; who may see what is decided at each search.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -209,7 +209,7 @@ impl Label {
 }
 
 /// Brings the file in a folder up to the database and writes it. `goes_on` is asked between blocks.
-pub(crate) fn write(folder: &PathBuf, store: &Store, goes_on: &dyn Fn() -> bool) -> Result<(), MemoryError> {
+pub(crate) fn write(folder: &Path, store: &Store, goes_on: &dyn Fn() -> bool) -> Result<(), MemoryError> {
     let (path, vault) = (folder.join(FILE), store.vault());
     let opened = Kept::open(folder, vault).map(|kept| kept.label);
     let behind = opened.as_ref().map(|label| label.behind(store)).transpose()?.flatten();

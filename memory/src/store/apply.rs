@@ -1,13 +1,14 @@
 //! Events become rows. Each function is harmless when its event is already there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use duckdb::types::{TimeUnit, Value};
 use duckdb::{Connection, ToSql, params};
 
-use crate::event::{Entry, Event, FactDetails, FactKey, fingerprint};
-use crate::records::{ConversationId, FactId, FactPlace, ModelCall, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
+use crate::event::{Entry, Event};
+use crate::records::{ConversationId, FactPlace, ModelCall, NewChunk, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
 use crate::store::documents::append_chunks;
+use crate::store::quoted;
 use crate::vault::Vault;
 
 /// The last turn's number of each conversation that was written to: looking for it in a large table takes longer than writing.
@@ -20,14 +21,31 @@ pub(super) struct Writer<'a> {
     pub sequences: &'a mut Sequences,
     /// The events were made here and now, with identifiers that cannot be there yet.
     pub fresh: bool,
+    /// Rows with an identifier that are there, of those that the events would make.
+    there: HashSet<(&'static str, String)>,
 }
 
-impl Writer<'_> {
-    pub fn apply(&mut self, entry: &Entry) -> duckdb::Result<()> {
+impl<'a> Writer<'a> {
+    pub fn new(connection: &'a Connection, vault: &'a Vault, sequences: &'a mut Sequences, fresh: bool) -> Self {
+        Self { connection, vault, sequences, fresh, there: HashSet::new() }
+    }
+
+    /// All of `entries`, in order.
+    pub fn apply_all(&mut self, entries: &[Entry]) -> duckdb::Result<()> {
+        if !self.fresh {
+            self.there = self.find_there(entries)?;
+        }
+        entries.iter().try_for_each(|entry| self.apply(entry))?;
+        // No other table depends on them.
+        self.change_facts(entries)
+    }
+
+    /// All but facts.
+    fn apply(&mut self, entry: &Entry) -> duckdb::Result<()> {
         let at = timestamp(entry.at);
         match &entry.event {
             Event::ConversationStarted { id, agent, notebook, project } => {
-                if self.is_there("SELECT 1 FROM conversations WHERE id = ?", id.as_str())? {
+                if self.is_there("conversations", id.as_str()) {
                     return Ok(());
                 }
                 self.sequences.insert(id.clone(), 0);
@@ -56,33 +74,10 @@ impl Writer<'_> {
                     params![status, result, signed(*milliseconds), id.as_str()],
                 )
             }
-            Event::FactRemembered { id, text, source, details } => self.remember(id, text, source, details, entry.at),
-            // A journal may be merged long after it was written: what was remembered anew since stays.
-            Event::FactForgotten { fact } => self.change_fact(
-                "DELETE FROM facts WHERE id IN (
-                    WITH RECURSIVE replaced(id) AS (
-                        SELECT id FROM facts WHERE fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL AND created_at <= ?
-                        UNION SELECT older.id FROM facts older JOIN replaced ON older.superseded_by = replaced.id)
-                    SELECT id FROM replaced)",
-                fact,
-                &[],
-                &at,
-            ),
-            Event::FactConfirmed { fact } => self.change_fact(
-                "UPDATE facts SET confirmed_at = greatest(confirmed_at, ?) WHERE fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL AND created_at <= ?",
-                fact,
-                &[&at],
-                &at,
-            ),
-            Event::FactPinned { fact, pinned } => self.change_fact(
-                "UPDATE facts SET pinned = ? WHERE fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL AND created_at <= ?",
-                fact,
-                &[pinned],
-                &at,
-            ),
+            Event::FactRemembered { .. } | Event::FactForgotten { .. } | Event::FactConfirmed { .. } | Event::FactPinned { .. } => Ok(()),
             Event::ChunksReplaced { document, chunks, place } => self.replace_chunks(document, chunks, place, &at),
             Event::NoteWritten { id, conversation, name, value } => {
-                if self.is_there("SELECT 1 FROM notes WHERE id = ?", id)? {
+                if self.is_there("notes", id) {
                     return Ok(());
                 }
                 let value = self.vault.seal_text("notes.value", id, value)?;
@@ -97,7 +92,7 @@ impl Writer<'_> {
 
     fn append_turn(&mut self, id: &TurnId, turn: &NewTurn, at: &Value) -> duckdb::Result<()> {
         let id = id.as_str();
-        if self.is_there("SELECT 1 FROM turns WHERE id = ?", id)? {
+        if self.is_there("turns", id) {
             return Ok(());
         }
         let (vault, conversation) = (self.vault, turn.conversation.as_str());
@@ -146,9 +141,9 @@ impl Writer<'_> {
         context.flush()
     }
 
-    fn start_tool_run(&self, id: &ToolRunId, run: &NewToolRun, at: &Value) -> duckdb::Result<()> {
+    fn start_tool_run(&mut self, id: &ToolRunId, run: &NewToolRun, at: &Value) -> duckdb::Result<()> {
         let id = id.as_str();
-        if self.is_there("SELECT 1 FROM tool_runs WHERE id = ?", id)? {
+        if self.is_there("tool_runs", id) {
             return Ok(());
         }
         let arguments = run.arguments.to_string();
@@ -166,51 +161,6 @@ impl Writer<'_> {
         )
     }
 
-    fn remember(&self, id: &FactId, text: &str, source: &str, details: &FactDetails, at: i64) -> duckdb::Result<()> {
-        let vault = self.vault;
-        for old in &details.supersedes {
-            let update = "UPDATE facts SET valid_until = ?, superseded_by = ?
-                WHERE fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL AND created_at <= ?";
-            self.change_fact(update, old, &[&timestamp(at), &id.as_str()], &timestamp(at))?;
-        }
-        let fingerprint = fingerprint(text);
-        let fingerprint = vault.disguise(&fingerprint);
-        let (scope, project) = (details.place.scope.name(), details.place.project.as_str());
-        let known = "SELECT 1 FROM facts WHERE id = ? OR (fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL)";
-        if self.connection.prepare(known)?.exists(params![id.as_str(), fingerprint, scope, project])? {
-            return Ok(());
-        }
-        let confirmed_at = timestamp(details.confirmed_at.unwrap_or(at));
-        self.run(
-            "INSERT INTO facts (id, text, fingerprint, source, created_at, scope, project, kind, importance, pinned, turn, reason, confirmed_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            params![
-                id.as_str(),
-                vault.seal_text("facts.text", id.as_str(), text)?,
-                fingerprint,
-                vault.seal_text("facts.source", id.as_str(), source)?,
-                timestamp(at),
-                scope,
-                project,
-                details.kind.name(),
-                details.importance,
-                details.pinned,
-                details.turn.as_ref().map(TurnId::as_str),
-                vault.seal_text("facts.reason", id.as_str(), &details.reason)?,
-                confirmed_at
-            ],
-        )
-    }
-
-    /// A change of what holds now: `values`, then which fact, then not after when.
-    fn change_fact(&self, sql: &str, fact: &FactKey, values: &[&dyn ToSql], not_after: &Value) -> duckdb::Result<()> {
-        let fingerprint = self.vault.disguise(&fact.fingerprint);
-        let (scope, project) = (fact.place.scope.name(), fact.place.project.as_str());
-        let mut all = values.to_vec();
-        all.extend_from_slice(params![fingerprint, scope, project, not_after]);
-        self.run(sql, all.as_slice())
-    }
-
     fn replace_chunks(&self, document: &str, chunks: &[NewChunk], place: &FactPlace, at: &Value) -> duckdb::Result<()> {
         let name = self.vault.disguise(document);
         let (scope, project) = (place.scope.name(), place.project.as_str());
@@ -224,8 +174,8 @@ impl Writer<'_> {
         rows.flush()
     }
 
-    fn note_sent(&self, id: &str, sent: &Sent, at: &Value) -> duckdb::Result<()> {
-        if self.is_there("SELECT 1 FROM sent WHERE id = ?", id)? {
+    fn note_sent(&mut self, id: &str, sent: &Sent, at: &Value) -> duckdb::Result<()> {
+        if self.is_there("sent", id) {
             return Ok(());
         }
         self.run(
@@ -246,8 +196,8 @@ impl Writer<'_> {
         )
     }
 
-    fn note_call(&self, id: &str, call: &ModelCall, at: &Value) -> duckdb::Result<()> {
-        if self.is_there("SELECT 1 FROM model_calls WHERE id = ?", id)? {
+    fn note_call(&mut self, id: &str, call: &ModelCall, at: &Value) -> duckdb::Result<()> {
+        if self.is_there("model_calls", id) {
             return Ok(());
         }
         self.run(
@@ -278,8 +228,25 @@ impl Writer<'_> {
         Ok(last + 1)
     }
 
-    fn is_there(&self, exists: &str, id: &str) -> duckdb::Result<bool> {
-        if self.fresh { Ok(false) } else { self.connection.prepare(exists)?.exists(params![id]) }
+    /// Whether it is there already; from now on it is.
+    fn is_there(&mut self, table: &'static str, id: &str) -> bool {
+        !self.fresh && !self.there.insert((table, id.to_owned()))
+    }
+
+    /// Those of the rows that entries would make, looked for once a table and not once an entry.
+    fn find_there(&self, entries: &[Entry]) -> duckdb::Result<HashSet<(&'static str, String)>> {
+        let mut named: HashMap<&'static str, Vec<&str>> = HashMap::new();
+        for (table, id) in entries.iter().filter_map(|entry| entry.event.makes()) {
+            named.entry(table).or_default().push(id);
+        }
+        let mut there = HashSet::new();
+        for (table, ids) in named {
+            let mut statement = self.connection.prepare(&format!("SELECT id FROM {table} WHERE id IN ({})", quoted(ids.into_iter())))?;
+            for id in statement.query_map([], |row| row.get(0))? {
+                there.insert((table, id?));
+            }
+        }
+        Ok(there)
     }
 
     pub(super) fn run(&self, sql: &str, values: &[&dyn ToSql]) -> duckdb::Result<()> {
@@ -292,7 +259,7 @@ pub(super) fn numbered(owner: &str, position: usize) -> String {
     format!("{owner}#{position}")
 }
 
-fn timestamp(microseconds: i64) -> Value {
+pub(super) fn timestamp(microseconds: i64) -> Value {
     Value::Timestamp(TimeUnit::Microsecond, microseconds)
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use duckdb::types::Value;
 use duckdb::{Appender, params};
 
-use super::Store;
+use super::{Store, quoted};
 use super::apply::{Writer, numbered};
 use super::read::{CHUNKS, StoredChunk, place};
 use crate::error::MemoryError;
@@ -74,7 +74,7 @@ impl Writer<'_> {
         if self.fresh {
             return Ok(HashSet::new());
         }
-        let names = list(origins.map(|origin| self.vault.disguise(origin).into_owned()));
+        let names = quoted(origins.map(|origin| self.vault.disguise(origin).into_owned()));
         let sql = format!("SELECT name FROM documents WHERE scope = ? AND project = ? AND kept_at > ? AND name IN ({names})");
         let mut statement = self.connection.prepare(&sql)?;
         let names = statement.query_map(params![place.scope.name(), place.project.as_str(), at], |row| row.get(0))?;
@@ -82,7 +82,7 @@ impl Writer<'_> {
     }
 
     fn delete(&self, table: &str, column: &str, names: impl Iterator<Item = String>, place: &FactPlace) -> duckdb::Result<()> {
-        let names = list(names);
+        let names = quoted(names);
         let sql = format!("DELETE FROM {table} WHERE scope = ? AND project = ? AND {column} IN ({names})");
         self.run(&sql, params![place.scope.name(), place.project.as_str()])
     }
@@ -114,10 +114,4 @@ pub(super) fn append_chunks(
         ])?;
     }
     Ok(())
-}
-
-/// For `IN`: a list cannot be bound. `NULL` matches nothing, where there is nothing to match.
-fn list(names: impl Iterator<Item = String>) -> String {
-    let quoted: Vec<String> = names.map(|name| format!("'{}'", name.replace('\'', "''"))).collect();
-    if quoted.is_empty() { "NULL".to_owned() } else { quoted.join(",") }
 }

@@ -1,4 +1,5 @@
 //! Memory as its callers use it, on real files and in real processes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::get_unwrap)]
 
 mod backup;
 mod chunks;

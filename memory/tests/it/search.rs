@@ -1,8 +1,6 @@
-use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex};
 
-use codriver_memory::{Embedder, Memory, NewChunk, Scope, SearchOptions};
+use codriver_memory::{Embedder, FactId, Memory, NewChunk, NewFact, Outcome, Scope, SearchOptions};
 
 use crate::support::{Broken, Topics, folder, turn};
 
@@ -149,8 +147,18 @@ fn the_index_that_is_kept_up_is_the_index_that_is_rebuilt() {
 }
 
 /// An embedder that answers only when it is let.
+#[derive(Default)]
 struct Slow {
-    gate: Mutex<Receiver<()>>,
+    topics: Topics,
+    answers: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Slow {
+    fn let_answer(&self, answers: bool) {
+        *self.answers.lock().unwrap() = answers;
+        self.changed.notify_all();
+    }
 }
 
 impl Embedder for Slow {
@@ -159,29 +167,50 @@ impl Embedder for Slow {
     }
 
     fn dimensions(&self) -> usize {
-        1
+        self.topics.dimensions()
     }
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String> {
-        self.gate.lock().unwrap().recv_timeout(Duration::from_secs(20)).map_err(|error| error.to_string())?;
-        Ok(vec![vec![1.0]; texts.len()])
+        drop(self.changed.wait_while(self.answers.lock().unwrap(), |answers| !*answers).unwrap());
+        self.topics.embed(texts)
     }
 }
 
+/// Each of these would wait for ever if it waited for the embedder.
 #[test]
-fn a_turn_is_kept_while_the_embedder_thinks() {
-    let (open_gate, gate) = channel();
-    let memory = Memory::in_memory(Some(Arc::new(Slow { gate: Mutex::new(gate) }))).unwrap();
+fn nobody_waits_for_an_embedder_that_thinks() {
+    let embedder = Arc::new(Slow::default());
+    let memory = Memory::in_memory(Some(embedder.clone())).unwrap();
     let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
-    std::thread::scope(|scope| {
-        let remembering = scope.spawn(|| memory.remember("Amounts are in euro", Scope::Global, "user").unwrap());
-        while memory.facts(None).unwrap().is_empty() {
-            std::thread::yield_now();
-        }
-        memory.append_turn(&turn(&conversation, "How much?", "A lot")).unwrap();
-        assert!(!remembering.is_finished());
-        open_gate.send(()).unwrap();
-        open_gate.send(()).unwrap();
-    });
-    assert_eq!(memory.statistics().unwrap().turns, 1);
+    memory.remember("Amounts are in euro", Scope::Global, "user").unwrap();
+    let edited = memory.remember("Sales are counted by the team", Scope::Global, "user").unwrap();
+    memory.edit_fact(&edited, "Sales are counted by Ada").unwrap();
+    memory.append_turn(&turn(&conversation, "How much?", "A lot")).unwrap();
+    assert_eq!((memory.facts(None).unwrap().len(), memory.statistics().unwrap().turns), (2, 1));
+    embedder.let_answer(true);
+}
+
+#[test]
+fn a_fact_that_was_kept_before_its_vector_takes_the_place_of_what_it_repeats() {
+    let (_folder, path) = folder();
+    let embedder = Arc::new(Slow::default());
+    embedder.let_answer(true);
+    let memory = Memory::open(&path, Some(embedder.clone())).unwrap();
+    let old = memory.remember("Sales are counted monthly by the team", Scope::Global, "user").unwrap();
+    memory.pin_fact(&old, true).unwrap();
+    let other = memory.remember("Dogs are walked by the team", Scope::Global, "user").unwrap();
+    embedder.let_answer(false);
+    let new = memory.remember_fact(&NewFact::new("The team counts the sales monthly", Scope::Global, "user")).unwrap();
+    assert_eq!((&new.outcome, memory.facts(None).unwrap().len()), (&Outcome::New, 3));
+    embedder.let_answer(true);
+    memory.embed_pending(10).unwrap();
+    let holding = |memory: &Memory| -> Vec<(FactId, bool)> { memory.facts(None).unwrap().into_iter().map(|fact| (fact.id, fact.pinned)).collect() };
+    let expected = [(other, false), (new.id.clone(), true)];
+    assert_eq!(holding(&memory), expected);
+    let hits = memory.search("sales", 5).unwrap();
+    assert_eq!(hits.iter().filter(|hit| hit.text.contains("sales") || hit.text.contains("Sales")).count(), 1);
+    drop(memory);
+    let memory = Memory::open(&path, None).unwrap();
+    assert_eq!(holding(&memory), expected);
+    assert_eq!(memory.why(&new.id).unwrap().unwrap().replaced[0].id, old);
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytemuck::Pod;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use memmap2::Mmap;
 
 use crate::distance::Line;
@@ -250,7 +251,8 @@ impl<'a> Built<'a> {
     /// Writes the file beside its place, and moves it there when it is whole and on the disk.
     pub fn write(&self, path: &Path) -> Result<(), GenerationError> {
         let part = path.with_extension("part");
-        let mut file = BufWriter::with_capacity(1 << 20, fs_err::File::create(&part)?);
+        let private = fs_err::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        let mut file = BufWriter::with_capacity(1 << 20, private);
         let header = self.content(&mut file)?;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         write_header(&file, &header)?;

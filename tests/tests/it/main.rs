@@ -1,4 +1,5 @@
 //! The real binary behind real sockets, spoken to in the Jupyter protocol.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::get_unwrap)]
 
 mod abort;
 mod cli;

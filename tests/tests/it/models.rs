@@ -205,6 +205,7 @@ fn in_a_notebook_models_are_measured_and_take_adapters() {
     for (cell, said) in [
         ("%model --kv f16", "belong to a model"),
         ("%model starter --kv f16", "only of local models"),
+        ("%model starter --quant q8_0", "only those of local models"),
         ("%model ./model --kv q3", "f32, f16 and q8_0"),
     ] {
         let refused = client.execute(cell);

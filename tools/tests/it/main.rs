@@ -1,4 +1,5 @@
 //! Tests of the tools on real files and real repositories.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::get_unwrap)]
 
 mod calculate;
 mod files;

@@ -41,14 +41,14 @@ pub(super) fn open(path: &Path) -> Result<GgufFile, FormatError> {
         first_metadata.get_or_insert(metadata);
     }
     let metadata = first_metadata.unwrap_or(metadata);
-    if let Some(expected) = metadata.get::<usize>("split.tensors.count")? {
-        if expected != all_tensors.len() {
-            let reason = format!(
-                "the parts have {} tensors together, but should have {expected}; get them again",
-                all_tensors.len()
-            );
-            return Err(metadata.error(reason));
-        }
+    if let Some(expected) = metadata.get::<usize>("split.tensors.count")?
+        && expected != all_tensors.len()
+    {
+        let reason = format!(
+            "the parts have {} tensors together, but should have {expected}; get them again",
+            all_tensors.len()
+        );
+        return Err(metadata.error(reason));
     }
     GgufFile::assemble(parts, metadata, all_tensors)
 }

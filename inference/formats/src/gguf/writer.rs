@@ -216,10 +216,10 @@ impl TensorWriter {
 impl Drop for TensorWriter {
     fn drop(&mut self) {
         // Gone already where the file was finished.
-        if self.partial.exists() {
-            if let Err(error) = fs::remove_file(&self.partial) {
-                eprintln!("a partial file stays behind: {error}");
-            }
+        if self.partial.exists()
+            && let Err(error) = fs::remove_file(&self.partial)
+        {
+            eprintln!("a partial file stays behind: {error}");
         }
     }
 }

@@ -80,7 +80,7 @@ fn spelling(tokenizer: &Tokenizer) -> Result<JsonSpelling, serde_json::Error> {
     if steps.is_empty() {
         collect_steps(&before, &mut steps);
     }
-    let has = |name: &str| steps.iter().any(|step| *step == name);
+    let has = |name: &str| steps.contains(&name);
     Ok(if has("ByteLevel") {
         JsonSpelling::Bytes
     } else if has("Metaspace") || has("ByteFallback") || has(ESCAPED_SPACE) {

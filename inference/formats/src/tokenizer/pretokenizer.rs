@@ -173,7 +173,7 @@ fn after_digit_groups(text: &str, cutter: &mut Cutter) {
     let mut ends = Vec::new();
     let mut close = |ends: &mut Vec<usize>| {
         for (index, end) in ends.iter().enumerate() {
-            if (ends.len() - index - 1) % 3 == 0 {
+            if (ends.len() - index - 1).is_multiple_of(3) {
                 cutter.cut_to(*end);
             }
         }

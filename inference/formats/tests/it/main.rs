@@ -1,4 +1,5 @@
 //! Reading and writing model files, compared with the implementations that others trust.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::get_unwrap)]
 
 mod allocation;
 mod conversion;

@@ -4,7 +4,7 @@
 //! 2018; Dao et al. 2022). Positions are split into runs of [`SPLIT`], whose results are brought
 //! together one after the other: by one cube where there are many queries, and where there are few,
 //! as in decoding, by [`merge`] after a cube for each run ("flash-decoding", Dao et al. 2023). Either
-//! way the same numbers are added in the same order.
+//! way the same numbers are added in the same order, and every rounding is spelled out.
 
 use cubecl::prelude::*;
 
@@ -64,13 +64,7 @@ impl Attention<'_> {
     }
 
     /// The mixed values of the queries in rows of `projected`, into rows of `output`.
-    pub(crate) fn apply(
-        &self,
-        gpu: &Gpu,
-        projected: Rows<'_>,
-        pages: &LayerPages,
-        output: Rows<'_>,
-    ) {
+    pub(crate) fn apply(&self, gpu: &Gpu, projected: Rows<'_>, pages: &LayerPages, output: Rows<'_>) {
         let group = self.heads / self.shape.heads;
         let rows = Self::rows(group * self.task_tokens);
         let cubes_a_task = (group * self.task_tokens).div_ceil(rows);
@@ -91,11 +85,7 @@ impl Attention<'_> {
         unsafe {
             attend::launch_unchecked(
                 &gpu.client,
-                CubeCount::Static(
-                    (self.task_count * cubes_a_task) as u32,
-                    self.shape.heads as u32,
-                    splits as u32,
-                ),
+                CubeCount::Static((self.task_count * cubes_a_task) as u32, self.shape.heads as u32, splits as u32),
                 CubeDim::new_1d(UNITS),
                 projected.buffer.arg(),
                 pages.keys.arg(),
@@ -247,10 +237,8 @@ fn attend(
                     #[unroll]
                     for row in 0..rows {
                         let query = (comptime!(row as u32) * padded + 4 * quarter) as usize;
-                        scores[row] += queries[query] * first
-                            + queries[query + 1] * second
-                            + queries[query + 2] * third
-                            + queries[query + 3] * fourth;
+                        let half = fma(queries[query + 1], second, fma(queries[query], first, scores[row]));
+                        scores[row] = fma(queries[query + 3], fourth, fma(queries[query + 2], third, half));
                     }
                 }
             }
@@ -290,7 +278,8 @@ fn attend(
                         #[unroll]
                         for row in 0..rows {
                             let share = shares[(comptime!(row as u32) * UNITS + index) as usize];
-                            part.values[comptime!(row * dimensions + dimension)] += share * value;
+                            let mixed = comptime!(row * dimensions + dimension);
+                            part.values[mixed] = fma(share, value, part.values[mixed]);
                         }
                     }
                 }
@@ -308,11 +297,11 @@ fn attend(
             let held = (all.largest[row] - reference).exp();
             let added = (part.largest[row] - reference).exp();
             all.largest[row] = reference;
-            all.sums[row] = all.sums[row] * held + part.sums[row] * added;
+            all.sums[row] = fma(part.sums[row], added, all.sums[row] * held);
             #[unroll]
             for dimension in 0..dimensions {
                 let index = comptime!(row * dimensions + dimension);
-                all.values[index] = all.values[index] * held + part.values[index] * added;
+                all.values[index] = fma(part.values[index], added, all.values[index] * held);
             }
         }
         split += 1;
@@ -396,8 +385,8 @@ fn merge(parts: &[f32], tasks: &[u32], output: &mut [f32], output_stride: u32, s
             let held = (largest - reference).exp();
             let added = (of_part - reference).exp();
             largest = reference;
-            sum = sum * held + parts[(part + head_dim + 1) as usize] * added;
-            value = value * held + parts[(part + column) as usize] * added;
+            sum = fma(parts[(part + head_dim + 1) as usize], added, sum * held);
+            value = fma(parts[(part + column) as usize], added, value * held);
         }
         output[(token * output_stride + head * head_dim + column) as usize] = value / sum;
         column += UNITS;

@@ -4,14 +4,17 @@
 //! reads a few rows side by side, and every weight meets all tokens of its tile in registers. Of more
 //! tokens, cubes side by side take tiles of the same rows, which the device's caches hold by then.
 //!
-//! A product is summed in the same order whatever the tile: a token's results do not depend on how
-//! many others are multiplied with it.
+//! Prompts multiply many, so that the time is that of the arithmetic: [`tiled`](super::tiled).
+//!
+//! A product is summed in the same order by both, whatever the tile ([`CLASSES`]): a token's results
+//! do not depend on how many others are multiplied with it.
 
 use cubecl::prelude::*;
 
 use super::activation::{Activation, activated};
-use super::reduce::lane_sums;
-use super::weights::{Four, eight};
+use super::reduce::ordered_sums;
+use super::tiled;
+use super::weights::{Eight, Four, eight};
 use crate::device::{Buffer, Gpu};
 use crate::matrix::{Encoding, Matrix};
 
@@ -22,6 +25,10 @@ const TILE: usize = 8;
 const ROWS: usize = 4;
 /// Runs of lanes in a cube.
 const RUNS: u32 = 4;
+/// The order of sums. A row's chunks are cut into as many parts as runs have this many lanes. In a
+/// part, each chunk belongs to the class of its number modulo this: chunks of a class are added one
+/// after the other, classes by halves, and parts from the first to the last.
+pub(crate) const CLASSES: u32 = 8;
 
 /// What becomes of a product.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,11 +78,11 @@ struct Shape {
 
 /// [`Finish`], as kernels are told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Epilogue {
-    bias: bool,
-    gate: Option<Activation>,
-    adds: bool,
-    capped: bool,
+pub(super) struct Epilogue {
+    pub(super) bias: bool,
+    pub(super) gate: Option<Activation>,
+    pub(super) adds: bool,
+    pub(super) capped: bool,
 }
 
 impl Finish<'_> {
@@ -83,7 +90,7 @@ impl Finish<'_> {
         Self { multiplier: 1.0, ..Self::default() }
     }
 
-    fn epilogue(&self) -> Epilogue {
+    pub(super) fn epilogue(&self) -> Epilogue {
         Epilogue { bias: self.bias.is_some(), gate: self.gate, adds: self.adds, capped: self.cap.is_some() }
     }
 }
@@ -99,6 +106,9 @@ pub(crate) fn multiply(
     finish: &Finish<'_>,
     choice: Option<Choice<'_>>,
 ) {
+    if choice.is_none() && tiled::pays(gpu, matrix, tokens) {
+        return tiled::multiply(gpu, matrix, input, output, tokens, finish);
+    }
     let of_matrix = choice.map_or(matrix.rows, |choice| choice.rows);
     let tokens_a_tile = if choice.is_some() { 1 } else { tokens.next_power_of_two().min(TILE) };
     let outputs = if finish.gate.is_some() { of_matrix / 2 } else { of_matrix };
@@ -128,6 +138,7 @@ pub(crate) fn multiply(
             output.buffer.arg(),
             of_matrix as u32,
             matrix.chunks() as u32,
+            part(gpu, matrix),
             tokens as u32,
             (input.stride / 4) as u32,
             output.stride as u32,
@@ -140,6 +151,11 @@ pub(crate) fn multiply(
     }
 }
 
+/// Chunks in a part of a row.
+pub(super) fn part(gpu: &Gpu, matrix: &Matrix) -> u32 {
+    (matrix.chunks() as u32).div_ceil(gpu.lanes()) * CLASSES
+}
+
 #[cube(launch_unchecked)]
 fn product<W: Size>(
     quants: &[Vector<u32, W>],
@@ -150,6 +166,7 @@ fn product<W: Size>(
     output: &mut [f32],
     rows: u32,
     chunks: u32,
+    part: u32,
     tokens: u32,
     input_stride: u32,
     output_stride: u32,
@@ -191,8 +208,10 @@ fn product<W: Size>(
     for index in 0..count {
         totals[index] = 0.0f32;
     }
-    let mut chunk = lane;
-    while chunk < chunks {
+    let of_part = lane / CLASSES;
+    let end = min((of_part + 1) * part, chunks);
+    let mut chunk = of_part * part + lane % CLASSES;
+    while chunk < end {
         let mut lows = Array::<Four>::new(tile);
         let mut highs = Array::<Four>::new(tile);
         // Of what offsets are multiplied by.
@@ -204,7 +223,7 @@ fn product<W: Size>(
             lows[token] = input[at];
             highs[token] = input[at + 1];
             if comptime!(shape.encoding.has_offset()) {
-                wholes[token] = lows[token].vector_sum() + highs[token].vector_sum();
+                wholes[token] = whole(lows[token], highs[token]);
             }
         }
         #[unroll]
@@ -214,23 +233,16 @@ fn product<W: Size>(
             #[unroll]
             for token in 0..tile {
                 let at = comptime!(index * tile + token);
-                let product = dot(weights.low, lows[token]) + dot(weights.high, highs[token]);
-                if comptime!(shape.encoding.is_scaled()) {
-                    totals[at] += product * weights.scale;
-                } else {
-                    totals[at] += product;
-                }
-                if comptime!(shape.encoding.has_offset()) {
-                    totals[at] += wholes[token] * weights.offset;
-                }
+                let of_token = Pair { low: lows[token], high: highs[token] };
+                totals[at] = added(totals[at], &weights, &of_token, wholes[token], shape.encoding);
             }
         }
-        chunk += comptime!(shape.lanes);
+        chunk += CLASSES;
     }
 
     let units = comptime!(shape.lanes * RUNS);
     let mut shared = Shared::<[f32]>::new_slice(comptime!(if shape.planes { 1 } else { count * units as usize }));
-    lane_sums(&mut totals, &mut shared, count, units, shape.lanes, shape.planes);
+    ordered_sums(&mut totals, &mut shared, count, units, shape.lanes, shape.planes);
     if lane == 0 {
         #[unroll]
         for token in 0..tile {
@@ -241,13 +253,9 @@ fn product<W: Size>(
                 if of_token < tokens && row < outputs {
                     let at = (of_token * output_stride + output_start + row) as usize;
                     if gated {
-                        let mut gate = totals[comptime!(2 * index * tile + token)];
-                        let mut value = totals[comptime!((2 * index + 1) * tile + token)];
-                        if comptime!(shape.finish.bias) {
-                            gate += bias[row as usize];
-                            value += bias[(row + outputs) as usize];
-                        }
-                        output[at] = activated(gate, shape.finish.gate) * value;
+                        let gate = totals[comptime!(2 * index * tile + token)];
+                        let value = totals[comptime!((2 * index + 1) * tile + token)];
+                        output[at] = gated_value(gate, value, row, outputs, bias, shape.finish);
                     } else {
                         let total = totals[comptime!(index * tile + token)];
                         let mut held = 0.0f32;
@@ -262,20 +270,65 @@ fn product<W: Size>(
     }
 }
 
-/// The sum of four products, one after the other.
+/// Eight numbers of an input's row.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Pair {
+    pub(super) low: Four,
+    pub(super) high: Four,
+}
+
+/// A sum with a chunk's products added, where `whole` is that of the input's numbers. Every rounding
+/// is spelled out, for compilers that fuse as they like.
 #[cube]
-fn dot(left: Four, right: Four) -> f32 {
-    let mut sum = left.extract(0usize) * right.extract(0usize);
+pub(super) fn added(total: f32, weights: &Eight, input: &Pair, whole: f32, #[comptime] encoding: Encoding) -> f32 {
+    if comptime!(encoding.is_scaled()) {
+        let product = chained(chained(0.0f32, weights.low, input.low), weights.high, input.high);
+        let scaled = fma(product, weights.scale, total);
+        if comptime!(encoding.has_offset()) { fma(whole, weights.offset, scaled) } else { scaled }
+    } else {
+        chained(chained(total, weights.low, input.low), weights.high, input.high)
+    }
+}
+
+#[cube]
+fn chained(start: f32, left: Four, right: Four) -> f32 {
+    let mut sum = start;
     #[unroll]
-    for index in 1..4usize {
-        sum += left.extract(index) * right.extract(index);
+    for index in 0..4usize {
+        sum = fma(left.extract(index), right.extract(index), sum);
     }
     sum
 }
 
+/// The sum of eight numbers.
+#[cube]
+pub(super) fn whole(low: Four, high: Four) -> f32 {
+    let four = low + high;
+    (four.extract(0usize) + four.extract(1usize)) + (four.extract(2usize) + four.extract(3usize))
+}
+
+/// What is written for a gate and what it gates.
+#[cube]
+pub(super) fn gated_value(
+    gate: f32,
+    value: f32,
+    row: u32,
+    outputs: u32,
+    bias: &[f32],
+    #[comptime] finish: Epilogue,
+) -> f32 {
+    let mut gate = gate;
+    let mut value = value;
+    if comptime!(finish.bias) {
+        gate += bias[row as usize];
+        value += bias[(row + outputs) as usize];
+    }
+    activated(gate, finish.gate) * value
+}
+
 /// What is written for a product where the output holds `held`.
 #[cube]
-fn finished(
+pub(super) fn finished(
     total: f32,
     row: u32,
     held: f32,

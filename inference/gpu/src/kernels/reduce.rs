@@ -3,12 +3,15 @@
 
 use cubecl::prelude::*;
 
+use super::product::CLASSES;
+
 /// Each of `count` values' sum over each run of `lanes` neighbouring units, in the first unit of each
-/// run at least. All `units` of the cube call this together.
+/// run at least: by halves over eights of lanes ([`CLASSES`]), and the eights one after the other. All
+/// `units` of the cube call this together.
 ///
-/// `shared` has room for `count` values of each unit.
+/// `shared` has room for `count` values of each unit, where there are no planes.
 #[cube]
-pub(crate) fn lane_sums(
+pub(crate) fn ordered_sums(
     values: &mut Array<f32>,
     shared: &mut Shared<[f32]>,
     #[comptime] count: usize,
@@ -19,33 +22,61 @@ pub(crate) fn lane_sums(
     if comptime!(planes) {
         #[unroll]
         for index in 0..count {
-            values[index] = plane_sum(values[index]);
+            let mut of_eight = values[index];
+            of_eight += plane_shuffle_xor(of_eight, 4u32);
+            of_eight += plane_shuffle_xor(of_eight, 2u32);
+            of_eight += plane_shuffle_xor(of_eight, 1u32);
+            let mut sum = 0.0f32;
+            #[unroll]
+            for eight in 0..comptime!(lanes / CLASSES) {
+                sum += plane_shuffle(of_eight, comptime!(eight * CLASSES).runtime());
+            }
+            values[index] = sum;
         }
     } else {
         let own = UNIT_POS as usize;
-        // All values in one pass: a barrier costs more than an addition.
+        halved(values, shared, count, units, CLASSES);
+        let first = own - own % comptime!(lanes as usize);
         #[unroll]
         for index in 0..count {
-            shared[own + comptime!(index * units as usize)] = values[index];
+            let mut sum = 0.0f32;
+            #[unroll]
+            for eight in 0..comptime!((lanes / CLASSES) as usize) {
+                sum += shared[first + comptime!(index * units as usize + eight * CLASSES as usize)];
+            }
+            values[index] = sum;
+        }
+    }
+}
+
+/// Each of `count` values' sum over each run of `lanes` units, in the run's first place of `shared`.
+#[cube]
+fn halved(
+    values: &mut Array<f32>,
+    shared: &mut Shared<[f32]>,
+    #[comptime] count: usize,
+    #[comptime] units: u32,
+    #[comptime] lanes: u32,
+) {
+    let own = UNIT_POS as usize;
+    // All values in one pass: a barrier costs more than an addition.
+    #[unroll]
+    for index in 0..count {
+        shared[own + comptime!(index * units as usize)] = values[index];
+    }
+    sync_cube();
+    let mut distance = comptime!(lanes / 2).runtime();
+    while distance > 0 {
+        if UNIT_POS % lanes < distance {
+            #[unroll]
+            for index in 0..count {
+                let at = own + comptime!(index * units as usize);
+                let other = shared[at + distance as usize];
+                shared[at] += other;
+            }
         }
         sync_cube();
-        let mut distance = comptime!(lanes / 2).runtime();
-        while distance > 0 {
-            if UNIT_POS % lanes < distance {
-                #[unroll]
-                for index in 0..count {
-                    let at = own + comptime!(index * units as usize);
-                    let other = shared[at + distance as usize];
-                    shared[at] += other;
-                }
-            }
-            sync_cube();
-            distance /= 2;
-        }
-        #[unroll]
-        for index in 0..count {
-            values[index] = shared[own + comptime!(index * units as usize)];
-        }
+        distance /= 2;
     }
 }
 
@@ -74,7 +105,7 @@ pub(crate) fn cube_sum(
         Option::None => {
             let mut values = Array::<f32>::new(1usize);
             values[0] = value;
-            lane_sums(&mut values, shared, 1usize, units, units, false);
+            halved(&mut values, shared, 1usize, units, units);
             shared[0]
         }
     }

@@ -86,7 +86,8 @@ fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
             })
             .collect();
         let scores = decoder.step(&segments, &pool).unwrap();
-        let best = scores.best(gpu).unwrap();
+        let all: Vec<(usize, f32)> = (0..scores.rows()).map(|row| (row, 1.0)).collect();
+        let best = scores.highest(gpu, &all).unwrap();
         let found = scores.read(gpu).unwrap();
         let mut rows = found.chunks(architecture.vocabulary).zip(best);
         for (index, length, wanted) in pieces {
@@ -106,7 +107,7 @@ fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
                 }
                 let highest = found.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let first = found.iter().position(|score| *score == highest).unwrap();
-                assert_eq!(best, Some(first as u32));
+                assert_eq!(best.unwrap().candidates[0], (first as u32, highest));
             }
             sequence.read = end;
         }

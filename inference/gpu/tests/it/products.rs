@@ -20,8 +20,8 @@ fn products_are_those_of_the_numbers_that_the_bits_stand_for() {
     let mut random = random();
     for gpu in variants() {
         for format in FORMATS {
-            // From one token, as in decoding, to several tiles.
-            for tokens in [1, 2, 3, 8, 21] {
+            // From one token, as in decoding, to several tiles of either kernel.
+            for tokens in [1, 3, 8, 21, 75] {
                 let rows = random.random_range(1..150);
                 let wanted = random.random_range(1..700);
                 let columns = columns(format, wanted);
@@ -43,6 +43,31 @@ fn products_are_those_of_the_numbers_that_the_bits_stand_for() {
                     (0..tokens).flat_map(|token| (0..rows).map(move |row| (token, row))).map(|(t, r)| product(t, r)).collect();
                 let what = format!("{format:?} {rows} x {columns}, {tokens} tokens, {gpu:?}");
                 close(&what, &found, &expected, f64::from(size) * 1e-5 * (columns as f64).sqrt());
+            }
+        }
+    }
+}
+
+#[test]
+fn products_do_not_depend_on_how_many_tokens_there_are() {
+    let mut random = random();
+    for gpu in variants() {
+        for format in FORMATS {
+            let rows = random.random_range(1..150);
+            // Parts of one chunk to several runs of chunks, the last of them empty or not whole.
+            let wanted = [random.random_range(1..300), random.random_range(300..2200)][random.random_range(0..2)];
+            let columns = columns(format, wanted);
+            let bytes = quant::quantize(format.tensor_type(), &values(&mut random, rows * columns, 1.0)).unwrap();
+            let matrix = Matrix::upload(&gpu, format, rows, columns, &bytes).unwrap();
+            let tokens = random.random_range(33..90);
+            let input = values(&mut random, tokens * columns, 1.0);
+            let together = matrix.multiply(&gpu, &input).unwrap();
+            let what = format!("{format:?} {rows} x {columns}, {tokens} tokens, {gpu:?}");
+            let bits = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<u32>>();
+            let few = random.random_range(25..33);
+            for (count, gpu) in [(tokens, gpu.clone().without_tiles()), (few, gpu.clone()), (1, gpu.clone())] {
+                let found = matrix.multiply(&gpu, &input[..count * columns]).unwrap();
+                assert_eq!(bits(&found), bits(&together[..count * rows]), "{what}, the first {count}");
             }
         }
     }

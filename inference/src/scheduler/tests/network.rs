@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{ERROR, NOT_A_NUMBER, PANIC, VOCABULARY};
 use crate::models::decoder::DecoderConfig;
 use crate::models::rotary::Regime;
-use crate::network::{BLOCK, Block, Limits, Network, Segment, Token};
+use crate::network::{BLOCK, Block, Limits, Network, Rows, Segment, Token};
 use crate::sampling::Sampler;
 use crate::{ModelError, SamplingParameters};
 
@@ -100,7 +100,7 @@ impl Network for Arithmetic {
         &mut self,
         segments: &[Segment<'_>],
         interrupted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Vec<f32>, ModelError> {
+    ) -> Result<Rows, ModelError> {
         assert!(segments.len() <= self.limits.sequences);
         assert!(segments.iter().map(|segment| segment.unread().len()).sum::<usize>() <= self.limits.tokens);
         let mut tables: Vec<&[Block]> = segments.iter().map(|segment| &segment.blocks[segment.past / BLOCK..]).collect();
@@ -143,7 +143,7 @@ impl Network for Arithmetic {
                 rows.extend(if broken { vec![f32::NAN; VOCABULARY] } else { scores(state) });
             }
         }
-        Ok(rows)
+        Ok(Rows::Whole(rows))
     }
 }
 

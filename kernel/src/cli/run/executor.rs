@@ -104,7 +104,7 @@ fn serve(session: &mut Session, codes: &Receiver<String>, events: &Sender<Event>
     while let Ok(code) = codes.recv() {
         interrupt.reset();
         execution_count += 1;
-        let sink = Arc::new(Forward { events: events.clone(), bound: Mutex::new(StreamBound::new()) });
+        let sink = Arc::new(Forward { events: events.clone(), bound: Mutex::new(StreamBound::default()) });
         let output = Output::new(sink.clone());
         let context = CellContext { output, interrupt: interrupt.clone(), execution_count };
         let result = session.execute(&code, &context);

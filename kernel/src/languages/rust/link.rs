@@ -323,7 +323,7 @@ impl StreamReader {
         match stream.read(&mut buffer) {
             Ok(0) => {
                 let rest = self.filter.finish();
-                return (!rest.is_empty()).then(|| vec![Piece::Text(rest)]);
+                (!rest.is_empty()).then(|| vec![Piece::Text(rest)])
             }
             Ok(count) => Some(self.filter.push(&buffer[..count])),
             Err(error)

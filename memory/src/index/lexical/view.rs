@@ -1,6 +1,6 @@
 //! A lexical index as it was at one moment.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use tantivy::columnar::Column as Numbers;
 use tantivy::fieldnorm::FieldNormReader;
@@ -74,7 +74,7 @@ const SAYS_ENOUGH: usize = 3;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct WordStatistics {
     /// How often the query says each, and how many texts do.
-    pub words: HashMap<String, (u32, u64)>,
+    pub words: BTreeMap<String, (u32, u64)>,
     pub documents: u64,
     /// Words of all texts.
     pub tokens: u64,
