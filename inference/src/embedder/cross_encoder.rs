@@ -91,9 +91,12 @@ impl CrossEncoder {
     }
 }
 
-/// Whether the tokenizer gives token types, as most do: those of RoBERTa's kin list their inputs without.
+/// Whether the tokenizer gives token types: as its settings list its inputs, else as its class does. Those of encoders that
+/// have them do; only what transformers calls `TokenizersBackend` does not unless it is listed.
 fn tokenizer_tells_parts(folder: &Path) -> Result<bool, ModelError> {
     let settings = read_optional_json(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
-    let named = |inputs: &Vec<Value>| inputs.iter().any(|input| input == "token_type_ids");
-    Ok(settings["model_input_names"].as_array().is_none_or(named))
+    Ok(match settings["model_input_names"].as_array() {
+        Some(inputs) => inputs.iter().any(|input| input == "token_type_ids"),
+        None => settings["tokenizer_class"] != "TokenizersBackend",
+    })
 }

@@ -27,12 +27,12 @@ from transformers import (
 )
 from vocabularies import WORDS, word_piece
 
-# Name: configuration, whether the tokenizer gives token types, other keys of config.json.
+# Name: configuration, whether the tokenizer lists token types (`None`: it lists nothing), other keys of config.json.
 IDENTITY = "torch.nn.modules.linear.Identity"
 SPECS = {
     "bert": (BertConfig(**BERT, vocab_size=300, num_labels=1), True, {}),
     "bert-identity": (BertConfig(**BERT, vocab_size=300, num_labels=1), True, {"sentence_transformers": {"activation_fn": IDENTITY}}),
-    "bert-older": (BertConfig(**BERT, vocab_size=300, num_labels=1), True, {"sbert_ce_default_activation_function": IDENTITY}),
+    "bert-older": (BertConfig(**BERT, vocab_size=300, num_labels=1), None, {"sbert_ce_default_activation_function": IDENTITY}),
     "bert-untyped": (BertConfig(**BERT, vocab_size=300, num_labels=1), False, {}),
     "distilbert": (DistilBertConfig(**DISTIL, vocab_size=300, num_labels=1), False, {}),
     "roberta": (RobertaConfig(**ROBERTA, vocab_size=300, num_labels=1), False, {}),
@@ -73,7 +73,7 @@ def case(folder, name, config, typed, keys, chance):
     tokenizer = word_piece()
     # As the tokenizers of BERT and of RoBERTa frame pairs.
     pair = "<s> $A </s> $B:1 </s>:1" if typed else "<s> $A </s> </s> $B </s>"
-    if name == "bert-untyped":
+    if name.startswith("bert"):
         pair = "<s> $A </s> $B:1 </s>:1"
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair=pair, special_tokens=[("<s>", 0), ("</s>", 2)]
@@ -84,7 +84,7 @@ def case(folder, name, config, typed, keys, chance):
     tokenizer.save_pretrained(folder)
     add(folder / "config.json", keys)
     inputs = ["input_ids", "token_type_ids", "attention_mask"] if typed else ["input_ids", "attention_mask"]
-    add(folder / "tokenizer_config.json", {"model_input_names": inputs})
+    add(folder / "tokenizer_config.json", {} if typed is None else {"model_input_names": inputs})
     return scored(folder, name, keys, model, AutoTokenizer.from_pretrained(folder), longest, chance)
 
 

@@ -82,7 +82,7 @@ pub(crate) struct WordStatistics {
 
 impl WordStatistics {
     pub fn of(query: &str) -> Self {
-        let mut words: HashMap<String, (u32, u64)> =
+        let mut words: BTreeMap<String, (u32, u64)> =
             count_words(query).into_iter().map(|(word, count)| (word, (count, 0))).collect();
         if words.keys().filter(|word| !is_stop_word(word)).count() >= SAYS_ENOUGH {
             words.retain(|word, _| !is_stop_word(word));
