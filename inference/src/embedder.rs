@@ -1,34 +1,36 @@
 //! Texts as vectors, by embedding models in the folders that sentence-transformers writes.
 
+mod cross_encoder;
+mod head;
 mod modules;
 mod network;
 mod packed;
 mod pooling;
 mod prompts;
+mod reader;
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use serde_json::Value;
-use tokenizers::{PostProcessor, Tokenizer};
 
+pub use self::cross_encoder::CrossEncoder;
 use self::modules::Modules;
 pub(crate) use self::network::BATCH_TOKENS;
-use self::network::{Network, Tensors, in_parallel, threads};
+use self::network::{Network, Tensors, Tokens};
 pub use self::prompts::Prompt;
 use self::prompts::Prompts;
+use self::reader::Reader;
 use crate::device::{self, DeviceChoice};
+use crate::loader::encoder::LoadedEncoder;
 use crate::loader::{self, file_error, memory, read_optional_json};
 use crate::{Cancellation, ModelError};
 
 /// An encoder with its tokenizer, its pooling and what comes after that.
 pub struct TextEmbedder {
-    name: String,
+    reader: Reader,
     dimensions: usize,
-    tokenizer: Tokenizer,
     lower_case: bool,
-    /// Tokens of the longest text.
-    longest: usize,
-    vocabulary: usize,
     prompts: Prompts,
     network: Network,
 }
@@ -40,9 +42,6 @@ pub struct EmbedderOptions {
     /// Computes with tensors on the processor too: what the packed network is compared with.
     pub as_tensors: bool,
 }
-
-/// Texts that a thread turns into tokens at a time.
-const TOKENIZED: usize = 16;
 
 impl TextEmbedder {
     /// Loads the model in a folder: `config.json`, `model.safetensors`, `tokenizer.json` and, as
@@ -58,37 +57,29 @@ impl TextEmbedder {
         if !folder.is_dir() {
             return Err(file_error(folder, "no such folder; an embedding model is a folder with config.json in it"));
         }
-        let device = device::resolve(choice)?;
         let modules = Modules::open(folder)?;
-        if let Some(demand) = loader::encoder::demand(&modules.encoder, &device)? {
-            demand.choose_window(folder, Some(demand.window), memory::available_on(device::gpu(choice)?.as_ref(), false))?;
-        }
-        let loaded = loader::encoder::load(&modules.encoder, &device)?;
+        let (loaded, device, ()) = load_encoder(folder, &modules.encoder, choice, |_| Ok(()))?;
         let settings = settings(&modules.encoder)?;
-        let longest = longest(&modules.encoder, &settings)?.map_or(loaded.window, |longest| longest.min(loaded.window));
-        let tokenizer = loader::tokenizer::open(&modules.encoder, Some(longest))?;
-        let framing = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
-        if longest <= framing {
-            let reason = format!("texts of {longest} tokens leave no room beside the {framing} special tokens");
-            return Err(file_error(&modules.encoder, reason));
-        }
+        let longest = match settings["max_seq_length"].as_u64() {
+            Some(longest) => Some(longest as usize),
+            None => reader::longest(&modules.encoder)?,
+        };
+        let longest = longest.map_or(loaded.window, |longest| longest.min(loaded.window));
+        let reader = Reader::open(loader::model_name(folder), &modules.encoder, longest, &loaded, false)?;
         let (pooling, steps, dimensions) = modules.load(loaded.hidden_size, &device)?;
         let tensors = Tensors { encoder: loaded.encoder, pooling, steps };
         let as_tensors = options.as_tensors || choice != DeviceChoice::Cpu;
         Ok(Self {
-            name: loader::model_name(folder),
+            reader,
             dimensions,
-            tokenizer,
             lower_case: settings["do_lower_case"].as_bool().unwrap_or(false),
-            longest,
-            vocabulary: loaded.vocabulary,
             prompts: Prompts::open(folder)?,
             network: Network::new(tensors, longest, device, as_tensors)?,
         })
     }
 
     pub fn name(&self) -> &str {
-        &self.name
+        &self.reader.name
     }
 
     /// The length of the vectors.
@@ -123,16 +114,7 @@ impl TextEmbedder {
     ) -> Result<Vec<Vec<f32>>, ModelError> {
         let prompt = self.prompts.text(prompt)?;
         let prompt_length = if prompt.is_empty() { 0 } else { self.prompt_length(prompt)? };
-        let some: Vec<&[&str]> = texts.chunks(TOKENIZED).collect();
-        let tokenized = in_parallel(some.len(), threads(), |index| {
-            if cancellation.is_cancelled() {
-                return Err(ModelError::Cancelled);
-            }
-            let texts = some.get(index).copied().unwrap_or_default();
-            texts.iter().map(|text| self.tokens(&format!("{prompt}{text}"))).collect::<Result<Vec<_>, _>>()
-        })?;
-        let tokens: Vec<Vec<u32>> = tokenized.into_iter().flatten().collect();
-        self.check(&tokens)?;
+        let tokens = self.reader.read(texts, cancellation, |text| self.tokens(&format!("{prompt}{text}")))?;
         let vectors = self.network.embed(&tokens, prompt_length, cancellation, on_done)?;
         let usable = |vector: &Vec<f32>| {
             vector.len() == self.dimensions && vector.iter().all(|value| value.is_finite())
@@ -140,17 +122,17 @@ impl TextEmbedder {
         if vectors.iter().all(usable) {
             return Ok(vectors);
         }
-        let reason = format!("{} computed a vector that is not finite; its weights may be corrupt", self.name);
+        let reason = format!("{} computed a vector that is not finite; its weights may be corrupt", self.name());
         Err(ModelError::Numeric(reason))
     }
 
     /// The parts of a text, in order, that each fill the model's window: one where it reads all of it.
     pub fn windows<'t>(&self, text: &'t str) -> Result<Vec<&'t str>, ModelError> {
         // So few bytes are not more tokens.
-        if text.len() + 2 <= self.longest {
+        if text.len() + 2 <= self.reader.longest {
             return Ok(vec![text]);
         }
-        let encoding = device::caught(|| self.tokenizer.encode(text, true)).map_err(ModelError::Tokenizer)?;
+        let encoding = device::caught(|| self.reader.tokenizer.encode(text, true)).map_err(ModelError::Tokenizer)?;
         let encoding = encoding.map_err(|error| ModelError::Tokenizer(error.to_string()))?;
         let mut starts = vec![0];
         for window in encoding.get_overflowing() {
@@ -163,47 +145,42 @@ impl TextEmbedder {
         Ok(windows.unwrap_or_else(|| vec![text]))
     }
 
-    fn tokens(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+    fn tokens(&self, text: &str) -> Result<Tokens, ModelError> {
         // What Python's `strip` takes off.
         let text = text
             .trim_matches(|character: char| character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character));
-        let encode = || match self.lower_case {
-            true => self.tokenizer.encode_fast(text.to_lowercase(), true),
-            false => self.tokenizer.encode_fast(text, true),
+        let encoding = match self.lower_case {
+            true => self.reader.encode(text.to_lowercase())?,
+            false => self.reader.encode(text)?,
         };
-        // A template that names no token of its own makes the tokenizers crate panic.
-        let encoding = device::caught(encode)
-            .map_err(|reason| ModelError::Tokenizer(format!("tokenizer.json of {} is damaged: {reason}", self.name)))?;
-        let encoding = encoding.map_err(|error| ModelError::Tokenizer(error.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
+        Ok(Tokens { ids: encoding.get_ids().to_vec(), types: Vec::new() })
     }
 
     /// The tokens of a prompt and what is before it; the token that ends a text is not among them.
     fn prompt_length(&self, prompt: &str) -> Result<usize, ModelError> {
-        let tokens = self.tokens(prompt)?;
+        let tokens = self.tokens(prompt)?.ids;
         let special = |token: &u32| {
-            let added = self.tokenizer.get_added_tokens_decoder();
+            let added = self.reader.tokenizer.get_added_tokens_decoder();
             added.get(token).is_some_and(|token| token.special)
         };
         Ok(tokens.len() - usize::from(tokens.last().is_some_and(special)))
     }
+}
 
-    fn check(&self, tokens: &[Vec<u32>]) -> Result<(), ModelError> {
-        let failed = |reason: String| Err(ModelError::Tokenizer(reason));
-        if tokens.iter().any(Vec::is_empty) {
-            return failed("a text has no tokens, not even special ones".to_string());
-        }
-        if let Some(long) = tokens.iter().find(|tokens| tokens.len() > self.longest) {
-            return failed(format!("a text was not cut to {} tokens, it has {}", self.longest, long.len()));
-        }
-        match tokens.iter().flatten().find(|token| **token as usize >= self.vocabulary) {
-            Some(token) => failed(format!(
-                "token {token} is not in the model's vocabulary of {}; tokenizer.json is not this model's",
-                self.vocabulary
-            )),
-            None => Ok(()),
-        }
+/// The encoder in a folder of a model's on a device, where there is memory for it, and what `first` says before
+/// anything large is read.
+fn load_encoder<T>(
+    model: &Path,
+    encoder: &Path,
+    choice: DeviceChoice,
+    first: impl FnOnce(&Device) -> Result<T, ModelError>,
+) -> Result<(LoadedEncoder, Device, T), ModelError> {
+    let device = device::resolve(choice)?;
+    let first = first(&device)?;
+    if let Some(demand) = loader::encoder::demand(encoder, &device)? {
+        demand.choose_window(model, Some(demand.window), memory::available_on(device::gpu(choice)?.as_ref(), false))?;
     }
+    Ok((loader::encoder::load(encoder, &device)?, device, first))
 }
 
 /// The folder of the encoder within an embedding model's.
@@ -220,14 +197,4 @@ fn settings(folder: &Path) -> Result<Value, ModelError> {
         }
     }
     Ok(Value::Null)
-}
-
-/// The length texts are cut to, where the folder says one.
-fn longest(folder: &Path, settings: &Value) -> Result<Option<usize>, ModelError> {
-    if let Some(longest) = settings["max_seq_length"].as_u64() {
-        return Ok(Some(longest as usize));
-    }
-    let tokenizer = read_optional_json(&folder.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
-    // A number beyond all integers stands for "no limit".
-    Ok(tokenizer["model_max_length"].as_u64().map(|longest| longest as usize))
 }

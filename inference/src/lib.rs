@@ -28,7 +28,7 @@ pub use codriver_chat::{
     ToolDefinition, Usage,
 };
 pub use device::DeviceChoice;
-pub use embedder::{EmbedderOptions, Prompt, TextEmbedder};
+pub use embedder::{CrossEncoder, EmbedderOptions, Prompt, TextEmbedder};
 pub use loader::lora::Adapter;
 pub use loader::memory::{MemoryEstimate, memory_estimate};
 pub use local::{CompletionOptions, Engine, Flow, LocalModel, OpenOptions};

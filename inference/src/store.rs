@@ -77,6 +77,8 @@ pub enum Purpose {
     Generation,
     /// Turns text into vectors: what memory searches with.
     Embedding,
+    /// Scores a text beside a question: what orders the best that memory found.
+    Reranking,
     /// A LoRA adapter, used on top of the model it was trained for.
     Adapter,
 }
@@ -146,6 +148,7 @@ impl std::fmt::Display for Purpose {
         formatter.write_str(match self {
             Self::Generation => "generation",
             Self::Embedding => "embedding",
+            Self::Reranking => "reranking",
             Self::Adapter => "adapter",
         })
     }

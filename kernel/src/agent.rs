@@ -17,6 +17,7 @@ mod magics;
 mod models;
 mod prompts;
 mod secrets;
+mod reranking;
 pub mod store;
 mod stream;
 pub mod tools;
@@ -35,6 +36,7 @@ use facts::Learner;
 
 pub use definitions::{AgentDefinition, configuration_folder};
 pub use embedding::{model_folder as embedding_model_folder, open_embedder};
+pub use reranking::{chosen as reranking_model, open_reranker};
 pub use magics::magics;
 pub use models::{ModelEntry, ModelManager, STARTER};
 pub use secrets::Secrets;

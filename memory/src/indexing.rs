@@ -78,7 +78,7 @@ impl State {
             let note = kept.note(text)?;
             let Document { kind, scope, .. } = text.document();
             let (title, text_of) = (String::new(), String::new());
-            let hit = Hit { id: note.id, kind, scope, origin: note.origin, title, text: text_of, score: 0.0, weight: 1.0, cosine: None, bm25: None };
+            let hit = Hit { id: note.id, kind, scope, origin: note.origin, title, text: text_of, score: 0.0, weight: 1.0, cosine: None, bm25: None, reranker: None };
             Ok(Found { hit, kept: Some(*text) })
         };
         let found = in_database.iter().map(found).collect::<Result<Vec<_>, MemoryError>>()?;

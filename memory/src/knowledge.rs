@@ -47,7 +47,8 @@ impl Memory {
         self.search_with(query, k, &SearchOptions::default())
     }
 
-    /// Search by words (BM25) and, where there is an embedder, by meaning (exact cosine).
+    /// Search by words (BM25) and, where there is an embedder, by meaning (cosine); the best in the order of the reranker,
+    /// where there is one.
     pub fn search_with(&self, query: &str, k: usize, options: &SearchOptions) -> Result<Vec<Hit>, MemoryError> {
         if query.trim().is_empty() || k == 0 {
             return Ok(Vec::new());
@@ -58,11 +59,17 @@ impl Memory {
             let vectors = self.embed_before_searching().and_then(|()| embed(embedder, &[query]));
             vectors.inspect_err(|error| tracing::warn!(%error)).ok()?.pop()
         });
-        let mut state = self.state();
-        let known = state.known()?;
-        let hidden = known.hidden();
-        let mut hits = state.find(embedder.as_deref(), query, vector.as_deref(), k + hidden.len(), options)?;
-        hits.retain(|hit| hit.kind != "fact" || !hidden.contains(&hit.id));
+        let candidates = self.candidates(k);
+        let mut hits = {
+            let mut state = self.state();
+            let known = state.known()?;
+            let hidden = known.hidden();
+            let mut hits = state.find(embedder.as_deref(), query, vector.as_deref(), candidates + hidden.len(), options)?;
+            hits.retain(|hit| hit.kind != "fact" || !hidden.contains(&hit.id));
+            hits
+        };
+        hits.truncate(candidates);
+        self.reranked(query, &mut hits);
         hits.truncate(k);
         Ok(hits)
     }

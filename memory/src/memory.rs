@@ -17,6 +17,7 @@ use crate::records::{
     StoredMessage, StoredToolRun, StoredTurn, ToolRunId, TurnId,
 };
 use crate::redaction::Redactor;
+use crate::reranker::Reranker;
 use crate::state::State;
 use crate::store::{Spoken, Store};
 use crate::vault::MasterKey;
@@ -28,6 +29,10 @@ use crate::vault::MasterKey;
 pub struct Memory {
     state: Mutex<State>,
     embedder: RwLock<Option<Arc<dyn Embedder>>>,
+    /// Or why there is none; `None` where nobody wants one.
+    reranker: RwLock<Option<Result<Arc<dyn Reranker>, String>>>,
+    /// Why the last search went on without it.
+    reranker_failure: Mutex<Option<String>>,
     /// Whose turn it is to embed what is missing: nothing is embedded twice.
     pub(crate) embedding: Arc<Mutex<()>>,
     /// Threads for whose sake the background gives way.
@@ -90,6 +95,8 @@ impl Memory {
         Self {
             state: Mutex::new(state),
             embedder: RwLock::new(options.embedder),
+            reranker: RwLock::default(),
+            reranker_failure: Mutex::default(),
             embedding: Arc::default(),
             urgent: AtomicUsize::new(0),
             background: AtomicBool::new(false),
@@ -265,6 +272,23 @@ impl Memory {
 
     pub(crate) fn replace_embedder(&self, embedder: Arc<dyn Embedder>) {
         *self.embedder.write().unwrap_or_else(PoisonError::into_inner) = Some(embedder);
+    }
+
+    pub(crate) fn reranker(&self) -> Option<Result<Arc<dyn Reranker>, String>> {
+        self.reranker.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn replace_reranker(&self, reranker: Result<Arc<dyn Reranker>, String>) {
+        *self.reranker.write().unwrap_or_else(PoisonError::into_inner) = Some(reranker);
+        self.note_reranker_failure(None);
+    }
+
+    pub(crate) fn reranker_failure(&self) -> Option<String> {
+        self.reranker_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn note_reranker_failure(&self, reason: Option<String>) {
+        *self.reranker_failure.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 }
 

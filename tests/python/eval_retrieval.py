@@ -1,5 +1,6 @@
 """nDCG@10 of `codriver memory search` by words, by meaning and by both, on collections of unlike character that are made of
-what lies on the machine: manual pages, Rust's books and crates, changelogs, Python's sources.
+what lies on the machine: manual pages, Rust's books and crates, changelogs, Python's sources; and those of
+`eval_retrieval_more.py`, of which eight are held out: nothing is tuned with these in sight.
 
     CODRIVER=target/release/codriver CODRIVER_EMBEDDING_MODEL=... python tests/python/eval_retrieval.py [NAME ...]
 
@@ -240,12 +241,12 @@ COLLECTIONS = {
 }
 
 
-def sampled(documents, queries, chance):
+def sampled(documents, queries, chance, sizes=(DOCUMENTS, QUERIES)):
     """So many queries, what they ask for, and others, in an order that says nothing."""
-    queries = chance.sample(queries, min(QUERIES, len(queries)))
+    queries = chance.sample(queries, min(sizes[1], len(queries)))
     kept = {name for _, relevant in queries for name in relevant}
     others = [name for name in documents if name not in kept]
-    kept |= set(chance.sample(others, max(0, min(len(others), DOCUMENTS - len(kept)))))
+    kept |= set(chance.sample(others, max(0, min(len(others), sizes[0] - len(kept)))))
     numbers = {name: f"d{number}" for number, name in enumerate(chance.sample(sorted(kept), len(kept)))}
     records = [{"id": numbers[name], "title": documents[name][0], "text": documents[name][1]} for name in sorted(kept, key=numbers.get)]
     asked = [{"id": f"q{number}", "query": query} for number, (query, _) in enumerate(queries)]
@@ -276,24 +277,28 @@ def measure(name, records, asked, relevant):
 
 
 def main():
-    worse = []
+    from eval_retrieval_more import HELD_OUT, SEEN, SIZES
+
+    worse, collections = [], COLLECTIONS | SEEN | HELD_OUT
     print(f"{'':20} documents queries  lexical  vector  hybrid  over the better half")
-    for name in sys.argv[1:] or COLLECTIONS:
+    for name in sys.argv[1:] or collections:
         chance = random.Random(name)
         try:
-            documents, queries = COLLECTIONS[name](chance)
+            documents, queries = collections[name](chance)
         except IndexError:
             documents, queries = {}, []
         if len(queries) < 20:
             print(f"{name:20} is not on this machine")
             continue
-        records, asked, relevant = sampled(documents, queries, chance)
+        sizes = (DOCUMENTS, QUERIES) if name in COLLECTIONS else SIZES.get(name, (1500, 150))
+        records, asked, relevant = sampled(documents, queries, chance, sizes)
         figures = measure(name, records, asked, relevant)
         over = figures["hybrid"] - max(figures["lexical"], figures["vector"])
-        print(f"{name:20} {len(records):9} {len(asked):7} {figures['lexical']:8.3f} {figures['vector']:7.3f} {figures['hybrid']:7.3f} {over:+8.3f}", flush=True)
+        print(f"{name:20} {len(records):9} {len(asked):7} {figures['lexical']:8.3f} {figures['vector']:7.3f} {figures['hybrid']:7.3f} {over:+8.3f}{'  held out' if name in HELD_OUT else ''}", flush=True)
         worse += [name] if over < -0.005 else []
     if worse:
         sys.exit(f"hybrid search is worse than its better half on {', '.join(worse)}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -81,7 +81,8 @@ impl Modules {
                 "Dense" => Step::Dense(Dense::load(&folder, &mut size, device)?),
                 "LayerNorm" => {
                     let checkpoint = Checkpoint::open(&folder, device)?;
-                    Step::LayerNorm(layer_norm(&checkpoint, "norm", size, LAYER_NORM_EPSILON, true, device)?)
+                    let norm = layer_norm(&checkpoint, "norm", size, LAYER_NORM_EPSILON, true, device)?;
+                    Step::LayerNorm { norm, epsilon: LAYER_NORM_EPSILON }
                 }
                 other => return Err(unknown(&folder, other)),
             };
@@ -104,7 +105,7 @@ fn unknown(path: &Path, kind: &str) -> ModelError {
 #[derive(Debug)]
 pub(super) enum Step {
     Dense(Dense),
-    LayerNorm(LayerNorm),
+    LayerNorm { norm: LayerNorm, epsilon: f64 },
     /// To length 1.
     Normalize,
 }
@@ -113,7 +114,7 @@ impl Step {
     pub(super) fn apply(&self, vectors: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Dense(dense) => dense.apply(vectors),
-            Self::LayerNorm(norm) => norm.forward(vectors),
+            Self::LayerNorm { norm, .. } => norm.forward(vectors),
             Self::Normalize => {
                 let length = vectors.clone().square().sum_dim(1).sqrt().clamp_min(SMALLEST_LENGTH);
                 vectors / length
@@ -177,15 +178,7 @@ impl Dense {
             return Err(ModelError::Unsupported(format!("{}: a Dense of `{other}`", path.display())));
         }
         let name = config.activation_function.as_deref().unwrap_or("Identity");
-        let activation = match name.rsplit('.').next().unwrap_or_default() {
-            "Identity" => None,
-            "Tanh" => Some(ActivationFunction::Tanh),
-            "ReLU" => Some(ActivationFunction::Relu),
-            "GELU" => Some(ActivationFunction::Gelu),
-            "SiLU" => Some(ActivationFunction::Silu),
-            "Sigmoid" => Some(ActivationFunction::Sigmoid),
-            other => return Err(ModelError::Unsupported(format!("{}: the activation `{other}`", path.display()))),
-        };
+        let activation = activation_of_torch(&path, name)?;
         let checkpoint = Checkpoint::open(folder, device)?;
         let (input, output) = (config.in_features, config.out_features);
         let residual = match (config.use_residual, input == output) {
@@ -195,6 +188,10 @@ impl Dense {
         };
         *size = output;
         Ok(Self { linear: checkpoint.linear("linear", input, output, config.bias)?, activation, residual })
+    }
+
+    pub(super) fn new(linear: Linear, activation: Option<ActivationFunction>) -> Self {
+        Self { linear, activation, residual: Residual::None }
     }
 
     fn apply(&self, vectors: Tensor<2>) -> Tensor<2> {
@@ -208,6 +205,19 @@ impl Dense {
             Residual::Same => output + vectors,
             Residual::Projected(linear) => output + linear.forward(vectors),
         }
+    }
+}
+
+/// The activation that a class of torch is; `None` for the identity.
+pub(super) fn activation_of_torch(path: &Path, class: &str) -> Result<Option<ActivationFunction>, ModelError> {
+    match class.rsplit('.').next().unwrap_or_default() {
+        "Identity" => Ok(None),
+        "Tanh" => Ok(Some(ActivationFunction::Tanh)),
+        "ReLU" => Ok(Some(ActivationFunction::Relu)),
+        "GELU" => Ok(Some(ActivationFunction::Gelu)),
+        "SiLU" => Ok(Some(ActivationFunction::Silu)),
+        "Sigmoid" => Ok(Some(ActivationFunction::Sigmoid)),
+        other => Err(ModelError::Unsupported(format!("{}: the activation `{other}`", path.display()))),
     }
 }
 
@@ -229,7 +239,7 @@ impl PackedStep {
     pub(super) fn of(step: &Step) -> Option<Self> {
         Some(match step {
             Step::Normalize => Self::Normalize,
-            Step::LayerNorm(norm) => Self::LayerNorm(Norm::of(norm, LAYER_NORM_EPSILON)),
+            Step::LayerNorm { norm, epsilon } => Self::LayerNorm(Norm::of(norm, *epsilon)),
             Step::Dense(dense) => Self::Dense {
                 linear: panels(&dense.linear)?,
                 activation: dense.activation,

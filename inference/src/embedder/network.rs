@@ -21,6 +21,13 @@ pub(super) enum Network {
     Tensors { tensors: Mutex<Tensors>, device: Device },
 }
 
+/// A text as a network reads it.
+pub(super) struct Tokens {
+    pub(super) ids: Vec<u32>,
+    /// Of which part of a pair each token is, from 0; empty for a text that is no pair.
+    pub(super) types: Vec<u32>,
+}
+
 pub(super) struct Tensors {
     pub(super) encoder: Encoder,
     pub(super) pooling: Pooling,
@@ -48,18 +55,18 @@ impl Network {
         Ok(Self::Packed { encoder: Box::new(encoder), pooling, steps })
     }
 
-    /// A vector for each text, given as its tokens, of which the first `prompt` are a prompt's.
-    /// `on_done` is told of texts that are done, from any thread.
+    /// A vector for each text, of whose tokens the first `prompt` are a prompt's. `on_done` is told
+    /// of texts that are done, from any thread.
     pub(super) fn embed(
         &self,
-        texts: &[Vec<u32>],
+        texts: &[Tokens],
         prompt: usize,
         cancellation: &Cancellation,
         on_done: &(dyn Fn(usize) + Sync),
     ) -> Result<Vec<Vec<f32>>, ModelError> {
         // Texts of like length share a batch; the longest come first, so that the cores end together.
         let mut order: Vec<usize> = (0..texts.len()).collect();
-        order.sort_by_key(|index| std::cmp::Reverse(texts[*index].len()));
+        order.sort_by_key(|index| std::cmp::Reverse(texts[*index].ids.len()));
         let batches = self.batches(&order, texts);
         let threads = if matches!(self, Self::Packed { .. }) { threads() } else { 1 };
         // Too few batches for all cores: the cores share each one.
@@ -68,7 +75,7 @@ impl Network {
             if cancellation.is_cancelled() {
                 return Err(ModelError::Cancelled);
             }
-            let texts: Vec<&[u32]> = batches[batch].iter().map(|index| texts[*index].as_slice()).collect();
+            let texts: Vec<&Tokens> = batches[batch].iter().map(|index| &texts[*index]).collect();
             let vectors = caught(|| self.compute(&texts, prompt, spread)).and_then(|computed| computed).map_err(|reason| device::failure(&reason))?;
             on_done(texts.len());
             Ok(vectors)
@@ -85,15 +92,15 @@ impl Network {
     }
 
     /// Texts that are computed together.
-    fn batches<'a>(&self, order: &'a [usize], texts: &[Vec<u32>]) -> Vec<&'a [usize]> {
+    fn batches<'a>(&self, order: &'a [usize], texts: &[Tokens]) -> Vec<&'a [usize]> {
         let fits = |batch: &[usize], next: usize| match self {
             Self::Packed { encoder, .. } => {
-                let tokens: usize = batch.iter().map(|index| texts[*index].len()).sum();
-                (tokens + texts[next].len()) * encoder.width() <= BATCH_NUMBERS
+                let tokens: usize = batch.iter().map(|index| texts[*index].ids.len()).sum();
+                (tokens + texts[next].ids.len()) * encoder.width() <= BATCH_NUMBERS
             }
             // The first one is the longest, and so long is each row.
             Self::Tensors { .. } => {
-                let longest = batch.first().map_or(0, |first| texts[*first].len());
+                let longest = batch.first().map_or(0, |first| texts[*first].ids.len());
                 batch.len() < BATCH_TEXTS && (batch.len() + 1) * longest <= BATCH_TOKENS
             }
         };
@@ -112,8 +119,8 @@ impl Network {
     }
 
     /// The vectors of some texts, `[texts, dimensions]`.
-    fn compute(&self, texts: &[&[u32]], prompt: usize, spread: bool) -> Result<Vec<f32>, String> {
-        let lengths: Vec<usize> = texts.iter().map(|text| text.len()).collect();
+    fn compute(&self, texts: &[&Tokens], prompt: usize, spread: bool) -> Result<Vec<f32>, String> {
+        let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
         match self {
             Self::Packed { encoder, pooling, steps } => {
                 let hidden = encoder.forward(texts, spread);
@@ -123,7 +130,9 @@ impl Network {
             }
             Self::Tensors { tensors, device } => {
                 let tensors = tensors.lock().unwrap_or_else(PoisonError::into_inner);
-                let hidden = tensors.encoder.forward(texts, device);
+                let ids: Vec<&[u32]> = texts.iter().map(|text| text.ids.as_slice()).collect();
+                let types: Vec<&[u32]> = texts.iter().map(|text| text.types.as_slice()).collect();
+                let hidden = tensors.encoder.forward(&ids, &types, device);
                 let pooled = tensors.pooling.pool(&hidden, &lengths, prompt);
                 let finished = tensors.steps.iter().fold(pooled, |vectors, step| step.apply(vectors));
                 finished.try_into_vec_as::<f32>().map_err(|error| error.to_string())

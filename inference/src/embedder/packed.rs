@@ -10,6 +10,7 @@ use codriver_kernels::{SelfAttention, Then, rotate};
 
 pub(super) use self::layers::{Norm, panels};
 use self::layers::{Layer, numbers};
+use super::network::Tokens;
 use crate::models::encoder::bert::{BertEncoder, bucket};
 use crate::models::encoder::{Encoder, ModernEncoder};
 use crate::models::rotary::{Regime, RotaryConfig};
@@ -31,10 +32,12 @@ pub(super) struct PackedEncoder {
     rotary: Option<[RotaryConfig; 2]>,
 }
 
-/// Learned vectors of positions, with the token type's added.
+/// Learned vectors of positions, with that of token type 0 added.
 struct Positions {
     /// `[positions, size]`.
     vectors: Vec<f32>,
+    /// What the other token types add to that of type 0, `[types - 1, size]`.
+    types: Vec<f32>,
     /// RoBERTa's numbering; see [`BertEncoder::padding_token`].
     padding_token: Option<u32>,
 }
@@ -57,11 +60,15 @@ impl PackedEncoder {
         let embeddings_norm = Norm::of(&encoder.embeddings_norm, epsilon);
         let size = embeddings_norm.size();
         let mut vectors = numbers(encoder.position_embeddings.weight.val());
-        if let Some(types) = &encoder.token_type_embeddings {
-            // One text, not a pair: all of type 0.
-            let first = numbers(types.weight.val().narrow(0, 0, 1));
+        let mut types = Vec::new();
+        if let Some(embeddings) = &encoder.token_type_embeddings {
+            types = numbers(embeddings.weight.val());
+            let first: Vec<f32> = types.drain(..size.min(types.len())).collect();
             for vector in vectors.chunks_exact_mut(size) {
                 vector.iter_mut().zip(&first).for_each(|(value, of_type)| *value += of_type);
+            }
+            for vector in types.chunks_exact_mut(size) {
+                vector.iter_mut().zip(&first).for_each(|(value, of_type)| *value -= of_type);
             }
         }
         let heads = encoder.heads;
@@ -83,7 +90,7 @@ impl PackedEncoder {
             heads,
             head_dim: size / heads.max(1),
             words: numbers(encoder.word_embeddings.weight.val()),
-            positions: Some(Positions { vectors, padding_token: encoder.padding_token }),
+            positions: Some(Positions { vectors, types, padding_token: encoder.padding_token }),
             embeddings_norm,
             layers: encoder.layers.into_iter().map(|layer| Layer::of_bert(layer, epsilon)).collect::<Option<_>>()?,
             final_norm: None,
@@ -123,8 +130,8 @@ impl PackedEncoder {
 
     /// The last hidden states of texts' tokens, one after the other, `[tokens, size]`; on all cores
     /// if `spread`.
-    pub(super) fn forward(&self, texts: &[&[u32]], spread: bool) -> Vec<f32> {
-        let lengths: Vec<usize> = texts.iter().map(|text| text.len()).collect();
+    pub(super) fn forward(&self, texts: &[&Tokens], spread: bool) -> Vec<f32> {
+        let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
         let tokens = lengths.iter().sum::<usize>();
         let width = self.heads * self.head_dim;
         let mut hidden = self.embed(texts, tokens);
@@ -167,7 +174,7 @@ impl PackedEncoder {
     }
 
     /// The tokens' embeddings, normalized.
-    fn embed(&self, texts: &[&[u32]], tokens: usize) -> Vec<f32> {
+    fn embed(&self, texts: &[&Tokens], tokens: usize) -> Vec<f32> {
         let mut hidden = Vec::with_capacity(tokens * self.size);
         let row = |table: &[f32], row: usize| -> std::ops::Range<usize> {
             // Tokens and lengths are checked before; a row that is not there is the last one.
@@ -176,10 +183,10 @@ impl PackedEncoder {
         };
         for text in texts {
             let mut counted = 0;
-            for (index, token) in text.iter().enumerate() {
+            for (index, token) in text.ids.iter().enumerate() {
                 let start = hidden.len();
                 hidden.extend_from_slice(&self.words[row(&self.words, *token as usize)]);
-                let Some(Positions { vectors, padding_token }) = &self.positions else { continue };
+                let Some(Positions { vectors, types, padding_token }) = &self.positions else { continue };
                 let position = match padding_token {
                     None => index,
                     Some(padding) if token == padding => *padding as usize,
@@ -190,6 +197,10 @@ impl PackedEncoder {
                 };
                 for (value, position) in hidden[start..].iter_mut().zip(&vectors[row(vectors, position)]) {
                     *value += position;
+                }
+                let other = text.types.get(index).and_then(|part| (*part as usize).checked_sub(1));
+                if let Some(other) = other.filter(|_| !types.is_empty()) {
+                    hidden[start..].iter_mut().zip(&types[row(types, other)]).for_each(|(value, part)| *value += part);
                 }
             }
         }

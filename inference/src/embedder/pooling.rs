@@ -46,6 +46,11 @@ impl Default for Pooling {
 }
 
 impl Pooling {
+    /// The first token's vector.
+    pub(super) fn first() -> Self {
+        Self { modes: vec![Mode::First], include_prompt: true }
+    }
+
     /// Reads the module's `config.json`, for an encoder with vectors of `hidden_size`.
     pub(super) fn parse(path: &Path, config: &Value, hidden_size: usize) -> Result<Self, ModelError> {
         let size = config.get("embedding_dimension").or_else(|| config.get("word_embedding_dimension"));

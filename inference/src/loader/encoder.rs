@@ -27,6 +27,8 @@ pub(crate) struct LoadedEncoder {
     pub(crate) hidden_size: usize,
     /// Tokens of the longest text that can be read.
     pub(crate) window: usize,
+    /// How many parts of a text the encoder tells apart; 0 where it tells none.
+    pub(crate) token_types: usize,
 }
 
 /// Loads the encoder in a folder.
@@ -101,7 +103,7 @@ fn check_positive(path: &Path, name: &str, value: f64) -> Result<(), ModelError>
     Err(file_error(path, format!("{name} must be positive, and is {value}")))
 }
 
-fn activation(path: &Path, name: &str) -> Result<ActivationFunction, ModelError> {
+pub(crate) fn activation(path: &Path, name: &str) -> Result<ActivationFunction, ModelError> {
     match name {
         "gelu" => Ok(ActivationFunction::Gelu),
         "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(ActivationFunction::GeluTanh),

@@ -23,10 +23,12 @@ pub enum Encoder {
 
 impl Encoder {
     /// The last hidden states of some texts, each given as its tokens: `[texts, longest,
-    /// hidden_size]`. What stands behind the end of a shorter text means nothing.
-    pub fn forward(&self, texts: &[&[u32]], device: &Device) -> Tensor<3> {
+    /// hidden_size]`. What stands behind the end of a shorter text means nothing. `types` says of
+    /// which part of a pair each token is; nothing for texts that are no pairs, and of no matter to
+    /// encoders that do not tell parts.
+    pub fn forward(&self, texts: &[&[u32]], types: &[&[u32]], device: &Device) -> Tensor<3> {
         match self {
-            Self::Bert(encoder) => encoder.forward(texts, device),
+            Self::Bert(encoder) => encoder.forward(texts, types, device),
             Self::Modern(encoder) => encoder.forward(texts, device),
         }
     }

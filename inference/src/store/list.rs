@@ -196,6 +196,9 @@ fn purpose(folder: &Path) -> Purpose {
     let embeds = folder.join("modules.json").is_file() || folder.join("1_Pooling").is_dir();
     let encoder = ["bert", "roberta", "mpnet", "modernbert", "distilbert", "xlm-roberta"];
     let encoder = encoder.contains(&config["model_type"].as_str().unwrap_or_default());
+    if !embeds && encoder && architecture.ends_with("ForSequenceClassification") {
+        return Purpose::Reranking;
+    }
     if embeds || (encoder && !generates) { Purpose::Embedding } else { Purpose::Generation }
 }
 

@@ -6,6 +6,7 @@ mod bench;
 mod constrained;
 mod conversation;
 mod corrupt_files;
+mod cross_encoders;
 mod decoders;
 mod devices;
 mod embeddings;

@@ -1,4 +1,4 @@
-//! The embedding model, loaded beside everything else and handed to memory.
+//! The embedding model, and the reranker where one is wanted, loaded beside everything else and handed to memory.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,7 @@ use codriver_inference::device::DeviceChoice;
 use codriver_inference::store::Purpose;
 use codriver_memory::{Embedder, Memory};
 
+use super::reranking;
 use super::store::model_store;
 use crate::session::Interrupt;
 
@@ -88,18 +89,25 @@ impl Progress {
 
 fn spawn(memory: Arc<Memory>) -> Arc<Progress> {
     let progress = Arc::new(Progress::default());
-    let Some(folder) = model_folder() else {
+    let (folder, reranker) = (model_folder(), reranking::chosen());
+    if folder.is_none() && reranker.is_none() {
         progress.finish();
         return progress;
-    };
+    }
     let other = Arc::clone(&progress);
     let spawned = thread::Builder::new().name("codriver-embedder".to_owned()).spawn(move || {
         // Finished even if loading panics: nobody may wait for ever.
         let progress = FinishOnDrop(other);
         progress.0.wait_until_wanted();
-        match open(&folder) {
-            Ok(embedder) => memory.use_embedder(embedder),
-            Err(reason) => return tracing::warn!("memory searches by words alone: {reason}"),
+        let embedder = folder.map(|folder| open(&folder));
+        if let Some(name) = reranker {
+            let opened = reranking::open_reranker(&name, reranking::PATIENCE);
+            memory.use_reranker(opened.inspect_err(|reason| tracing::warn!("search goes on without a reranker: {reason}")));
+        }
+        match embedder {
+            Some(Ok(embedder)) => memory.use_embedder(embedder),
+            Some(Err(reason)) => return tracing::warn!("memory searches by words alone: {reason}"),
+            None => return,
         }
         drop(progress);
         let held = Arc::downgrade(&memory);

@@ -48,6 +48,7 @@ pub fn find_generator(name: &str, workspace: &Path) -> Result<StoredModel, Strin
     match model.purpose {
         Purpose::Generation => Ok(model),
         Purpose::Embedding => Err(format!("{name} turns text into vectors; it cannot answer")),
+        Purpose::Reranking => Err(format!("{name} says how well a text answers a question; it cannot answer itself")),
         Purpose::Adapter => {
             Err(format!("{name} is an adapter; name the model it belongs to, and it: %model MODEL --adapter {name}"))
         }

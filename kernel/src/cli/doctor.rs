@@ -1,6 +1,7 @@
 //! `codriver doctor`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use codriver_inference::DeviceChoice;
 use codriver_inference::device;
@@ -19,6 +20,7 @@ pub fn doctor() -> anyhow::Result<ExitCode> {
     checks.extend(codriver_install::rust());
     checks.push(agent_model());
     checks.push(embedding_model());
+    checks.extend(reranking_model());
     checks.push(models());
     checks.push(devices());
     checks.push(codriver_install::landlock());
@@ -77,6 +79,19 @@ fn embedding_model() -> Check {
             "codriver model pull sentence-transformers/all-MiniLM-L6-v2, or set CODRIVER_EMBEDDING_MODEL to another such model",
         ),
     }
+}
+
+/// Where one is wanted.
+fn reranking_model() -> Option<Check> {
+    let name = agent::reranking_model()?;
+    Some(match agent::open_reranker(&name, Duration::MAX) {
+        Ok(_) => Check::found("reranking model", name),
+        Err(reason) => Check::optional(
+            "reranking model",
+            reason,
+            "codriver model pull cross-encoder/ms-marco-MiniLM-L6-v2, or set CODRIVER_RERANKING_MODEL to another cross-encoder",
+        ),
+    })
 }
 
 fn models() -> Check {

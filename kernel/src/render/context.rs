@@ -169,7 +169,13 @@ fn sections_plain(items: &[ContextItem]) -> String {
     table_plain(&SECTION_COLUMNS, &rows)
 }
 
-const COLUMNS: [&str; 10] = ["#", "part", "kind", "item", "origin", "meaning", "words", "tokens", "rank", "used"];
+const COLUMNS: [&str; 11] = ["#", "part", "kind", "item", "origin", "meaning", "words", "reranker", "tokens", "rank", "used"];
+
+/// Those that say something, with their place in a row: without a reranker it has no column.
+fn columns(items: &[ContextItem]) -> Vec<(usize, &'static str)> {
+    let reranked = items.iter().any(|item| item.details.reranker.is_some());
+    COLUMNS.into_iter().enumerate().filter(|(_, column)| reranked || *column != "reranker").collect()
+}
 
 fn row(index: usize, item: &ContextItem) -> Vec<String> {
     let number = |value: Option<f32>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
@@ -183,6 +189,7 @@ fn row(index: usize, item: &ContextItem) -> Vec<String> {
         item.origin.clone(),
         number(item.details.cosine),
         number(item.details.bm25),
+        number(item.details.reranker),
         item.tokens.to_string(),
         if item.details.rank == 0 { String::new() } else { item.details.rank.to_string() },
         match &item.dropped {
@@ -194,26 +201,30 @@ fn row(index: usize, item: &ContextItem) -> Vec<String> {
 }
 
 fn plain(items: &[ContextItem]) -> String {
-    let rows: Vec<Vec<String>> = items.iter().enumerate().map(|(index, item)| row(index, item)).collect();
-    table_plain(&COLUMNS, &rows)
+    let (places, columns): (Vec<usize>, Vec<&str>) = columns(items).into_iter().unzip();
+    let cells = |row: Vec<String>| -> Vec<String> { places.iter().filter_map(|place| row.get(*place).cloned()).collect() };
+    let rows: Vec<Vec<String>> = items.iter().enumerate().map(|(index, item)| cells(row(index, item))).collect();
+    table_plain(&columns, &rows)
 }
 
 fn rows_html(items: &[ContextItem]) -> String {
     if items.is_empty() {
         return format!("<div style=\"{MUTED}\">nothing was retrieved</div>");
     }
+    let columns = columns(items);
     let body: String = items
         .iter()
         .enumerate()
         .map(|(index, item)| {
             let faded = if item.dropped.is_some() { "opacity:.6;" } else { "" };
-            let cells: String = COLUMNS
+            let row = row(index, item);
+            let cells: String = columns
                 .iter()
-                .zip(row(index, item))
+                .filter_map(|(place, column)| Some((*column, row.get(*place)?)))
                 .map(|(column, cell)| {
-                    let text = match (&item.details.link, *column) {
-                        (Some(link), "origin") => linked(link, &cell),
-                        _ => escape(&cell),
+                    let text = match (&item.details.link, column) {
+                        (Some(link), "origin") => linked(link, cell),
+                        _ => escape(cell),
                     };
                     format!("<td style=\"{CELL}\" title=\"{}\">{text}</td>", escape(&hover(column, item)))
                 })
@@ -221,7 +232,7 @@ fn rows_html(items: &[ContextItem]) -> String {
             format!("<tr style=\"{faded}\">{cells}</tr>")
         })
         .collect();
-    table_of_rows(&COLUMNS, &body)
+    table_of_rows(&columns.iter().map(|(_, column)| *column).collect::<Vec<_>>(), &body)
 }
 
 /// The beginning of the text, over its title.

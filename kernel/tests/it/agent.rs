@@ -12,6 +12,7 @@ mod fixture;
 mod helpers;
 mod nonsense;
 mod permission;
+mod reranking;
 #[path = "../../../inference/tests/it/gateway/server.rs"]
 mod server;
 mod turn;

@@ -46,6 +46,8 @@ pub struct CollectionHit {
     pub score: f32,
     pub cosine: Option<f32>,
     pub bm25: Option<f32>,
+    /// What [`rerank`](crate::rerank) gave it.
+    pub reranker: Option<f32>,
     /// Where texts were asked for.
     pub record: Option<Record>,
 }
@@ -171,9 +173,15 @@ fn words_of(lexical: &View, query: &str, k: usize, admit: &dyn Fn(u64) -> bool) 
     lexical.count(&mut statistics)?;
     let hits = lexical.search(&statistics, k, &|row| admit(row.key()).then(|| row.length()))?;
     let ideal = statistics.ideal();
-    let with_digits = statistics.words.keys().filter(|word| word.bytes().any(|byte| byte.is_ascii_digit()));
-    let numbers = with_digits.map(|word| statistics.rarity(word)).sum::<f32>() / ideal.max(f32::MIN_POSITIVE);
-    Ok(WordHits { hits, ideal, numbers })
+    let of_numbers = statistics.words.keys().filter(|word| is_number(word)).map(|word| statistics.rarity(word));
+    let numbers = of_numbers.sum::<f32>() / ideal.max(f32::MIN_POSITIVE);
+    let count = statistics.words.values().map(|(count, _)| count).sum();
+    Ok(WordHits { hits, ideal, numbers, count })
+}
+
+/// Whether a word tells one of many alike: words with a digit or two (`3d`, `mp3`, `utf8`) have a meaning of their own.
+fn is_number(word: &str) -> bool {
+    word.bytes().filter(u8::is_ascii_digit).count() >= 3
 }
 
 /// How many words a document has.
@@ -195,7 +203,7 @@ fn named(database: &Database, found: Vec<Vec<Fused>>, texts: bool) -> Result<Vec
     let hit = |fused: Fused| {
         let record = records.get(&fused.key).cloned();
         let id = record.as_ref().map(|record| record.id.clone()).or_else(|| names.get(&fused.key).cloned())?;
-        Some(CollectionHit { id, score: fused.score, cosine: fused.cosine, bm25: fused.bm25, record })
+        Some(CollectionHit { id, score: fused.score, cosine: fused.cosine, bm25: fused.bm25, reranker: None, record })
     };
     Ok(found.into_iter().map(|hits| hits.into_iter().filter_map(hit).collect()).collect())
 }

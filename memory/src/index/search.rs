@@ -118,6 +118,7 @@ impl Index {
             weight: relevance.weight,
             cosine: relevance.cosine,
             bm25: relevance.bm25,
+            reranker: None,
         };
         if let (Some(text), Some(kept)) = (candidate.kept, &self.kept) {
             let note = kept.note(&text)?;

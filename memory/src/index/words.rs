@@ -102,11 +102,22 @@ fn stem(word: &str) -> Cow<'_, str> {
     }
 }
 
+/// Lucene's for English (`EnglishAnalyzer.ENGLISH_STOP_WORDS_SET`), which [`each_word`] leaves as they are.
+const STOP_WORDS: [&str; 33] = [
+    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of", "on", "or", "such",
+    "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with",
+];
+
+/// Whether a word, as [`each_word`] gives it, says nothing by itself.
+pub(crate) fn is_stop_word(word: &str) -> bool {
+    STOP_WORDS.contains(&word)
+}
+
 static ENGLISH: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::English));
 
 #[cfg(test)]
 mod tests {
-    use super::words;
+    use super::{is_stop_word, STOP_WORDS, words};
 
     fn joined(text: &str) -> String {
         words(text).join(" ")
@@ -134,6 +145,12 @@ mod tests {
         assert_eq!(joined("売上 は 月曜"), "売 上 は 月 曜");
         assert_eq!(joined("Отчёты о продажах"), "отчеты о продажах");
         assert_eq!(joined("🎉 -- !!"), "");
+    }
+
+    #[test]
+    fn stop_words_are_known_as_they_are_indexed() {
+        assert!(STOP_WORDS.iter().all(|word| is_stop_word(word) && joined(&word.to_uppercase()) == **word));
+        assert!(!is_stop_word("get"));
     }
 
     #[test]

@@ -83,6 +83,9 @@ pub struct Hit {
     pub cosine: Option<f32>,
     /// `None` where no word of the query occurs.
     pub bm25: Option<f32>,
+    /// What the reranker gave it, on its own scale; `None` where none read it. It decides the order, and `score` is then
+    /// what stood at that place before.
+    pub reranker: Option<f32>,
 }
 
 /// Where something that was found comes from, as far as it is known.

@@ -74,6 +74,9 @@ pub struct ItemDetails {
     pub cosine: Option<f32>,
     /// By words, where it was searched for.
     pub bm25: Option<f32>,
+    /// By the reranker, where one read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reranker: Option<f32>,
     /// Where a person can look at it: a path, an address.
     pub link: Option<String>,
 }

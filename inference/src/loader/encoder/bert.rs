@@ -182,6 +182,7 @@ pub(super) fn load(
         vocabulary: config.vocab_size,
         hidden_size: config.hidden_size,
         window,
+        token_types: if family.token_types { config.type_vocab_size } else { 0 },
     })
 }
 

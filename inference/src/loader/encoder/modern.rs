@@ -91,6 +91,7 @@ pub(super) fn load(
         vocabulary: config.vocab_size,
         hidden_size: config.hidden_size,
         window: config.max_position_embeddings,
+        token_types: 0,
     })
 }
 

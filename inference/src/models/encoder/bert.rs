@@ -15,7 +15,7 @@ use super::{Sight, activate, longest, rectangle, split_heads};
 pub struct BertEncoder {
     pub word_embeddings: Embedding,
     pub position_embeddings: Embedding,
-    /// Of which only type 0 is used: one text, not a pair.
+    /// Of which a text that is no pair has type 0 only.
     pub token_type_embeddings: Option<Embedding>,
     pub embeddings_norm: LayerNorm,
     /// MPNet's biases, [`DISTANCE_BUCKETS`] by heads.
@@ -33,12 +33,16 @@ pub struct BertEncoder {
 }
 
 impl BertEncoder {
-    pub(super) fn forward(&self, texts: &[&[u32]], device: &Device) -> Tensor<3> {
+    pub(super) fn forward(&self, texts: &[&[u32]], types: &[&[u32]], device: &Device) -> Tensor<3> {
         let tokens = rectangle(texts, |_, token| token as i32, device);
         let mut embedded =
             self.word_embeddings.forward(tokens) + self.position_embeddings.forward(self.positions(texts, device));
-        if let Some(types) = &self.token_type_embeddings {
-            embedded = embedded + types.forward(Tensor::<2, Int>::zeros([1, 1], device));
+        if let Some(embeddings) = &self.token_type_embeddings {
+            let types = match longest(types) {
+                0 => Tensor::<2, Int>::zeros([1, 1], device),
+                _ => rectangle(types, |_, part| part as i32, device),
+            };
+            embedded = embedded + embeddings.forward(types);
         }
         let sight = Sight::new(texts, self.heads, None, device);
         let relative = self.relative_attention_bias.as_ref().map(|bias| relative_biases(bias, longest(texts), device));

@@ -97,7 +97,10 @@ impl Retrieved {
     fn memories(&mut self, memory: &Memory, request: &str) {
         let options = SearchOptions { kinds: vec!["fact", "chunk"], ..SearchOptions::default() };
         match memory.search_with(request, MOST_HITS, &options) {
-            Ok(hits) => self.items.extend(hits.into_iter().map(|hit| found(&memory.whereabouts(&hit), hit))),
+            Ok(hits) => {
+                let failure = memory.reranking().and_then(Result::err);
+                self.items.extend(hits.into_iter().map(|hit| found(&memory.whereabouts(&hit), hit, failure.as_deref())));
+            }
             Err(error) => tracing::warn!("memory is not searched: {error}"),
         }
     }
@@ -156,18 +159,24 @@ impl Retrieved {
     }
 }
 
-fn found(origin: &str, hit: Hit) -> ContextItem {
+/// `failure` is why no reranker read it, where one was wanted.
+fn found(origin: &str, hit: Hit, failure: Option<&str>) -> ContextItem {
     let text = if hit.title.is_empty() { format!("- {}", hit.text) } else { format!("- {}: {}", hit.title, hit.text) };
-    let reason = match (hit.cosine.is_some(), hit.bm25.is_some()) {
+    let by = match (hit.cosine.is_some(), hit.bm25.is_some()) {
         (true, true) => "matches the request by meaning and by words",
         (true, false) => "matches the request by meaning",
         _ => "matches the request by words",
     };
+    let reason = match (hit.reranker, failure) {
+        (Some(_), _) => format!("{by}, ordered by the reranker"),
+        (None, Some(failure)) => format!("{by} (not reranked: {failure})"),
+        (None, None) => by.to_owned(),
+    };
     let mut found = item(hit.kind, origin, &hit.title, text)
-        .because(Section::Retrieved, reason)
+        .because(Section::Retrieved, &reason)
         .score(Some(hit.score))
         .keyed(&hit.id);
-    (found.details.cosine, found.details.bm25) = (hit.cosine, hit.bm25);
+    (found.details.cosine, found.details.bm25, found.details.reranker) = (hit.cosine, hit.bm25, hit.reranker);
     found.details.link = (hit.kind == "chunk").then(|| origin.to_owned());
     let least = if hit.cosine.is_some() { LEAST_SCORE_BY_MEANING } else { LEAST_SCORE_BY_WORDS };
     if hit.score < least {

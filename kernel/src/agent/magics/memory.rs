@@ -4,7 +4,7 @@ mod facts;
 mod provenance;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use codriver_memory::{EmbeddingProgress, Scope, Statistics};
+use codriver_memory::{EmbeddingProgress, RERANKED, Scope, Statistics};
 
 use super::{completions, said, shown, split_word};
 use crate::agent::facts::Learning;
@@ -169,7 +169,11 @@ fn search(query: &str, limit: usize, session: &Session, context: &CellContext) -
     if hits.is_empty() {
         return said("nothing found");
     }
+    if let Some(Err(reason)) = session.memory.reranking() {
+        context.output.stderr(format!("not reranked: {reason}\n"));
+    }
     let number = |value: Option<f32>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
+    let reranked = hits.iter().any(|hit| hit.reranker.is_some());
     let (mut rows, mut links) = (Vec::new(), Vec::new());
     for hit in hits {
         let from = session.memory.provenance(&hit).map_err(|error| memory_error(&error))?;
@@ -185,9 +189,13 @@ fn search(query: &str, limit: usize, session: &Session, context: &CellContext) -
             number(hit.cosine),
             number(hit.bm25),
         ]);
+        if let Some(row) = rows.last_mut().filter(|_| reranked) {
+            row.push(number(hit.reranker));
+        }
     }
-    let columns = ["what", "text", "from", "when", "scope", "score", "meaning", "words"];
-    shown(cards::table_with_links(&columns, &rows, "from", &links))
+    let columns = ["what", "text", "from", "when", "scope", "score", "meaning", "words", "reranker"];
+    let columns = if reranked { &columns[..] } else { &columns[..8] };
+    shown(cards::table_with_links(columns, &rows, "from", &links))
 }
 
 fn backup(file: &str, session: &Session) -> CellResult {
@@ -247,7 +255,7 @@ fn statistics(session: &Session) -> CellResult {
         ("tool runs", tool_runs.to_string()),
         ("vectors", vectors(embeddings, &embeddings_by_model)),
         ("embedding", progress.map_or_else(|| "there is no embedding model".to_owned(), |progress| embedding(&progress))),
-        ("search", embedder.map_or_else(|| "by words".to_owned(), |name| format!("by words and by meaning ({name})"))),
+        ("search", search_methods(embedder, session.memory.reranking())),
         ("learning", learning(session)),
         ("journals to merge", pending_journals.to_string()),
     ]
@@ -261,6 +269,15 @@ fn statistics(session: &Session) -> CellResult {
 fn vectors(count: usize, by_model: &[(String, usize)]) -> String {
     let parts: Vec<String> = by_model.iter().map(|(model, count)| format!("{} of {model}", grouped(*count))).collect();
     if parts.is_empty() { grouped(count) } else { format!("{}: {}", grouped(count), parts.join(", ")) }
+}
+
+fn search_methods(embedder: Option<String>, reranker: Option<Result<String, String>>) -> String {
+    let by = embedder.map_or_else(|| "by words".to_owned(), |name| format!("by words and by meaning ({name})"));
+    match reranker {
+        Some(Ok(name)) => format!("{by}, the best {RERANKED} ordered by {name}"),
+        Some(Err(reason)) => format!("{by}; not reranked: {reason}"),
+        None => by,
+    }
 }
 
 /// How far the model at hand is.

@@ -3,14 +3,19 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
-use codriver_memory::{Collection, CollectionHit, CollectionQuery, Comparison, Condition, Embedder, SearchMode};
+use codriver_memory::{
+    Collection, CollectionHit, CollectionQuery, Comparison, Condition, Embedder, MemoryError, RERANKED, Reranker, SearchMode, rerank,
+};
 use serde_json::{Value, json};
 
 use super::progress::Display;
 use super::{collections_here, embedder};
+use crate::agent::open_reranker;
 
 pub const EXAMPLES: &str = "Examples:
   codriver memory search --collection papers \"wing flutter at high speed\"
@@ -45,6 +50,9 @@ pub struct SearchArguments {
     /// Where in the metadata the date is
     #[arg(long, value_name = "KEY", default_value = "date")]
     date_key: String,
+    /// Let a cross-encoder (a folder, or a model of the store) read the best 50 and decide their order
+    #[arg(long, value_name = "MODEL")]
+    rerank: Option<String>,
     /// Many queries, from a file of JSON lines; `-` is standard input
     #[arg(short, long, value_name = "FILE")]
     batch: Option<PathBuf>,
@@ -76,6 +84,12 @@ impl SearchArguments {
 /// Queries between two writings of results.
 const BLOCK: usize = 1024;
 
+/// The same where a cross-encoder reads what they find.
+const RERANKED_BLOCK: usize = 16;
+
+/// How long a cross-encoder may read for one query: in a terminal it can be interrupted.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 pub fn search(arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
     let display = Display::new(arguments.quiet)?;
     let collection = collections_here().open(&arguments.collection)?;
@@ -86,13 +100,22 @@ pub fn search(arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
         ModeName::Exact => SearchMode::Exact,
     };
     let embedder = if mode == SearchMode::Lexical { None } else { embedder()? };
-    let asked = CollectionQuery { mode, k: arguments.k as usize, filter: arguments.filter(), texts: arguments.batch.is_none() };
+    let mut order = Order { reranker: None, k: arguments.k as usize, told: false };
+    if let Some(name) = &arguments.rerank {
+        match open_reranker(name, PATIENCE) {
+            Ok(reranker) => order.reranker = Some(reranker),
+            Err(reason) => eprintln!("codriver: the results are not reranked: {reason}"),
+        }
+    }
+    let (k, reads) = (order.candidates(), order.reranker.is_some());
+    let asked = CollectionQuery { mode, k, filter: arguments.filter(), texts: arguments.batch.is_none() || reads };
     let code = match &arguments.batch {
-        Some(file) => search_batch(&collection, &read_queries(file)?, embedder.as_deref(), &asked, &display)?,
+        Some(file) => search_batch(&collection, &read_queries(file)?, embedder.as_deref(), &asked, &mut order, &display)?,
         None => {
             let query = arguments.query.join(" ");
             let found = collection.search(&[query.as_str()], embedder.as_deref(), &asked, &|_, _| true)?;
-            let hits = found.into_iter().next().unwrap_or_default();
+            let mut hits = found.into_iter().next().unwrap_or_default();
+            order.apply(&query, &mut hits);
             match arguments.json {
                 true => super::print(&format!("{}\n", json!({ "query": query, "results": hits.iter().map(described).collect::<Vec<_>>() })))?,
                 false => super::print(&listed(&hits))?,
@@ -112,15 +135,23 @@ fn search_batch(
     queries: &[(Value, String)],
     embedder: Option<&dyn Embedder>,
     asked: &CollectionQuery,
+    order: &mut Order,
     display: &Display,
 ) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
+    let size = if order.reranker.is_some() { RERANKED_BLOCK } else { BLOCK };
     display.under_bar("searching", |progress| {
-        for (block, queries_of_block) in queries.chunks(BLOCK).enumerate() {
+        for (block, queries_of_block) in queries.chunks(size).enumerate() {
             let texts: Vec<&str> = queries_of_block.iter().map(|(_, query)| query.as_str()).collect();
-            let found = collection.search(&texts, embedder, asked, &|done, _| progress(block * BLOCK + done, queries.len()))?;
+            // What is found is read after that: then it is done.
+            let searched = |done: usize| if size == BLOCK { block * size + done } else { block * size };
+            let found = collection.search(&texts, embedder, asked, &|done, _| progress(searched(done), queries.len()))?;
             let mut lines = String::new();
-            for ((id, _), hits) in queries_of_block.iter().zip(&found) {
+            for (position, ((id, query), mut hits)) in queries_of_block.iter().zip(found).enumerate() {
+                order.apply(query, &mut hits);
+                if size != BLOCK && !progress(block * size + position + 1, queries.len()) {
+                    return Err(MemoryError::Stopped.into());
+                }
                 let results: Vec<Value> = hits.iter().map(|hit| json!({ "id": hit.id, "score": hit.score })).collect();
                 lines.push_str(&format!("{}\n", json!({ "id": id, "results": results })));
             }
@@ -128,6 +159,32 @@ fn search_batch(
         }
         Ok(code)
     })
+}
+
+/// The order of what was found.
+struct Order {
+    reranker: Option<Arc<dyn Reranker>>,
+    /// How many are asked for.
+    k: usize,
+    /// Whether it was said that the reranker failed.
+    told: bool,
+}
+
+impl Order {
+    /// How many to find, so that the best can be chosen.
+    fn candidates(&self) -> usize {
+        if self.reranker.is_some() { self.k.max(RERANKED) } else { self.k }
+    }
+
+    /// Says once why results are not reranked; they are there all the same.
+    fn apply(&mut self, query: &str, hits: &mut Vec<CollectionHit>) {
+        if let Some(Err(reason)) = self.reranker.as_deref().map(|reranker| rerank(reranker, query, hits)) {
+            if !std::mem::replace(&mut self.told, true) {
+                eprintln!("codriver: results are not reranked, the first for {query:?}: {reason}");
+            }
+        }
+        hits.truncate(self.k);
+    }
 }
 
 /// Lines of `{"id", "query"}`; `_id` and `text` are other names of these. A line that is none ends the search before
@@ -160,6 +217,9 @@ fn read_queries(file: &PathBuf) -> anyhow::Result<Vec<(Value, String)>> {
 
 fn described(hit: &CollectionHit) -> Value {
     let mut value = json!({ "id": hit.id, "score": hit.score, "cosine": hit.cosine, "bm25": hit.bm25 });
+    if let (Some(score), Some(fields)) = (hit.reranker, value.as_object_mut()) {
+        fields.insert("reranker".to_owned(), json!(score));
+    }
     if let (Some(record), Some(fields)) = (&hit.record, value.as_object_mut()) {
         fields.insert("title".to_owned(), json!(record.title));
         fields.insert("text".to_owned(), json!(record.text));
@@ -175,7 +235,9 @@ fn listed(hits: &[CollectionHit]) -> String {
     let mut text = String::new();
     for (rank, hit) in hits.iter().enumerate() {
         let of = |score: Option<f32>| score.map_or("-".to_owned(), |score| format!("{score:.3}"));
-        text.push_str(&format!("{:>3}  {:.3}  {}  (cosine {}, bm25 {})\n", rank + 1, hit.score, hit.id, of(hit.cosine), of(hit.bm25)));
+        let reranker = hit.reranker.map(|score| format!(", reranker {score:.3}")).unwrap_or_default();
+        let (cosine, bm25) = (of(hit.cosine), of(hit.bm25));
+        text.push_str(&format!("{:>3}  {:.3}  {}  (cosine {cosine}, bm25 {bm25}{reranker})\n", rank + 1, hit.score, hit.id));
         if let Some(record) = &hit.record {
             let content = record.content();
             let line: String = content.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -158,7 +158,7 @@ impl VTab for TableRows {
     }
 }
 
-const HIT_COLUMNS: [(&str, CellKind); 9] = [
+const HIT_COLUMNS: [(&str, CellKind); 10] = [
     ("kind", CellKind::Text),
     ("text", CellKind::Text),
     ("title", CellKind::Text),
@@ -167,6 +167,7 @@ const HIT_COLUMNS: [(&str, CellKind); 9] = [
     ("score", CellKind::Real),
     ("meaning", CellKind::Real),
     ("words", CellKind::Real),
+    ("reranker", CellKind::Real),
     ("id", CellKind::Text),
 ];
 
@@ -197,6 +198,7 @@ impl VTab for Recall {
                 Some(real(hit.score)),
                 hit.cosine.map(real),
                 hit.bm25.map(real),
+                hit.reranker.map(real),
                 Some(hit.id),
             ]
         };

@@ -11,7 +11,7 @@ use tantivy::{DocAddress, DocId, DocSet as _, Score, Searcher, TERMINATED, Tanti
 
 use super::{Fields, KEY};
 use crate::index::ranking::inverse_document_frequency;
-use crate::index::words::count_words;
+use crate::index::words::{count_words, is_stop_word};
 
 /// Texts to be searched; nothing that is written later changes it.
 pub(crate) struct View {
@@ -66,6 +66,10 @@ pub(crate) struct WordHit<T = ()> {
     pub read: T,
 }
 
+/// A query that has so many words of its own is not searched for its stop words: together these would weigh as much as
+/// one of them. The words of a shorter one may be all that it says (`get up`, `not in`).
+const SAYS_ENOUGH: usize = 3;
+
 /// A query's words, and what BM25 weighs them by: of all texts together, wherever they are indexed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct WordStatistics {
@@ -78,7 +82,11 @@ pub(crate) struct WordStatistics {
 
 impl WordStatistics {
     pub fn of(query: &str) -> Self {
-        let words = count_words(query).into_iter().map(|(word, count)| (word, (count, 0))).collect();
+        let mut words: BTreeMap<String, (u32, u64)> =
+            count_words(query).into_iter().map(|(word, count)| (word, (count, 0))).collect();
+        if words.keys().filter(|word| !is_stop_word(word)).count() >= SAYS_ENOUGH {
+            words.retain(|word, _| !is_stop_word(word));
+        }
         Self { words, ..Self::default() }
     }
 
