@@ -109,7 +109,11 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
             Err(format!("seed {seed}: the memory has grown from {before} to {after} bytes").into())
         }
         Some((before, after)) => {
-            println!("memory in the second quarter {:.1} MB, in the last {:.1} MB", before as f64 / 1e6, after as f64 / 1e6);
+            println!(
+                "memory in the second quarter {:.1} MB, in the last {:.1} MB",
+                before as f64 / 1e6,
+                after as f64 / 1e6
+            );
             Ok(())
         }
         None => Ok(()),
@@ -185,7 +189,9 @@ fn one(model: &LocalModel, seed: u64, random: &mut StdRng, counts: &Counts) -> R
                 let again = ask(&CompletionOptions { speculate: !options.speculate, ..options }, None, None)?;
                 counts.checked.fetch_add(1, Ordering::SeqCst);
                 if again != tokens {
-                    return Err(ModelError::Numeric(format!("the same request was answered twice: {tokens:?}, {again:?}")));
+                    return Err(ModelError::Numeric(format!(
+                        "the same request was answered twice: {tokens:?}, {again:?}"
+                    )));
                 }
             }
         }

@@ -70,7 +70,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Arguments::parse().command {
         Command::Train { encoder, output, device, steps, batch, learning_rate, seed, seconds, resume } => {
             let options = TrainingOptions { steps, batch, learning_rate, seed, seconds, resume };
-            let bar = ProgressBar::new(steps as u64).with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}")?);
+            let bar = ProgressBar::new(steps as u64)
+                .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}")?);
             let plain = bar.is_hidden();
             train(&encoder, &output, device::resolve(device)?, &options, &mut |step, loss, seconds| {
                 bar.set_position(step as u64);
@@ -89,10 +90,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn sample(count: usize, seed: u64) {
     let names = notation::special_names();
-    let text = |pieces: &[Piece]| pieces.iter().map(|piece| match piece {
-        Piece::Token(token) => names.get(*token as usize).cloned().unwrap_or_default(),
-        Piece::Text(text) => text.clone(),
-    }).collect::<Vec<_>>().join(" ");
+    let text = |pieces: &[Piece]| {
+        pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Token(token) => names.get(*token as usize).cloned().unwrap_or_default(),
+                Piece::Text(text) => text.clone(),
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let mut generator = Generator::new(seed);
     for _ in 0..count {
         let example = generator.next_example();
@@ -114,7 +121,11 @@ fn call(environment: &Path, model: Option<&Path>, explain: bool) -> Result<(), B
             eprintln!("{}: {}", line["id"], starter.linked_prompt(request, &environment)?);
         }
         let call = starter.first_call(request, &environment)?;
-        writeln!(output, "{}", json!({ "id": line["id"], "tool": call.tool, "arguments": call.tool.map(|_| call.arguments) }))?;
+        writeln!(
+            output,
+            "{}",
+            json!({ "id": line["id"], "tool": call.tool, "arguments": call.tool.map(|_| call.arguments) })
+        )?;
     }
     Ok(())
 }

@@ -124,7 +124,8 @@ pub fn measure(
 ) -> Result<BenchReport, ModelError> {
     let prompts: Vec<usize> = options.prompts.iter().copied().filter(|length| *length > 0).collect();
     let turn = prompts.iter().copied().max().filter(|_| options.turns);
-    let concurrent = (options.concurrency > 1 && options.generated > 0).then_some(options.generated + CONCURRENT_PROMPT);
+    let concurrent =
+        (options.concurrency > 1 && options.generated > 0).then_some(options.generated + CONCURRENT_PROMPT);
     let longest = [
         prompts.iter().max().map(|length| length + 1),
         Some(options.generated + 2),
@@ -183,8 +184,7 @@ pub fn measure(
         generated: generated.min(window.saturating_sub(CONCURRENT_PROMPT)),
         repeats,
     };
-    let concurrent =
-        concurrent.map(|_| concurrent_requests(&model, requests, cancellation, on_test)).transpose()?;
+    let concurrent = concurrent.map(|_| concurrent_requests(&model, requests, cancellation, on_test)).transpose()?;
     let memory_bytes = before.zip(resident_memory()).map(|(before, after)| after.saturating_sub(before));
     Ok(BenchReport {
         model: name.to_owned(),

@@ -29,9 +29,7 @@ impl FromStr for DeviceChoice {
             "cpu" => Ok(Self::Cpu),
             "wgpu" | "gpu" | "vulkan" | "metal" => Ok(Self::Wgpu),
             "cuda" => Ok(Self::Cuda),
-            _ => Err(ModelError::Unsupported(format!(
-                "device `{name}`; the devices are cpu, wgpu and cuda"
-            ))),
+            _ => Err(ModelError::Unsupported(format!("device `{name}`; the devices are cpu, wgpu and cuda"))),
         }
     }
 }
@@ -54,11 +52,7 @@ pub fn resolve(choice: DeviceChoice) -> Result<Device, ModelError> {
         DeviceChoice::Wgpu => Device::wgpu(DeviceKind::DefaultDevice),
         DeviceChoice::Cuda => cuda()?,
     };
-    let probe = caught(|| {
-        Tensor::<1>::ones([2], &device)
-            .sum()
-            .try_into_scalar::<f32>()
-    });
+    let probe = caught(|| Tensor::<1>::ones([2], &device).sum().try_into_scalar::<f32>());
     let failure = match probe {
         Ok(Ok(2.0)) => return Ok(device),
         Ok(Ok(wrong)) => format!("1 + 1 gave {wrong}"),
@@ -89,8 +83,7 @@ fn cuda() -> Result<Device, ModelError> {
 #[cfg(not(feature = "cuda"))]
 fn cuda() -> Result<Device, ModelError> {
     Err(ModelError::Unsupported(
-        "device cuda: this build has no CUDA; build with `--features cuda`, or use --device wgpu"
-            .to_string(),
+        "device cuda: this build has no CUDA; build with `--features cuda`, or use --device wgpu".to_string(),
     ))
 }
 
@@ -145,9 +138,7 @@ fn gpus() -> Vec<String> {
         ("cuda", DeviceType::Cuda),
     ];
     let devices = |kind| Device::enumerate(kind).into_vec();
-    let found = kinds
-        .into_iter()
-        .flat_map(|(name, kind)| devices(kind).into_iter().map(move |device| (name, device)));
+    let found = kinds.into_iter().flat_map(|(name, kind)| devices(kind).into_iter().map(move |device| (name, device)));
     let described = found.map(|(name, device)| match device.identity() {
         Some(identity) => format!("{name}: {}", identity.name),
         None => format!("{name}: {device:?}"),
@@ -182,7 +173,9 @@ pub(crate) fn unloadable(error: GpuError) -> ModelError {
 /// Whether a failure says that a GPU will not compute again: cubecl calls its device poisoned then.
 fn is_lost(reason: &str) -> bool {
     let reason = reason.to_lowercase();
-    ["device is lost", "device was lost", "device lost", "device is poisoned"].iter().any(|words| reason.contains(words))
+    ["device is lost", "device was lost", "device lost", "device is poisoned"]
+        .iter()
+        .any(|words| reason.contains(words))
 }
 
 /// Runs `work`; a panic in it (how GPU drivers report trouble through Burn) becomes its message.
@@ -191,9 +184,6 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("the backend panicked").to_string()
 }

@@ -116,9 +116,8 @@ impl TextEmbedder {
         let prompt_length = if prompt.is_empty() { 0 } else { self.prompt_length(prompt)? };
         let tokens = self.reader.read(texts, cancellation, |text| self.tokens(&format!("{prompt}{text}")))?;
         let vectors = self.network.embed(&tokens, prompt_length, cancellation, on_done)?;
-        let usable = |vector: &Vec<f32>| {
-            vector.len() == self.dimensions && vector.iter().all(|value| value.is_finite())
-        };
+        let usable =
+            |vector: &Vec<f32>| vector.len() == self.dimensions && vector.iter().all(|value| value.is_finite());
         if vectors.iter().all(usable) {
             return Ok(vectors);
         }

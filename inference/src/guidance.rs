@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use codriver_chat::formats::ToolFormat;
 use codriver_formats::tokenizer::ModelTokenizer;
 use codriver_grammar::{
-    AnswerGuide, Beside, Grammar, GrammarError, Guide, Plan, ReasoningMarkers, TokenTable, Vocabulary, keywords_left_out,
+    AnswerGuide, Beside, Grammar, GrammarError, Guide, Plan, ReasoningMarkers, TokenTable, Vocabulary,
+    keywords_left_out,
 };
 use serde_json::json;
 
@@ -73,8 +74,9 @@ impl Request<'_> {
         keywords.sort();
         keywords.dedup();
         let list = keywords.join(", ");
-        (!keywords.is_empty())
-            .then(|| format!("of the schema of {}, {list} cannot be enforced while a call is written; {checked}", tool.name))
+        (!keywords.is_empty()).then(|| {
+            format!("of the schema of {}, {list} cannot be enforced while a call is written; {checked}", tool.name)
+        })
     }
 
     /// What encloses the model's reasoning: what the prompt opened, or what is the family's own.

@@ -20,13 +20,12 @@ pub mod store;
 mod streaming;
 
 pub use codriver_chat as chat;
+pub use codriver_chat::{
+    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, ColumnSchema, Constraint, Environment, FinishReason,
+    Message, ModelError, Priority, Role, SamplingParameters, TableSchema, ToolCall, ToolChoice, ToolDefinition, Usage,
+};
 pub use codriver_formats as formats;
 pub use codriver_kernels::{Format as WeightFormat, PageFormat as CacheFormat};
-pub use codriver_chat::{
-    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Constraint, Environment, FinishReason,
-    Message, ModelError, Priority, Role, SamplingParameters, TableSchema, ColumnSchema, ToolCall, ToolChoice,
-    ToolDefinition, Usage,
-};
 pub use device::DeviceChoice;
 pub use embedder::{CrossEncoder, EmbedderOptions, Prompt, TextEmbedder};
 pub use loader::lora::Adapter;

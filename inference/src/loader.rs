@@ -68,10 +68,7 @@ pub(crate) fn file_error(path: &Path, reason: impl ToString) -> ModelError {
         reason.truncate(end);
         reason.push('…');
     }
-    ModelError::File {
-        path: path.display().to_string(),
-        reason,
-    }
+    ModelError::File { path: path.display().to_string(), reason }
 }
 
 const LONGEST_REASON: usize = 1000;
@@ -80,17 +77,12 @@ const LONGEST_REASON: usize = 1000;
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     // fs_err's messages repeat the path that the error already names.
     let text = fs_err::read(path).map_err(|error| file_error(path, error.kind()))?;
-    serde_json::from_slice(&text)
-        .map_err(|error| file_error(path, format!("not the JSON expected: {error}")))
+    serde_json::from_slice(&text).map_err(|error| file_error(path, format!("not the JSON expected: {error}")))
 }
 
 /// Reads a JSON file that a model need not have.
 pub(crate) fn read_optional_json(path: &Path) -> Result<Option<Value>, ModelError> {
-    if path.exists() {
-        read_json(path).map(Some)
-    } else {
-        Ok(None)
-    }
+    if path.exists() { read_json(path).map(Some) } else { Ok(None) }
 }
 
 /// A file or folder by its path relative to `folder`; `None` where that leads out of it.
@@ -103,20 +95,11 @@ pub(crate) fn inside(folder: &Path, relative: &str) -> Option<PathBuf> {
 /// What a person would call the model in a folder: the folder's name; in the Hub's cache
 /// (`models--owner--name/snapshots/hash`) the repository's; in a package the package's.
 pub(crate) fn model_name(folder: &Path) -> String {
-    let folder = folder
-        .canonicalize()
-        .unwrap_or_else(|_| folder.to_path_buf());
-    let names: Vec<String> = folder
-        .iter()
-        .rev()
-        .map(|part| part.to_string_lossy().into_owned())
-        .take(3)
-        .collect();
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let names: Vec<String> = folder.iter().rev().map(|part| part.to_string_lossy().into_owned()).take(3).collect();
     let cached = names.get(2).and_then(|name| name.strip_prefix("models--"));
     match (cached, names.as_slice()) {
-        (Some(repository), [_, snapshots, ..]) if snapshots == "snapshots" => {
-            repository.replace("--", "/")
-        }
+        (Some(repository), [_, snapshots, ..]) if snapshots == "snapshots" => repository.replace("--", "/"),
         (_, [name, parent, ..]) if name == "model" => parent.clone(),
         (_, [name, ..]) => name.strip_suffix(".gguf").unwrap_or(name).to_string(),
         (_, []) => "model".to_string(),

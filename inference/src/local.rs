@@ -56,10 +56,7 @@ impl LocalModel {
     /// Loads the model in a folder (`config.json`, safetensors, `tokenizer.json`, chat template) or in
     /// a GGUF file.
     pub fn open(folder: &Path, device: DeviceChoice) -> Result<Self, ModelError> {
-        let options = OpenOptions {
-            device,
-            ..OpenOptions::default()
-        };
+        let options = OpenOptions { device, ..OpenOptions::default() };
         Self::open_with(folder, &options)
     }
 
@@ -99,7 +96,9 @@ impl LocalModel {
             {
                 // There they are held in 32 bits.
                 if let Some(format) = quantization {
-                    let reason = format!("{reason}; so its weights can't be held as {format}: leave that out, or take --device cpu");
+                    let reason = format!(
+                        "{reason}; so its weights can't be held as {format}: leave that out, or take --device cpu"
+                    );
                     return Err(ModelError::Unsupported(reason));
                 }
                 tracing::warn!("{}: computed as tensors, which is slower: {reason}", folder.display());

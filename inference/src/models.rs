@@ -22,8 +22,5 @@ fn project(layer: &Linear, input: Tensor<3>) -> Tensor<3> {
 fn project_weight(weight: Tensor<2>, input: Tensor<3>) -> Tensor<3> {
     let [batch, length, input_size] = input.dims();
     let [_, output_size] = weight.dims();
-    input
-        .reshape([batch * length, input_size])
-        .matmul(weight)
-        .reshape([batch, length, output_size])
+    input.reshape([batch * length, input_size]).matmul(weight).reshape([batch, length, output_size])
 }

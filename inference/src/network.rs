@@ -165,11 +165,7 @@ pub(crate) trait Network: Send {
     ///
     /// # Errors
     /// [`ModelError::Cancelled`] where `interrupted` is true, which is asked every so often.
-    fn step(
-        &mut self,
-        segments: &[Segment<'_>],
-        interrupted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Rows, ModelError>;
+    fn step(&mut self, segments: &[Segment<'_>], interrupted: &(dyn Fn() -> bool + Sync)) -> Result<Rows, ModelError>;
 }
 
 /// How a decoder becomes a network.

@@ -60,7 +60,9 @@ impl Processor {
         let mut end = 0;
         for segment in segments {
             end += segment.unread().len();
-            wanted.extend_from_slice(hidden.get(end.saturating_sub(segment.wanted) * size..end * size).unwrap_or_default());
+            wanted.extend_from_slice(
+                hidden.get(end.saturating_sub(segment.wanted) * size..end * size).unwrap_or_default(),
+            );
         }
         if wanted.is_empty() {
             return Ok(wanted);
@@ -123,8 +125,8 @@ impl Processor {
             return Err(not_packed());
         };
         let normed = Activations::new(rms_norm(hidden, &norms.input, epsilon), size);
-        let mut attended = Attending { layer, norms, index, config: &self.decoder.config, parts }
-            .attend(&normed, &mut self.blocks)?;
+        let mut attended =
+            Attending { layer, norms, index, config: &self.decoder.config, parts }.attend(&normed, &mut self.blocks)?;
         let config = &self.decoder.config;
         if let Some((before, after)) = &norms.output {
             rms_norm_in_place(&mut attended, &norms.post_attention, epsilon);
@@ -171,11 +173,7 @@ impl Network for Processor {
         self.blocks.copy(from, to, positions);
     }
 
-    fn step(
-        &mut self,
-        segments: &[Segment<'_>],
-        interrupted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Rows, ModelError> {
+    fn step(&mut self, segments: &[Segment<'_>], interrupted: &(dyn Fn() -> bool + Sync)) -> Result<Rows, ModelError> {
         let hidden = self.hidden(segments, interrupted)?;
         self.scores(segments, &hidden).map(Rows::Whole)
     }
@@ -288,7 +286,8 @@ impl Norms {
         Self {
             input: weight(&layer.input_layernorm),
             post_attention: weight(&layer.post_attention_layernorm),
-            output: output.map(|norms| (weight(&norms.pre_feedforward_layernorm), weight(&norms.post_feedforward_layernorm))),
+            output: output
+                .map(|norms| (weight(&norms.pre_feedforward_layernorm), weight(&norms.post_feedforward_layernorm))),
             query: layer.self_attn.q_norm.as_ref().map(weight),
             key: layer.self_attn.k_norm.as_ref().map(weight),
         }

@@ -67,11 +67,7 @@ impl Sampler {
         }
         for token in &self.seen {
             if let Some(logit) = logits.get_mut(*token as usize) {
-                *logit = if *logit < 0.0 {
-                    *logit * penalty
-                } else {
-                    *logit / penalty
-                };
+                *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
             }
         }
     }
@@ -291,12 +287,8 @@ pub(crate) fn check_scores(logits: &[f32]) -> Result<(), ModelError> {
 
 /// The best token; of equals the first.
 fn greedy(logits: &[f32]) -> Option<u32> {
-    let scored = (0u32..)
-        .zip(logits)
-        .filter(|(_, logit)| **logit > f32::NEG_INFINITY);
-    scored
-        .reduce(|best, next| if next.1 > best.1 { next } else { best })
-        .map(|(token, _)| token)
+    let scored = (0u32..).zip(logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY);
+    scored.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(token, _)| token)
 }
 
 fn check(parameters: &SamplingParameters) -> Result<(), ModelError> {
@@ -304,18 +296,12 @@ fn check(parameters: &SamplingParameters) -> Result<(), ModelError> {
         ("temperature", parameters.temperature, 0.0..=100.0),
         ("top_p", parameters.top_p, 0.0..=1.0),
         ("min_p", parameters.min_p, 0.0..=1.0),
-        (
-            "repetition_penalty",
-            parameters.repetition_penalty,
-            0.01..=100.0,
-        ),
+        ("repetition_penalty", parameters.repetition_penalty, 0.01..=100.0),
     ];
     for (name, value, range) in ranges {
         if !range.contains(&value) {
             let (low, high) = range.into_inner();
-            return Err(numeric(&format!(
-                "{name} is {value}; it must be from {low} to {high}"
-            )));
+            return Err(numeric(&format!("{name} is {value}; it must be from {low} to {high}")));
         }
     }
     Ok(())

@@ -16,8 +16,8 @@ mod ledger;
 mod magics;
 mod models;
 mod prompts;
-mod secrets;
 mod reranking;
+mod secrets;
 pub mod store;
 mod stream;
 pub mod tools;
@@ -36,9 +36,9 @@ use facts::Learner;
 
 pub use definitions::{AgentDefinition, configuration_folder};
 pub use embedding::{model_folder as embedding_model_folder, open_embedder};
-pub use reranking::{chosen as reranking_model, open_reranker};
 pub use magics::magics;
 pub use models::{ModelEntry, ModelManager, STARTER};
+pub use reranking::{chosen as reranking_model, open_reranker};
 pub use secrets::Secrets;
 pub use stream::METADATA;
 pub use turn::{LastTurn, ToolRun, TurnOptions, TurnReport, run_turn};
@@ -111,7 +111,10 @@ impl Agents {
                 };
                 let all = self.memory.conversations(usize::MAX).map_err(|error| memory_error(&error))?;
                 all.into_iter().find(earlier).ok_or_else(|| {
-                    CellError::new("AgentError", format!("there is no earlier conversation with {} in this project", self.current))
+                    CellError::new(
+                        "AgentError",
+                        format!("there is no earlier conversation with {} in this project", self.current),
+                    )
                 })?
             }
         };

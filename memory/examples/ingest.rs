@@ -10,7 +10,9 @@ use codriver_memory::ingest::{Fetched, Request, Surroundings, add};
 use codriver_memory::{Memory, Scope};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).ok_or("which folder? cargo run --release -p codriver-memory --example ingest -- PATH")?;
+    let path = std::env::args()
+        .nth(1)
+        .ok_or("which folder? cargo run --release -p codriver-memory --example ingest -- PATH")?;
     let path = std::fs::canonicalize(path)?;
     cutting(&path)?;
     let folder = tempfile::tempdir()?;
@@ -19,7 +21,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let request = Request { source: path.display().to_string(), scope: Scope::Global, collection: String::new() };
         let report = add(&memory, &request, &Nothing(path.clone()), &mut |_| {})?;
         let (documents, seconds) = (report.added + report.unchanged, report.elapsed.as_secs_f64());
-        println!("{what}: {documents} documents in {seconds:.2} s, {}", pace(report.chunks, report.bytes as usize, seconds));
+        println!(
+            "{what}: {documents} documents in {seconds:.2} s, {}",
+            pace(report.chunks, report.bytes as usize, seconds)
+        );
     }
     Ok(())
 }
@@ -28,8 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn cutting(path: &Path) -> std::io::Result<()> {
     let entries = ignore::WalkBuilder::new(path).build().flatten();
     let files: Vec<PathBuf> = entries.map(ignore::DirEntry::into_path).filter(|path| path.is_file()).collect();
-    let files: Vec<(PathBuf, Vec<u8>)> =
-        files.into_iter().map(|path| std::fs::read(&path).map(|contents| (path, contents))).collect::<std::io::Result<_>>()?;
+    let files: Vec<(PathBuf, Vec<u8>)> = files
+        .into_iter()
+        .map(|path| std::fs::read(&path).map(|contents| (path, contents)))
+        .collect::<std::io::Result<_>>()?;
     let started = Instant::now();
     let (mut chunks, mut bytes) = (0, 0);
     for (path, contents) in &files {
@@ -43,12 +50,20 @@ fn cutting(path: &Path) -> std::io::Result<()> {
         }
     }
     let seconds = started.elapsed().as_secs_f64();
-    println!("cutting alone, on one processor: {} files in {seconds:.2} s, {}", files.len(), pace(chunks, bytes, seconds));
+    println!(
+        "cutting alone, on one processor: {} files in {seconds:.2} s, {}",
+        files.len(),
+        pace(chunks, bytes, seconds)
+    );
     Ok(())
 }
 
 fn pace(chunks: usize, bytes: usize, seconds: f64) -> String {
-    format!("{chunks} chunks of {bytes} bytes: {:.0} chunks/s, {:.2} MB/s", chunks as f64 / seconds, bytes as f64 / seconds / 1e6)
+    format!(
+        "{chunks} chunks of {bytes} bytes: {:.0} chunks/s, {:.2} MB/s",
+        chunks as f64 / seconds,
+        bytes as f64 / seconds / 1e6
+    )
 }
 
 /// No network, no repository, no PDF files.

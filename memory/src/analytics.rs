@@ -100,7 +100,9 @@ impl Memory {
             let (read, written): (i64, i64) = (row.get(3)?, row.get(4)?);
             let of_conversation = conversations.get(&conversation);
             let price = price(&model);
-            columns.cost.push(price.map(|price| (read as f64 * price.prompt + written as f64 * price.completion) / 1e6));
+            columns
+                .cost
+                .push(price.map(|price| (read as f64 * price.prompt + written as f64 * price.completion) / 1e6));
             columns.group.push(match by {
                 UsageBy::Day => row.get(2)?,
                 UsageBy::Model => model,
@@ -161,7 +163,8 @@ fn grouped(columns: Columns, by: UsageBy) -> Result<Vec<Usage>, PolarsError> {
     let text = figures.column("group")?.str()?;
     let whole = |name: &str| figures.column(name)?.i64();
     let real = |name: &str| figures.column(name)?.f64();
-    let (turns, read, written, beside) = (whole("turns")?, whole("prompt_tokens")?, whole("completion_tokens")?, whole("beside")?);
+    let (turns, read, written, beside) =
+        (whole("turns")?, whole("prompt_tokens")?, whole("completion_tokens")?, whole("beside")?);
     let (cost, median, p95, hits) = (real("cost")?, real("median")?, real("p95")?, real("hits")?);
     let priced = figures.column("priced")?.bool()?;
     let row = |index: usize| Usage {

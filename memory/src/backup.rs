@@ -126,16 +126,27 @@ impl State {
             (Mode::Shared { holder }, Some(database)) => {
                 Err(MemoryError::Busy { path: database.display().to_string(), holder: holder.clone() })
             }
-            _ => Err(MemoryError::NoBackup { path: "this memory".to_owned(), reason: "it lasts for this session only".to_owned() }),
+            _ => Err(MemoryError::NoBackup {
+                path: "this memory".to_owned(),
+                reason: "it lasts for this session only".to_owned(),
+            }),
         }
     }
 }
 
 /// Puts the newest automatic backup that is whole in the place of a damaged database, which is set
 /// aside. Gives what to tell people; `None` where there is no backup: then nothing is changed.
-pub(crate) fn replace_damaged(database: &Path, key: Option<&MasterKey>, reason: &str) -> Result<Option<String>, MemoryError> {
+pub(crate) fn replace_damaged(
+    database: &Path,
+    key: Option<&MasterKey>,
+    reason: &str,
+) -> Result<Option<String>, MemoryError> {
     for backup in automatic(database).into_iter().rev() {
-        let Ok(new) = take_in(database, &backup, key).inspect_err(|error| tracing::warn!(%error, "a backup is of no use")) else { continue };
+        let Ok(new) =
+            take_in(database, &backup, key).inspect_err(|error| tracing::warn!(%error, "a backup is of no use"))
+        else {
+            continue;
+        };
         let aside = beside(database, &format!("damaged-{}", stamp()));
         set_aside(database, &aside)?;
         replace(&new, database)?;
@@ -169,7 +180,9 @@ fn take_in(database: &Path, from: &Path, key: Option<&MasterKey>) -> Result<Path
         Err(error) => {
             fs_err::remove_file(&new).unwrap_or_else(|error| tracing::debug!(%error));
             match error {
-                error @ (MemoryError::KeyMissing { .. } | MemoryError::WrongKey { .. } | MemoryError::NewerSchema { .. }) => Err(error),
+                error @ (MemoryError::KeyMissing { .. }
+                | MemoryError::WrongKey { .. }
+                | MemoryError::NewerSchema { .. }) => Err(error),
                 error => Err(failure(error.reason())),
             }
         }
@@ -212,8 +225,10 @@ pub(crate) fn folder(database: &Path) -> PathBuf {
 
 /// The oldest first.
 pub(crate) fn automatic(database: &Path) -> Vec<PathBuf> {
-    let files = fs_err::read_dir(folder(database)).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    let mut backups: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|extension| extension == "duckdb")).collect();
+    let files =
+        fs_err::read_dir(folder(database)).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut backups: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "duckdb")).collect();
     backups.sort();
     backups
 }

@@ -96,7 +96,9 @@ pub fn chunk_text(name: &str, kind: Kind, text: &str) -> Vec<Chunk> {
     let outline = match kind {
         Kind::Markdown => markdown::outline(&text),
         _ => match languages::grammar(kind) {
-            Some(grammar) => syntax::outline(&text, &grammar, Instant::now() + time).unwrap_or_else(|| plain::outline(&text)),
+            Some(grammar) => {
+                syntax::outline(&text, &grammar, Instant::now() + time).unwrap_or_else(|| plain::outline(&text))
+            }
             None => plain::outline(&text),
         },
     };
@@ -117,6 +119,11 @@ pub fn chunk_pages(name: &str, pages: &[String]) -> Vec<Chunk> {
 /// Tells a table's columns, how many rows it has, and shows a few.
 ///
 /// `stop` is asked now and then whether to give up.
-pub fn chunk_table(name: &str, kind: Kind, file: &Path, stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<Chunk>, ChunkError> {
+pub fn chunk_table(
+    name: &str,
+    kind: Kind,
+    file: &Path,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<Chunk>, ChunkError> {
     table::chunk(name, kind, file, stop).map_err(ChunkError::Table)
 }

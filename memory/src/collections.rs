@@ -183,7 +183,8 @@ impl Collection {
             let texts = self.database()?.contents(block)?;
             let mut rows: Vec<(String, usize, Vec<f32>)> = Vec::with_capacity(texts.len());
             for batch in texts.chunks(EMBEDDED_AT_ONCE / 4) {
-                let of_each: Vec<Vec<String>> = batch.iter().map(|(_, text)| windows::windows(embedder, text)).collect();
+                let of_each: Vec<Vec<String>> =
+                    batch.iter().map(|(_, text)| windows::windows(embedder, text)).collect();
                 let texts: Vec<&str> = of_each.iter().flatten().map(String::as_str).collect();
                 let mut embedded = embed(embedder, &texts)?.into_iter();
                 rows.extend(batch.iter().zip(&of_each).map(|((content, _), windows)| {
@@ -235,7 +236,9 @@ impl Collection {
     pub fn verify(&self) -> Result<Vec<Finding>, MemoryError> {
         let database = self.database()?;
         let mut findings = vec![match database.check() {
-            Ok(rows) => Finding { part: "database".to_owned(), sound: true, detail: format!("{rows} documents, all readable") },
+            Ok(rows) => {
+                Finding { part: "database".to_owned(), sound: true, detail: format!("{rows} documents, all readable") }
+            }
             Err(error) => Finding { part: "database".to_owned(), sound: false, detail: error.to_string() },
         }];
         findings.extend(self.indexes.verify(&database)?);

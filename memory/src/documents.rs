@@ -17,7 +17,9 @@ impl Memory {
         let mut documents = Vec::new();
         for store in state.session.iter().chain([&state.store]) {
             let stored = store.documents()?.into_iter();
-            let seen = stored.filter(|(place, _)| state.sees(place.scope, &place.project) && scope.is_none_or(|scope| scope == place.scope));
+            let seen = stored.filter(|(place, _)| {
+                state.sees(place.scope, &place.project) && scope.is_none_or(|scope| scope == place.scope)
+            });
             documents.extend(seen.map(|(_, document)| document));
         }
         documents.sort_by(|left, right| (left.scope, &left.origin).cmp(&(right.scope, &right.origin)));
@@ -41,12 +43,17 @@ impl Memory {
         let place = FactPlace::new(scope, &state.project);
         let mut before = Vec::new();
         for new in documents.iter().filter(|new| new.chunks.is_some()) {
-            before.extend(contents(&new.document.origin, &place, &state.store_of(scope)?.chunks_of(&new.document.origin, &place)?));
+            before.extend(contents(
+                &new.document.origin,
+                &place,
+                &state.store_of(scope)?.chunks_of(&new.document.origin, &place)?,
+            ));
         }
         let event = Event::DocumentsKept { documents: documents.clone(), place: place.clone() };
         let now = Utc::now();
         state.record_in(scope, Entry::now(event))?;
-        let replaced: Vec<&str> = documents.iter().filter(|new| new.chunks.is_some()).map(|new| new.document.origin.as_str()).collect();
+        let replaced: Vec<&str> =
+            documents.iter().filter(|new| new.chunks.is_some()).map(|new| new.document.origin.as_str()).collect();
         let embedder = self.embedder();
         state.documents_gone(embedder.as_deref(), &place, &replaced)?;
         let index = state.index_for(embedder.as_deref())?;
@@ -125,6 +132,9 @@ impl Memory {
 
 /// What the vectors of these pieces are kept by.
 fn contents(origin: &str, place: &FactPlace, chunks: &[NewChunk]) -> Vec<String> {
-    let documents = chunks.iter().enumerate().map(|(position, chunk)| chunk_document(place, origin, position, chunk, DateTime::default()));
+    let documents = chunks
+        .iter()
+        .enumerate()
+        .map(|(position, chunk)| chunk_document(place, origin, position, chunk, DateTime::default()));
     documents.map(|document| digest(&document.content())).collect()
 }

@@ -73,7 +73,13 @@ impl Memory {
         let deferred = state.left_to_holder(embedder.name())?.len();
         let (done, total) = state.index_for(Some(&*embedder))?.coverage();
         let model = embedder.name().to_owned();
-        Ok(Some(EmbeddingProgress { model, done, total, left_to_holder: deferred, in_background: self.embeds_in_background() }))
+        Ok(Some(EmbeddingProgress {
+            model,
+            done,
+            total,
+            left_to_holder: deferred,
+            in_background: self.embeds_in_background(),
+        }))
     }
 
     /// How many texts have no vector of the embedding model yet, and get it from this process; 0 without a model.
@@ -137,10 +143,17 @@ impl Memory {
     }
 
     /// Unless another model came while this one thought.
-    fn keep(&self, embedder: &Arc<dyn Embedder>, missing: Vec<Waiting>, vectors: Vec<Vec<f32>>) -> Result<(), MemoryError> {
+    fn keep(
+        &self,
+        embedder: &Arc<dyn Embedder>,
+        missing: Vec<Waiting>,
+        vectors: Vec<Vec<f32>>,
+    ) -> Result<(), MemoryError> {
         let mut state = self.state();
         match self.embedder() {
-            Some(current) if Arc::ptr_eq(&current, embedder) => state.keep_vectors(&**embedder, missing.into_iter().zip(vectors)),
+            Some(current) if Arc::ptr_eq(&current, embedder) => {
+                state.keep_vectors(&**embedder, missing.into_iter().zip(vectors))
+            }
             _ => Ok(()),
         }
     }
@@ -208,14 +221,20 @@ impl State {
             return Ok(HashSet::new());
         }
         let facts = known_vectors::left_to_holder(self, model)?;
-        let Some(index) = self.index.as_ref().filter(|index| index.model.as_deref() == Some(model)) else { return Ok(facts) };
+        let Some(index) = self.index.as_ref().filter(|index| index.model.as_deref() == Some(model)) else {
+            return Ok(facts);
+        };
         let facts: HashSet<String> = facts.into_iter().filter(|content| index.vector(content).is_none()).collect();
         // A few are made sooner than they are waited for.
         Ok(if facts.len() > BATCH { facts } else { HashSet::new() })
     }
 
     /// In the database, as far as they are of what outlives this run, and in the index.
-    pub fn keep_vectors(&mut self, embedder: &dyn Embedder, embedded: impl Iterator<Item = (Waiting, Vec<f32>)>) -> Result<(), MemoryError> {
+    pub fn keep_vectors(
+        &mut self,
+        embedder: &dyn Embedder,
+        embedded: impl Iterator<Item = (Waiting, Vec<f32>)>,
+    ) -> Result<(), MemoryError> {
         let (mut durable, mut late) = (Vec::new(), Vec::new());
         for ((scope, content, _), mut vector) in embedded {
             late.extend(self.undecided.contains_key(&content).then(|| content.clone()));

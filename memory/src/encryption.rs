@@ -42,7 +42,8 @@ impl Memory {
     pub fn change_key(path: &Path, old: Option<&MasterKey>, new: &MasterKey) -> Result<(), MemoryError> {
         let mut state = exclusive(path, old)?;
         let database = database_of(&state)?;
-        let file = VaultFile::read(&database)?.ok_or_else(|| MemoryError::NotEncrypted { path: database.display().to_string() })?;
+        let file = VaultFile::read(&database)?
+            .ok_or_else(|| MemoryError::NotEncrypted { path: database.display().to_string() })?;
         let Some(data_key) = state.vault.data_key().cloned() else {
             return Err(MemoryError::NotEncrypted { path: database.display().to_string() });
         };
@@ -69,11 +70,13 @@ fn rewrite(path: &Path, old: Option<&MasterKey>, vault: Vault, file: Option<&Vau
             remove(leftover)?;
         }
     }
-    let written = Store::open(&new, |_, _| Ok((vault, file.cloned()))).map_err(|failure| failure.into_error(&new)).and_then(|mut store| {
-        state.store.copy_to(&mut store)?;
-        store.checkpoint()?;
-        store.read_everything()
-    });
+    let written = Store::open(&new, |_, _| Ok((vault, file.cloned())))
+        .map_err(|failure| failure.into_error(&new))
+        .and_then(|mut store| {
+            state.store.copy_to(&mut store)?;
+            store.checkpoint()?;
+            store.read_everything()
+        });
     if let Err(error) = written {
         remove(&new)?;
         return Err(error);

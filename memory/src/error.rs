@@ -5,7 +5,9 @@ use crate::records::Scope;
 /// Why memory could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
-    #[error("cannot keep memory in {path}: {reason}. Make the folder writable, free some space, or choose another place for memory")]
+    #[error(
+        "cannot keep memory in {path}: {reason}. Make the folder writable, free some space, or choose another place for memory"
+    )]
     Unwritable { path: String, reason: String },
     #[error(
         "{path} cannot be read as Codriver's memory: {reason}. Nothing was changed. To start with an empty memory, \
@@ -29,13 +31,19 @@ pub enum MemoryError {
          the system keyring: codriver memory key --keep"
     )]
     KeyMissing { path: String },
-    #[error("{path} is encrypted, and the key given (CODRIVER_MEMORY_KEY, or the system keyring's) is not its key. Nothing was changed")]
+    #[error(
+        "{path} is encrypted, and the key given (CODRIVER_MEMORY_KEY, or the system keyring's) is not its key. Nothing was changed"
+    )]
     WrongKey { path: String },
-    #[error("this is no key for a memory: {0}. A key is 64 hexadecimal digits, or a passphrase of at least 8 characters")]
+    #[error(
+        "this is no key for a memory: {0}. A key is 64 hexadecimal digits, or a passphrase of at least 8 characters"
+    )]
     InvalidKey(String),
     #[error("the system keyring does not keep the key: {0}. Set CODRIVER_MEMORY_KEY instead")]
     Keyring(String),
-    #[error("{path}, which holds memory's sealed key, cannot be read: {reason}. Nothing was changed. Take it from a backup, or move it aside")]
+    #[error(
+        "{path}, which holds memory's sealed key, cannot be read: {reason}. Nothing was changed. Take it from a backup, or move it aside"
+    )]
     Vault { path: String, reason: String },
     #[error("{path} is not encrypted. codriver memory encrypt turns encryption on")]
     NotEncrypted { path: String },
@@ -45,7 +53,9 @@ pub enum MemoryError {
     NoBackup { path: String, reason: String },
     #[error("memory ({path}): {reason}")]
     Database { path: String, reason: String },
-    #[error("the memory journal {path} could not be written: {reason}. Free some space or make the folder writable; what was acknowledged before is safe")]
+    #[error(
+        "the memory journal {path} could not be written: {reason}. Free some space or make the folder writable; what was acknowledged before is safe"
+    )]
     Journal { path: String, reason: String },
     #[error("memory knows no {what} {id}")]
     Unknown { what: &'static str, id: String },
@@ -58,7 +68,9 @@ pub enum MemoryError {
         if known.is_empty() { String::new() } else { format!(" (there are: {})", known.join(", ")) }
     )]
     NoCollection { name: String, known: Vec<String> },
-    #[error("{name:?} cannot be the name of a collection; letters, digits, `-`, `_` and `.` can, up to 100 of them, and a letter or a digit first")]
+    #[error(
+        "{name:?} cannot be the name of a collection; letters, digits, `-`, `_` and `.` can, up to 100 of them, and a letter or a digit first"
+    )]
     CollectionName { name: String },
     #[error("{name} is being written by {holder}; try again when that has ended")]
     CollectionBusy { name: String, holder: String },
@@ -83,9 +95,13 @@ pub enum MemoryError {
     EmptyFact,
     #[error("{text:?} is not a day; write it as YYYY-MM-DD")]
     NotADay { text: String },
-    #[error("nothing remembered is a {text:?}; there are facts (fact), pieces of documents (chunk) and what was said (message)")]
+    #[error(
+        "nothing remembered is a {text:?}; there are facts (fact), pieces of documents (chunk) and what was said (message)"
+    )]
     NoKind { text: String },
-    #[error("a {from} fact holds as far as {to} already: it can be promoted from session to project, and from project to global")]
+    #[error(
+        "a {from} fact holds as far as {to} already: it can be promoted from session to project, and from project to global"
+    )]
     NoPromotion { from: Scope, to: Scope },
     #[error("nothing was learned from this turn: {0}")]
     Extractor(String),
@@ -115,7 +131,14 @@ impl MemoryError {
             Self::Unwritable { path, reason }
         } else if says(&["WAL file"]) && says(&["orrupt", "checksum", "Serialization Error"]) {
             Self::UnreadableLog { path, reason }
-        } else if says(&["not a valid DuckDB", "orrupt", "checksum", "version number", "Serialization Error", "sealed data"]) {
+        } else if says(&[
+            "not a valid DuckDB",
+            "orrupt",
+            "checksum",
+            "version number",
+            "Serialization Error",
+            "sealed data",
+        ]) {
             Self::Unreadable { path, reason }
         } else {
             Self::Database { path, reason }

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::project::{Project, ProjectKey};
-use crate::records::{ConversationId, Fact, FactId, FactKind, FactPlace, ModelCall, NewChunk, NewDocument, NewToolRun, NewTurn, Sent, ToolRunId, TurnId};
+use crate::records::{
+    ConversationId, Fact, FactId, FactKind, FactPlace, ModelCall, NewChunk, NewDocument, NewToolRun, NewTurn, Sent,
+    ToolRunId, TurnId,
+};
 
 /// One change. Applying it twice is the same as applying it once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,12 +22,28 @@ pub(crate) enum Event {
         #[serde(default)]
         project: ProjectKey,
     },
-    ConversationReset { conversation: ConversationId },
+    ConversationReset {
+        conversation: ConversationId,
+    },
     /// So that people can be told which folder a project is.
-    ProjectSeen { key: ProjectKey, root: String },
-    TurnAppended { id: TurnId, turn: NewTurn },
-    ToolRunStarted { id: ToolRunId, run: NewToolRun },
-    ToolRunFinished { id: ToolRunId, status: String, result: String, milliseconds: u64 },
+    ProjectSeen {
+        key: ProjectKey,
+        root: String,
+    },
+    TurnAppended {
+        id: TurnId,
+        turn: NewTurn,
+    },
+    ToolRunStarted {
+        id: ToolRunId,
+        run: NewToolRun,
+    },
+    ToolRunFinished {
+        id: ToolRunId,
+        status: String,
+        result: String,
+        milliseconds: u64,
+    },
     FactRemembered {
         id: FactId,
         text: String,
@@ -53,11 +72,28 @@ pub(crate) enum Event {
         place: FactPlace,
     },
     /// Replaces the note of that name; those before stay on record.
-    NoteWritten { id: String, conversation: ConversationId, name: String, value: String },
-    Sent { id: String, sent: Sent },
-    ModelCalled { id: String, call: ModelCall },
-    DocumentsKept { documents: Vec<NewDocument>, place: FactPlace },
-    DocumentsRemoved { origins: Vec<String>, place: FactPlace },
+    NoteWritten {
+        id: String,
+        conversation: ConversationId,
+        name: String,
+        value: String,
+    },
+    Sent {
+        id: String,
+        sent: Sent,
+    },
+    ModelCalled {
+        id: String,
+        call: ModelCall,
+    },
+    DocumentsKept {
+        documents: Vec<NewDocument>,
+        place: FactPlace,
+    },
+    DocumentsRemoved {
+        origins: Vec<String>,
+        place: FactPlace,
+    },
 }
 
 /// A fact that holds now. By content, since another process may know it by another identifier.
@@ -123,7 +159,13 @@ impl FactDetails {
 impl Event {
     /// Whether the facts that hold are others after it.
     pub fn changes_facts(&self) -> bool {
-        matches!(self, Self::FactRemembered { .. } | Self::FactForgotten { .. } | Self::FactConfirmed { .. } | Self::FactPinned { .. })
+        matches!(
+            self,
+            Self::FactRemembered { .. }
+                | Self::FactForgotten { .. }
+                | Self::FactConfirmed { .. }
+                | Self::FactPinned { .. }
+        )
     }
 
     /// The row with an identifier that it makes, by table; facts are known by what they say.

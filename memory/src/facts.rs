@@ -54,7 +54,12 @@ impl Memory {
     }
 
     /// Keeps what a turn tells, as `extractor` reads it. Gives what is new.
-    pub fn learn(&self, id: &TurnId, turn: &NewTurn, extractor: &dyn FactExtractor) -> Result<Vec<(Fact, Outcome)>, MemoryError> {
+    pub fn learn(
+        &self,
+        id: &TurnId,
+        turn: &NewTurn,
+        extractor: &dyn FactExtractor,
+    ) -> Result<Vec<(Fact, Outcome)>, MemoryError> {
         let found = extractor.extract(turn).map_err(MemoryError::Extractor)?;
         let mut learned = Vec::new();
         for fact in found {
@@ -168,7 +173,9 @@ impl Memory {
         state.refresh();
         let all = state.facts_and_history()?;
         let current = find_fact(all.iter().filter(|fact| fact.valid_until.is_none()).cloned().collect(), id)?;
-        let Some(fact) = current.map_or_else(|| find_fact(all.clone(), id), |fact| Ok(Some(fact)))? else { return Ok(None) };
+        let Some(fact) = current.map_or_else(|| find_fact(all.clone(), id), |fact| Ok(Some(fact)))? else {
+            return Ok(None);
+        };
         let turn = fact.turn.as_ref().and_then(|turn| state.store.find_turn(turn).transpose()).transpose()?;
         let mut replaced = Vec::new();
         let mut seen = HashSet::from([fact.id.clone()]);
@@ -207,7 +214,10 @@ impl Memory {
             let reason = match fact.valid_until {
                 Some(until) if until < oldest => format!("it was replaced more than {} days ago", rule.history_days),
                 None if weight < rule.least_weight => {
-                    format!("it is worth {weight:.2}, and nobody spoke of it since {}", fact.confirmed_at.format("%Y-%m-%d"))
+                    format!(
+                        "it is worth {weight:.2}, and nobody spoke of it since {}",
+                        fact.confirmed_at.format("%Y-%m-%d")
+                    )
                 }
                 _ => continue,
             };
@@ -217,8 +227,11 @@ impl Memory {
             for cleaned in cleaned.iter().filter(|cleaned| cleaned.fact.valid_until.is_none()) {
                 state.forget(&cleaned.fact)?;
             }
-            let history: Vec<FactId> =
-                cleaned.iter().filter(|cleaned| cleaned.fact.valid_until.is_some()).map(|cleaned| cleaned.fact.id.clone()).collect();
+            let history: Vec<FactId> = cleaned
+                .iter()
+                .filter(|cleaned| cleaned.fact.valid_until.is_some())
+                .map(|cleaned| cleaned.fact.id.clone())
+                .collect();
             state.store.remove_facts(&history)?;
         }
         Ok(cleaned)
@@ -241,7 +254,8 @@ impl State {
         {
             return Ok(Arc::clone(known));
         }
-        let mut facts: Vec<Fact> = self.store.facts()?.iter().filter(|fact| self.sees(fact.scope, &fact.project)).cloned().collect();
+        let mut facts: Vec<Fact> =
+            self.store.facts()?.iter().filter(|fact| self.sees(fact.scope, &fact.project)).cloned().collect();
         if let Some(session) = &self.session {
             facts.extend(session.facts()?.iter().cloned());
         }
@@ -306,14 +320,24 @@ impl State {
             pinned: new.pinned || replaced.iter().any(|(old, _)| old.pinned),
             turn: new.turn.clone(),
             reason,
-            supersedes: replaced.iter().filter(|(old, _)| is_kept(old) == (new.scope != Scope::Session)).map(|(old, _)| key_of(old)).collect(),
+            supersedes: replaced
+                .iter()
+                .filter(|(old, _)| is_kept(old) == (new.scope != Scope::Session))
+                .map(|(old, _)| key_of(old))
+                .collect(),
             confirmed_at: None,
         };
         self.keep(&new.text, &new.source, details, replaced)
     }
 
     /// Writes a fact and takes what it replaces out of what is found.
-    fn keep(&mut self, text: &str, source: &str, details: FactDetails, replaced: Vec<(Fact, String)>) -> Result<Remembered, MemoryError> {
+    fn keep(
+        &mut self,
+        text: &str,
+        source: &str,
+        details: FactDetails,
+        replaced: Vec<(Fact, String)>,
+    ) -> Result<Remembered, MemoryError> {
         let id = FactId::random();
         let scope = details.place.scope;
         let key = FactKey::new(text, details.place.clone());

@@ -322,7 +322,8 @@ impl Index {
     pub fn uses(&self, content: &str) -> bool {
         let content = key(content);
         let kept = || self.kept.as_ref().map_or_else(Vec::new, |kept| kept.of_content(content));
-        self.places.contains_key(&content) || kept().iter().any(|text| self.hidden.admits(text) || ![0, self.hidden.viewer].contains(&text.project))
+        self.places.contains_key(&content)
+            || kept().iter().any(|text| self.hidden.admits(text) || ![0, self.hidden.viewer].contains(&text.project))
     }
 
     pub fn remove_vectors(&mut self, contents: &[String]) {

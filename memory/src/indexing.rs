@@ -78,7 +78,19 @@ impl State {
             let note = kept.note(text)?;
             let Document { kind, scope, .. } = text.document();
             let (title, text_of) = (String::new(), String::new());
-            let hit = Hit { id: note.id, kind, scope, origin: note.origin, title, text: text_of, score: 0.0, weight: 1.0, cosine: None, bm25: None, reranker: None };
+            let hit = Hit {
+                id: note.id,
+                kind,
+                scope,
+                origin: note.origin,
+                title,
+                text: text_of,
+                score: 0.0,
+                weight: 1.0,
+                cosine: None,
+                bm25: None,
+                reranker: None,
+            };
             Ok(Found { hit, kept: Some(*text) })
         };
         let found = in_database.iter().map(found).collect::<Result<Vec<_>, MemoryError>>()?;
@@ -90,8 +102,14 @@ impl State {
     }
 
     /// Takes pieces of documents out of what is found.
-    pub fn documents_gone(&mut self, embedder: Option<&dyn Embedder>, place: &FactPlace, origins: &[&str]) -> Result<(), MemoryError> {
-        let numbers: Vec<u64> = origins.iter().map(|origin| origin_of_document(&self.vault.disguise(origin), place)).collect();
+    pub fn documents_gone(
+        &mut self,
+        embedder: Option<&dyn Embedder>,
+        place: &FactPlace,
+        origins: &[&str],
+    ) -> Result<(), MemoryError> {
+        let numbers: Vec<u64> =
+            origins.iter().map(|origin| origin_of_document(&self.vault.disguise(origin), place)).collect();
         self.index_for(embedder)?.remove(&Gone::Documents(place, origins, &numbers));
         Ok(())
     }
@@ -103,7 +121,8 @@ impl State {
     }
 
     fn build_index(&mut self, model: Option<String>) -> Result<Index, MemoryError> {
-        let resets: HashMap<String, u64> = self.store.resets()?.into_iter().map(|(id, turn)| (id.to_string(), turn)).collect();
+        let resets: HashMap<String, u64> =
+            self.store.resets()?.into_iter().map(|(id, turn)| (id.to_string(), turn)).collect();
         let mut hidden = Hidden::of(&self.project);
         hidden.until = resets.iter().map(|(id, turn)| (origin_of_conversation(id), *turn)).collect();
         let folder = self.index_folder();
@@ -133,7 +152,13 @@ impl State {
         };
         chunks.extend(self.session.as_ref().map_or_else(|| Ok(Vec::new()), Store::chunks)?);
         for stored in chunks.into_iter().filter(|stored| self.sees(stored.place.scope, &stored.place.project)) {
-            index.insert(chunk_document(&stored.place, &stored.document, stored.position, &stored.chunk, stored.kept_at));
+            index.insert(chunk_document(
+                &stored.place,
+                &stored.document,
+                stored.position,
+                &stored.chunk,
+                stored.kept_at,
+            ));
         }
         for fact in self.facts(None)? {
             index.insert(fact_document(&fact));
@@ -174,7 +199,8 @@ impl State {
             return Ok(Vec::new());
         } else {
             let rows = self.store.vector_rows(model)?;
-            let missing: Vec<u64> = rows.iter().filter(|(content, _)| vectors.get(*content).is_none()).map(|(_, row)| *row).collect();
+            let missing: Vec<u64> =
+                rows.iter().filter(|(content, _)| vectors.get(*content).is_none()).map(|(_, row)| *row).collect();
             (rows.into_iter().map(|(content, _)| content).collect(), self.store.vectors_in(model, &missing)?)
         };
         let gone: Vec<u64> = vectors.keys().filter(|content| !present.contains(content)).collect();
@@ -244,7 +270,8 @@ impl State {
         }
         let documents = self.store.document_names()?.into_iter();
         let documents = documents.filter(|(_, name, _)| options.admits_origin(name));
-        let mut origins: HashSet<u64> = documents.map(|(stored, _, place)| origin_of_document(&stored, &place)).collect();
+        let mut origins: HashSet<u64> =
+            documents.map(|(stored, _, place)| origin_of_document(&stored, &place)).collect();
         let conversations = self.store.conversation_ids()?.into_iter().filter(|id| options.admits_origin(id));
         origins.extend(conversations.map(|id| origin_of_conversation(&id)));
         Ok(Some(origins))

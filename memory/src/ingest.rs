@@ -15,7 +15,7 @@ use std::path::Path;
 
 use crate::error::MemoryError;
 use crate::memory::Memory;
-use crate::records::{StoredDocument, Scope};
+use crate::records::{Scope, StoredDocument};
 
 pub use report::{Problem, Progress, Report};
 pub use sync::{add, embed, refresh, remove};

@@ -198,14 +198,20 @@ fn merge(path: &Path, store: &mut Store) -> Result<Remains, MemoryError> {
     if complete < bytes.len() {
         tracing::warn!(journal = %path.display(), "the unfinished last line of a memory journal was ignored");
     }
-    let done = if damaged > 0 { fs_err::rename(path, path.with_extension("jsonl.damaged")) } else { fs_err::remove_file(path) };
+    let done = if damaged > 0 {
+        fs_err::rename(path, path.with_extension("jsonl.damaged"))
+    } else {
+        fs_err::remove_file(path)
+    };
     done.map_err(|error| failure(path, &error))?;
     Ok(Remains::Nothing)
 }
 
 /// In the order they were begun, as far as the file system tells.
 fn find(database: &Path) -> Result<Vec<PathBuf>, MemoryError> {
-    let (Some(folder), Some(prefix)) = (database.parent(), beside(database, "journal-").file_name().map(ToOwned::to_owned)) else {
+    let (Some(folder), Some(prefix)) =
+        (database.parent(), beside(database, "journal-").file_name().map(ToOwned::to_owned))
+    else {
         return Ok(Vec::new());
     };
     let prefix = prefix.to_string_lossy().into_owned();

@@ -16,7 +16,11 @@ impl Memory {
     pub fn add_chunks(&self, origin: &str, chunks: &[NewChunk], scope: Scope) -> Result<usize, MemoryError> {
         let redactor = self.redactor();
         let clean = |text: &str| redactor.redact(text).into_owned();
-        let clean = |chunk: &NewChunk| NewChunk { title: clean(&chunk.title), text: clean(&chunk.text), place: chunk.place.clone() };
+        let clean = |chunk: &NewChunk| NewChunk {
+            title: clean(&chunk.title),
+            text: clean(&chunk.text),
+            place: chunk.place.clone(),
+        };
         let chunks: Vec<NewChunk> = chunks.iter().map(clean).collect();
         let changed = {
             let mut state = self.state();
@@ -25,7 +29,8 @@ impl Memory {
             if before == chunks {
                 return Ok(0);
             }
-            let event = Event::ChunksReplaced { document: origin.to_owned(), chunks: chunks.clone(), place: place.clone() };
+            let event =
+                Event::ChunksReplaced { document: origin.to_owned(), chunks: chunks.clone(), place: place.clone() };
             let now = Utc::now();
             state.record_in(scope, Entry::now(event))?;
             let embedder = self.embedder();
@@ -34,7 +39,8 @@ impl Memory {
             for (position, chunk) in chunks.iter().enumerate() {
                 index.insert(chunk_document(&place, origin, position, chunk, now));
             }
-            let old = before.iter().enumerate().map(|(position, chunk)| chunk_document(&place, origin, position, chunk, now));
+            let old =
+                before.iter().enumerate().map(|(position, chunk)| chunk_document(&place, origin, position, chunk, now));
             state.drop_unused_vectors(old.map(|document| digest(&document.content())).collect())?;
             chunks.iter().enumerate().filter(|(position, chunk)| before.get(*position) != Some(*chunk)).count()
         };
@@ -64,7 +70,8 @@ impl Memory {
             let mut state = self.state();
             let known = state.known()?;
             let hidden = known.hidden();
-            let mut hits = state.find(embedder.as_deref(), query, vector.as_deref(), candidates + hidden.len(), options)?;
+            let mut hits =
+                state.find(embedder.as_deref(), query, vector.as_deref(), candidates + hidden.len(), options)?;
             hits.retain(|hit| hit.kind != "fact" || !hidden.contains(&hit.id));
             hits
         };
@@ -120,7 +127,13 @@ pub(crate) fn fact_document(fact: &Fact) -> Document {
     }
 }
 
-pub(crate) fn chunk_document(place: &FactPlace, origin: &str, position: usize, chunk: &NewChunk, kept_at: DateTime<Utc>) -> Document {
+pub(crate) fn chunk_document(
+    place: &FactPlace,
+    origin: &str,
+    position: usize,
+    chunk: &NewChunk,
+    kept_at: DateTime<Utc>,
+) -> Document {
     Document {
         kind: "chunk",
         scope: place.scope,

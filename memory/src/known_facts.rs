@@ -76,6 +76,12 @@ pub(crate) fn read(database: &Path, vault: &Vault) -> Vec<Entry> {
 impl From<&Fact> for KnownFact {
     fn from(fact: &Fact) -> Self {
         let (text, source) = (fact.text.clone(), fact.source.clone());
-        Self { id: fact.id.clone(), text, source, at: fact.created_at.timestamp_micros(), details: FactDetails::of(fact) }
+        Self {
+            id: fact.id.clone(),
+            text,
+            source,
+            at: fact.created_at.timestamp_micros(),
+            details: FactDetails::of(fact),
+        }
     }
 }

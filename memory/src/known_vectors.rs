@@ -87,14 +87,22 @@ pub(crate) fn remove(database: &Path) {
 impl State {
     /// The vectors of the facts that outlive this process, if they are others than were published before, and now and then
     /// before they are `complete`.
-    pub fn vectors_to_publish(&mut self, embedder: &dyn Embedder, complete: bool) -> Result<Option<Published>, MemoryError> {
+    pub fn vectors_to_publish(
+        &mut self,
+        embedder: &dyn Embedder,
+        complete: bool,
+    ) -> Result<Option<Published>, MemoryError> {
         let (Mode::Durable, Some(database)) = (&self.mode, &self.database) else { return Ok(None) };
         let is_due = complete || self.published_vectors.at.is_none_or(|at| at.elapsed() > INTERVAL);
         if !self.published_vectors.outdated || !is_due {
             return Ok(None);
         }
         let (file, known) = (beside(database, "vectors"), self.known()?);
-        let header = Header { model: embedder.name().to_owned(), dimensions: embedder.dimensions(), project: self.project.clone() };
+        let header = Header {
+            model: embedder.name().to_owned(),
+            dimensions: embedder.dimensions(),
+            project: self.project.clone(),
+        };
         let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
         bytes.push(b'\n');
         let index = self.index_for(Some(embedder))?;
@@ -129,7 +137,8 @@ impl State {
         self.holder_vectors.header = read.as_ref().map(|(header, _)| header.clone());
         let Some((header, vectors)) = read else { return Ok(()) };
         let known = self.store.vectors(&header.model)?;
-        let new: Vec<(String, Vec<f32>)> = vectors.into_iter().filter(|(content, _)| !known.contains_key(content)).collect();
+        let new: Vec<(String, Vec<f32>)> =
+            vectors.into_iter().filter(|(content, _)| !known.contains_key(content)).collect();
         if let Some(index) = self.index.as_mut().filter(|index| index.model.as_ref() == Some(&header.model)) {
             for (content, vector) in &new {
                 index.set_vector(content, vector);
@@ -167,7 +176,8 @@ fn read(file: &Path, vault: &Vault) -> Option<(Header, Vec<(String, Vec<f32>)>)>
     let length = DIGEST + header.dimensions.checked_mul(4)?;
     let vector = |record: &[u8]| {
         let (content, numbers) = record.split_at_checked(DIGEST)?;
-        let numbers = numbers.chunks_exact(4).filter_map(|four| Some(f32::from_le_bytes(four.try_into().ok()?))).collect();
+        let numbers =
+            numbers.chunks_exact(4).filter_map(|four| Some(f32::from_le_bytes(four.try_into().ok()?))).collect();
         Some((String::from_utf8(content.to_vec()).ok()?, numbers))
     };
     let vectors = plain.get(end + 1..)?.chunks_exact(length).filter_map(vector).collect();

@@ -13,8 +13,8 @@ use crate::event::Event;
 use crate::index::{Document, Gone};
 use crate::project::{Project, ProjectKey};
 use crate::records::{
-    ContextItem, ConversationId, EarlierTurn, ItemDetails, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation,
-    StoredMessage, StoredToolRun, StoredTurn, ToolRunId, TurnId,
+    ContextItem, ConversationId, EarlierTurn, ItemDetails, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics,
+    StoredConversation, StoredMessage, StoredToolRun, StoredTurn, ToolRunId, TurnId,
 };
 use crate::redaction::Redactor;
 use crate::reranker::Reranker;
@@ -158,7 +158,11 @@ impl Memory {
     }
 
     /// The last `limit` messages since the conversation's last reset, oldest first.
-    pub fn recent_messages(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredMessage>, MemoryError> {
+    pub fn recent_messages(
+        &self,
+        conversation: &ConversationId,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>, MemoryError> {
         self.state().store.recent_messages(conversation, limit)
     }
 
@@ -177,7 +181,12 @@ impl Memory {
     }
 
     /// What was said after turn `after`, oldest first: the last `limit` of those turns.
-    pub fn earlier_turns(&self, conversation: &ConversationId, after: usize, limit: usize) -> Result<Vec<EarlierTurn>, MemoryError> {
+    pub fn earlier_turns(
+        &self,
+        conversation: &ConversationId,
+        after: usize,
+        limit: usize,
+    ) -> Result<Vec<EarlierTurn>, MemoryError> {
         self.state().store.earlier_turns(conversation, after, limit)
     }
 
@@ -202,7 +211,13 @@ impl Memory {
         Ok(id)
     }
 
-    pub fn finish_tool_run(&self, id: &ToolRunId, status: &str, result: &str, milliseconds: u64) -> Result<(), MemoryError> {
+    pub fn finish_tool_run(
+        &self,
+        id: &ToolRunId,
+        status: &str,
+        result: &str,
+        milliseconds: u64,
+    ) -> Result<(), MemoryError> {
         let result = self.redactor().redact(result).into_owned();
         let mut state = self.state();
         if !state.store.has_tool_run(id.as_str())? {
@@ -247,8 +262,11 @@ impl Memory {
     /// Whether there is anything to find.
     pub fn holds_something(&self) -> bool {
         let state = self.state();
-        let some = |store: &Store| ["messages", "chunks"].into_iter().any(|table| store.has_rows(table).unwrap_or(false));
-        state.known().is_ok_and(|known| !known.facts.is_empty()) || some(&state.store) || state.session.as_ref().is_some_and(some)
+        let some =
+            |store: &Store| ["messages", "chunks"].into_iter().any(|table| store.has_rows(table).unwrap_or(false));
+        state.known().is_ok_and(|known| !known.facts.is_empty())
+            || some(&state.store)
+            || state.session.as_ref().is_some_and(some)
     }
 
     /// Blanks out more, or less, from now on.

@@ -7,10 +7,10 @@ use codriver_vectors::dot;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::embedding::embed;
 use crate::error::MemoryError;
 use crate::event::Event;
 use crate::index::words::words;
-use crate::embedding::embed;
 use crate::memory::Memory;
 use crate::records::{ConversationId, ModelCall, Sent, StoredSent};
 

@@ -34,7 +34,9 @@ impl Project {
 
     /// What people call it.
     pub fn name(&self) -> String {
-        self.root.file_name().map_or_else(|| self.root.display().to_string(), |name| name.to_string_lossy().into_owned())
+        self.root
+            .file_name()
+            .map_or_else(|| self.root.display().to_string(), |name| name.to_string_lossy().into_owned())
     }
 }
 
@@ -76,7 +78,10 @@ mod tests {
         assert_ne!(Project::of(&below).key, Project::of(&top).key, "without a repository each folder is its own");
         std::fs::create_dir(top.join(".git")).unwrap();
         assert_eq!(Project::of(&below), Project::of(&top));
-        assert_eq!((Project::of(&below).name(), Project::of(&below).root), ("a".to_owned(), top.canonicalize().unwrap()));
+        assert_eq!(
+            (Project::of(&below).name(), Project::of(&below).root),
+            ("a".to_owned(), top.canonicalize().unwrap())
+        );
         assert_ne!(Project::of(&beside).key, Project::of(&top).key);
     }
 }

@@ -40,7 +40,10 @@ impl Redactor {
     /// Knows the values of the environment's variables that are named like secrets, too.
     pub fn with_environment() -> Self {
         let secret = |(name, value): (String, String)| named::names_a_secret(&name).then_some(value);
-        Self::new().knowing(std::env::vars_os().filter_map(|(name, value)| secret((name.into_string().ok()?, value.into_string().ok()?))))
+        Self::new().knowing(
+            std::env::vars_os()
+                .filter_map(|(name, value)| secret((name.into_string().ok()?, value.into_string().ok()?))),
+        )
     }
 
     /// Hides these values wherever they stand.
@@ -65,7 +68,10 @@ impl Redactor {
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut findings = Vec::new();
         for secret in &self.known {
-            findings.extend(text.match_indices(secret.as_str()).map(|(start, found)| Finding { place: start..start + found.len(), what: "secret" }));
+            findings.extend(
+                text.match_indices(secret.as_str())
+                    .map(|(start, found)| Finding { place: start..start + found.len(), what: "secret" }),
+            );
         }
         patterns::find(text, &mut findings);
         named::find(text, &mut findings);
@@ -81,7 +87,8 @@ impl Redactor {
             Value::String(text) => Value::String(self.redact(text).into_owned()),
             Value::Array(items) => items.iter().map(|item| self.redact_json(item)).collect(),
             Value::Object(fields) => {
-                let field = |(name, value): (&String, &Value)| (self.redact(name).into_owned(), self.redact_field(name, value));
+                let field =
+                    |(name, value): (&String, &Value)| (self.redact(name).into_owned(), self.redact_field(name, value));
                 Value::Object(fields.iter().map(field).collect::<Map<_, _>>())
             }
             other => other.clone(),
@@ -90,7 +97,9 @@ impl Redactor {
 
     fn redact_field(&self, name: &str, value: &Value) -> Value {
         match value {
-            Value::String(text) if named::names_a_secret(name) && named::looks_secret(name, text) => Value::String(replacement("secret")),
+            Value::String(text) if named::names_a_secret(name) && named::looks_secret(name, text) => {
+                Value::String(replacement("secret"))
+            }
             other => self.redact_json(other),
         }
     }
@@ -134,8 +143,12 @@ mod tests {
 
     #[test]
     fn known_values_are_hidden_wherever_they_stand() {
-        let redactor = Redactor::new().knowing(["hunter2-hunter2".to_owned(), "short".to_owned(), "localhost".to_owned()]);
-        assert_eq!(redactor.redact("say hunter2-hunter2, short, localhost"), "say [redacted: secret], short, localhost");
+        let redactor =
+            Redactor::new().knowing(["hunter2-hunter2".to_owned(), "short".to_owned(), "localhost".to_owned()]);
+        assert_eq!(
+            redactor.redact("say hunter2-hunter2, short, localhost"),
+            "say [redacted: secret], short, localhost"
+        );
         // The longer one is not left half in the open.
         let redactor = redactor.knowing(["hunter2-hunter2-and-more".to_owned()]);
         assert_eq!(redactor.redact("hunter2-hunter2-and-more!"), "[redacted: secret]!");

@@ -131,16 +131,30 @@ mod tests {
         }
 
         fn score(&self, _: &str, texts: &[&str]) -> Result<Vec<f32>, String> {
-            let length = |text: &&str| if text.trim().is_empty() { Err("nothing to read".to_owned()) } else { Ok(text.len() as f32) };
+            let length = |text: &&str| {
+                if text.trim().is_empty() { Err("nothing to read".to_owned()) } else { Ok(text.len() as f32) }
+            };
             texts.iter().map(length).collect()
         }
     }
 
     fn hits(texts: &[&str]) -> Vec<CollectionHit> {
-        let record = |text: &str| Record { id: text.to_owned(), title: String::new(), text: text.to_owned(), metadata: Default::default() };
+        let record = |text: &str| Record {
+            id: text.to_owned(),
+            title: String::new(),
+            text: text.to_owned(),
+            metadata: Default::default(),
+        };
         let hit = |(rank, text): (usize, &&str)| {
             let score = 1.0 - rank as f32 / 100.0;
-            CollectionHit { id: (*text).to_owned(), score, cosine: None, bm25: None, reranker: None, record: Some(record(text)) }
+            CollectionHit {
+                id: (*text).to_owned(),
+                score,
+                cosine: None,
+                bm25: None,
+                reranker: None,
+                record: Some(record(text)),
+            }
         };
         texts.iter().enumerate().map(hit).collect()
     }
@@ -162,7 +176,10 @@ mod tests {
         let long: Vec<&str> = long.iter().map(String::as_str).collect();
         let mut found = hits(&long);
         rerank(&Length, "question", &mut found).unwrap();
-        assert_eq!((found[0].id.len(), found[RERANKED - 1].id.len(), found[RERANKED].id.len()), (RERANKED, 1, RERANKED + 1));
+        assert_eq!(
+            (found[0].id.len(), found[RERANKED - 1].id.len(), found[RERANKED].id.len()),
+            (RERANKED, 1, RERANKED + 1)
+        );
         assert_eq!(found[RERANKED].reranker, None);
         assert!(found.windows(2).all(|pair| pair[0].score >= pair[1].score));
         let before = hits(&["a", " ", "bb"]);

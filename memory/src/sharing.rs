@@ -8,8 +8,8 @@ use crate::error::MemoryError;
 use crate::event::{Entry, Event, FactKey};
 use crate::journal;
 use crate::known_facts;
-use crate::state::State;
 use crate::records::{Fact, FactPlace, Mode};
+use crate::state::State;
 
 /// What this process has seen of the others.
 #[derive(Default)]
@@ -48,7 +48,9 @@ impl State {
     pub fn refresh(&mut self) {
         let outcome = match self.mode {
             Mode::Durable => self.merge_journals(),
-            Mode::Shared { .. } => self.take_over().and_then(|holds| if holds { Ok(()) } else { self.take_facts_of_holder() }),
+            Mode::Shared { .. } => {
+                self.take_over().and_then(|holds| if holds { Ok(()) } else { self.take_facts_of_holder() })
+            }
             Mode::InMemory => Ok(()),
         };
         self.take_vectors_of_holder_quietly();
@@ -83,8 +85,10 @@ impl State {
         let keys: HashSet<FactKey> = published.iter().filter_map(key).collect();
         let own: HashSet<FactKey> = self.store.facts()?.iter().map(key_of).collect();
         let gone = self.seen.from_holder.difference(&keys);
-        let mut entries: Vec<Entry> = gone.map(|fact| Entry::now(Event::FactForgotten { fact: fact.clone() })).collect();
-        let new = |entry: &Entry| key(entry).is_some_and(|key| !own.contains(&key) && !self.seen.forgotten.contains(&key));
+        let mut entries: Vec<Entry> =
+            gone.map(|fact| Entry::now(Event::FactForgotten { fact: fact.clone() })).collect();
+        let new =
+            |entry: &Entry| key(entry).is_some_and(|key| !own.contains(&key) && !self.seen.forgotten.contains(&key));
         entries.extend(published.into_iter().filter(new));
         if !entries.is_empty() {
             self.store.commit(&entries)?;

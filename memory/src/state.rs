@@ -272,7 +272,10 @@ pub(crate) fn open_store(path: &Path, given: Option<&MasterKey>) -> Result<Store
             },
             // The database was not encrypted to the end, whatever the file beside it says.
             None if !is_new => return Ok((Vault::off(), None)),
-            None => match (beside.clone().zip(known), given.cloned().map_or_else(MasterKey::from_environment, |key| Ok(Some(key)))?) {
+            None => match (
+                beside.clone().zip(known),
+                given.cloned().map_or_else(MasterKey::from_environment, |key| Ok(Some(key)))?,
+            ) {
                 (Some((file, vault)), _) => (file.clone(), vault, Some(file)),
                 (None, Some(key)) => {
                     let (file, vault) = VaultFile::create(&key)?;
@@ -287,7 +290,8 @@ pub(crate) fn open_store(path: &Path, given: Option<&MasterKey>) -> Result<Store
     match written {
         Some(file) if beside.as_ref() != Some(&file) => file.write(path)?,
         None if beside.is_some() => {
-            fs_err::remove_file(vault_path(path)).unwrap_or_else(|error| tracing::warn!(%error, "this memory is not encrypted"));
+            fs_err::remove_file(vault_path(path))
+                .unwrap_or_else(|error| tracing::warn!(%error, "this memory is not encrypted"));
         }
         _ => {}
     }

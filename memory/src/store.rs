@@ -84,12 +84,13 @@ impl Store {
         unlock: impl FnOnce(Option<VaultFile>, IsNew) -> Result<(Vault, Option<VaultFile>), MemoryError>,
     ) -> Result<Self, OpenFailure> {
         let name = file.display().to_string();
-        let connection = settings().and_then(|config| Connection::open_with_flags(file, config)).map_err(|error| {
-            match lock_holder(&error.to_string()) {
-                Some(holder) => OpenFailure::Busy(holder),
-                None => OpenFailure::Failed(MemoryError::from_database(&name, &error)),
-            }
-        })?;
+        let connection =
+            settings().and_then(|config| Connection::open_with_flags(file, config)).map_err(
+                |error| match lock_holder(&error.to_string()) {
+                    Some(holder) => OpenFailure::Busy(holder),
+                    None => OpenFailure::Failed(MemoryError::from_database(&name, &error)),
+                },
+            )?;
         let mut store = Self::new(connection, Some(file.to_owned()), name);
         store.reader = File::open(file).ok();
         store.require_whole_file(file)?;
@@ -117,8 +118,18 @@ impl Store {
 
     fn new(connection: Connection, file: Option<PathBuf>, name: String) -> Self {
         let (readers, facts, sequences) = (Readers::default(), RefCell::default(), Sequences::new());
-        let mut store =
-            Self { readers, connection, given_up: None, file, name, vault: Vault::off(), sequences, facts, facts_revision: 0, reader: None };
+        let mut store = Self {
+            readers,
+            connection,
+            given_up: None,
+            file,
+            name,
+            vault: Vault::off(),
+            sequences,
+            facts,
+            facts_revision: 0,
+            reader: None,
+        };
         store.facts_changed();
         store
     }
@@ -183,7 +194,9 @@ impl Store {
     pub fn set_vault_entry(&mut self, entry: Option<&VaultFile>) -> Result<(), MemoryError> {
         self.in_transaction(|connection, _, _| {
             connection.execute("DELETE FROM vault", [])?;
-            entry.map_or(Ok(()), |entry| connection.execute("INSERT INTO vault VALUES (?)", params![entry.to_text()]).map(drop))
+            entry.map_or(Ok(()), |entry| {
+                connection.execute("INSERT INTO vault VALUES (?)", params![entry.to_text()]).map(drop)
+            })
         })
     }
 
@@ -219,7 +232,8 @@ impl Store {
 
     /// Tools that were running when the last holder of the file ended will not report back.
     pub fn close_lost_tool_runs(&mut self) -> Result<(), MemoryError> {
-        let running = self.rows("SELECT id FROM tool_runs WHERE status = 'running'", &[], |row| row.get::<_, String>(0))?;
+        let running =
+            self.rows("SELECT id FROM tool_runs WHERE status = 'running'", &[], |row| row.get::<_, String>(0))?;
         if running.is_empty() {
             return Ok(());
         }
@@ -242,7 +256,8 @@ impl Store {
     /// Free blocks at its end need not be there.
     fn require_whole_file(&self, file: &Path) -> Result<(), MemoryError> {
         let sql = "SELECT (used_blocks * block_size)::BIGINT FROM pragma_database_size()";
-        let expected: i64 = self.connection.query_row(sql, [], |row| row.get(0)).map_err(|error| self.explain(&error))?;
+        let expected: i64 =
+            self.connection.query_row(sql, [], |row| row.get(0)).map_err(|error| self.explain(&error))?;
         let found = fs_err::metadata(file).map_or(0, |metadata| metadata.len());
         if found >= u64::try_from(expected).unwrap_or(0) {
             return Ok(());
@@ -296,7 +311,8 @@ impl Store {
             // Two openings of one file in a process would damage it: first the old one goes.
             self.connection = Connection::open_in_memory_with_flags(settings()?)?;
             // A checkpoint that found too little memory would find it again.
-            let share = if reason.contains("failed to pin") || reason.contains("Out of Memory") { 1 } else { USUAL_SHARE };
+            let share =
+                if reason.contains("failed to pin") || reason.contains("Out of Memory") { 1 } else { USUAL_SHARE };
             self.connection = Connection::open_with_flags(file, with_memory(settings()?, share)?)?;
             self.connection.execute_batch(LOCK_SETTINGS)
         };
@@ -311,7 +327,8 @@ impl Store {
     fn explain(&self, error: &duckdb::Error) -> MemoryError {
         let error = MemoryError::from_database(&self.name, error);
         if let (MemoryError::Unreadable { reason, .. }, Some(file)) = (&error, &self.file) {
-            let noted = fs_err::write(suspect(file), reason).and_then(|()| fs_err::set_permissions(suspect(file), Permissions::from_mode(0o600)));
+            let noted = fs_err::write(suspect(file), reason)
+                .and_then(|()| fs_err::set_permissions(suspect(file), Permissions::from_mode(0o600)));
             noted.unwrap_or_else(|error| tracing::debug!(%error));
         }
         error
@@ -360,7 +377,9 @@ const USUAL_SHARE: u64 = 4;
 fn with_memory(config: Config, share: u64) -> duckdb::Result<Config> {
     const LEAST: u64 = 1_000_000_000;
     let machine = fs_err::read_to_string("/proc/meminfo").ok();
-    let kilobytes = machine.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok()));
+    let kilobytes = machine.as_deref().and_then(|text| {
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok())
+    });
     let container = fs_err::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
     let all = [kilobytes.map(|kilobytes: u64| kilobytes * 1024), container].into_iter().flatten().min();
     let bytes = all.map_or(LEAST, |bytes| (bytes / share).max(LEAST));

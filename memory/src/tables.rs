@@ -246,7 +246,13 @@ impl Memory {
 }
 
 impl Store {
-    fn table_rows(&self, table: &MemoryTable, project: Option<&str>, from: i64, limit: usize) -> Result<TablePage, MemoryError> {
+    fn table_rows(
+        &self,
+        table: &MemoryTable,
+        project: Option<&str>,
+        from: i64,
+        limit: usize,
+    ) -> Result<TablePage, MemoryError> {
         let columns: Vec<String> = table.columns.iter().map(MemoryColumn::selected).collect();
         let condition = project.map_or_else(String::new, |_| format!(" AND {}", table.of_project));
         let sql = format!(
@@ -261,13 +267,22 @@ impl Store {
             last = Some(row.get::<_, i64>(0)?);
             let key: String = row.get(1)?;
             let cells = table.columns.iter().enumerate();
-            cells.map(|(index, column)| self.cell(table, column, &key, row, index + 2)).collect::<duckdb::Result<Vec<_>>>()
+            cells
+                .map(|(index, column)| self.cell(table, column, &key, row, index + 2))
+                .collect::<duckdb::Result<Vec<_>>>()
         })?;
         let next = last.filter(|_| rows.len() == limit).map(|last| last + 1);
         Ok(TablePage { rows, next })
     }
 
-    fn cell(&self, table: &MemoryTable, column: &MemoryColumn, key: &str, row: &Row<'_>, index: usize) -> duckdb::Result<Cell> {
+    fn cell(
+        &self,
+        table: &MemoryTable,
+        column: &MemoryColumn,
+        key: &str,
+        row: &Row<'_>,
+        index: usize,
+    ) -> duckdb::Result<Cell> {
         Ok(match column.kind {
             CellKind::Text => match row.get::<_, Option<String>>(index)? {
                 Some(text) if column.is_sealed => {

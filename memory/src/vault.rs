@@ -111,7 +111,8 @@ impl Vault {
         if !self.is_on() {
             return Ok(text);
         }
-        let sealed = text.strip_prefix(MARK).and_then(|text| STANDARD.decode(text).ok()).ok_or(VaultError::NotOpened)?;
+        let sealed =
+            text.strip_prefix(MARK).and_then(|text| STANDARD.decode(text).ok()).ok_or(VaultError::NotOpened)?;
         String::from_utf8(self.open(&sealed, &place(column, row))?).map_err(|_| VaultError::NotOpened)
     }
 
@@ -216,7 +217,10 @@ mod tests {
             assert_eq!(vault.open_text("facts.text", "1", sealed.clone()).unwrap(), text);
             assert_eq!(vault.open_text("facts.text", "2", sealed.clone()), Err(VaultError::NotOpened));
             assert_eq!(vault.open_text("facts.source", "1", sealed.clone()), Err(VaultError::NotOpened));
-            assert_eq!(Vault::new("a", random_key()).open_text("facts.text", "1", sealed.clone()), Err(VaultError::NotOpened));
+            assert_eq!(
+                Vault::new("a", random_key()).open_text("facts.text", "1", sealed.clone()),
+                Err(VaultError::NotOpened)
+            );
             assert_ne!(vault.seal_text("facts.text", "1", text).unwrap(), sealed, "a fresh nonce each time");
         }
     }

@@ -62,7 +62,9 @@ pub enum FileError {
     NotFolder(String),
     #[error("{0} is neither a file nor a folder (a pipe, socket or device)")]
     Special(String),
-    #[error("{0} looks like it holds secrets (keys, passwords or tokens), so its contents stay out of conversations; open it yourself if you need to")]
+    #[error(
+        "{0} looks like it holds secrets (keys, passwords or tokens), so its contents stay out of conversations; open it yourself if you need to"
+    )]
     Secret(String),
     #[error("{path} is a binary file ({kind}, {size}), not text")]
     Binary { path: String, kind: &'static str, size: String },

@@ -34,7 +34,9 @@ pub use status::{Status, StatusEntry, status};
 pub enum GitError {
     #[error("{0} is not in a git repository; `!git init` in a cell makes one")]
     NotARepository(String),
-    #[error("the repository at {0} belongs to another user, so git will not read it; if you trust it, run `!git config --global --add safe.directory {0}`")]
+    #[error(
+        "the repository at {0} belongs to another user, so git will not read it; if you trust it, run `!git config --global --add safe.directory {0}`"
+    )]
     NotOwned(String),
     #[error("the repository at {0} keeps its files in another folder (core.worktree); work from there")]
     FilesElsewhere(String),
@@ -54,7 +56,9 @@ pub enum GitError {
     Binary(String),
     #[error("{path} has {lines} lines, too many to blame at once; give a range of lines")]
     TooLarge { path: String, lines: usize },
-    #[error("git does not know who you are; run `!git config user.name \"Your Name\"` and `!git config user.email you@example.com` in a cell, then commit again")]
+    #[error(
+        "git does not know who you are; run `!git config user.name \"Your Name\"` and `!git config user.email you@example.com` in a cell, then commit again"
+    )]
     NoIdentity,
     #[error("the commit message is empty; give one with -m")]
     NoMessage,
@@ -64,9 +68,13 @@ pub enum GitError {
     Conflicts(Vec<String>),
     #[error("a {0} is in progress; finish it with `!git {0} --continue`")]
     InProgress(&'static str),
-    #[error("this repository has a {0} hook, which Codriver cannot run; run `!git commit` to have it run, or pass --no-verify to commit without it")]
+    #[error(
+        "this repository has a {0} hook, which Codriver cannot run; run `!git commit` to have it run, or pass --no-verify to commit without it"
+    )]
     Hook(String),
-    #[error("{path} goes through the {filter:?} filter, which Codriver cannot run, so the wrong contents would be committed; use `!git commit`")]
+    #[error(
+        "{path} goes through the {filter:?} filter, which Codriver cannot run, so the wrong contents would be committed; use `!git commit`"
+    )]
     Filter { path: String, filter: String },
     #[error("interrupted")]
     Interrupted,

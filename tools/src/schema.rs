@@ -96,7 +96,14 @@ fn check_number(schema: &Value, number: f64, path: &str, problems: &mut Vec<Stri
     }
 }
 
-fn check_size(schema: &Value, [least, most]: [&str; 2], unit: &str, size: usize, path: &str, problems: &mut Vec<String>) {
+fn check_size(
+    schema: &Value,
+    [least, most]: [&str; 2],
+    unit: &str,
+    size: usize,
+    path: &str,
+    problems: &mut Vec<String>,
+) {
     let limit = |name| schema.get(name).and_then(Value::as_u64).and_then(|limit| usize::try_from(limit).ok());
     if let Some(least) = limit(least)
         && size < least

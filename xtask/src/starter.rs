@@ -72,7 +72,10 @@ pub fn evaluate(options: &Evaluation) -> Result<()> {
     for set in SETS {
         say(set);
         let mut command = Command::new(&python);
-        command.arg(paths::root().join("tests/python/eval_starter.py")).arg(paths::root().join(set)).env("CODRIVER", paths::codriver());
+        command
+            .arg(paths::root().join("tests/python/eval_starter.py"))
+            .arg(paths::root().join(set))
+            .env("CODRIVER", paths::codriver());
         if options.failures {
             command.arg("--failures");
         }

@@ -307,7 +307,9 @@ pub enum ModelError {
     #[error("numerical failure: {0}")]
     Numeric(String),
     /// More requests wait for the model than it takes on.
-    #[error("the model is busy: {waiting} requests wait for it already; ask again when some are answered, or interrupt one")]
+    #[error(
+        "the model is busy: {waiting} requests wait for it already; ask again when some are answered, or interrupt one"
+    )]
     Busy { waiting: usize },
     /// Keys and values of the request's tokens cannot be held.
     #[error("no room for the request: {reason}; shorten it, or end what else uses memory")]

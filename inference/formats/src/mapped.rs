@@ -34,7 +34,8 @@ impl Drop for MappedBytes {
             let (start, length) = (self.range.start, self.range.len());
             // SAFETY: the map is of a file and read-only: whoever reads these pages again gets the same
             // bytes from the file.
-            let given_back = unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, length) };
+            let given_back =
+                unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, length) };
             // Advice that is not taken costs memory for a while.
             given_back.unwrap_or_default();
         }

@@ -52,7 +52,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Tokens a second of a prompt of so many, and of the answer to it.
-fn measure(gpu: &Gpu, decoder: &mut Decoder, shape: &Shape, read: usize, tokens: usize) -> Result<(f64, f64), GpuError> {
+fn measure(
+    gpu: &Gpu,
+    decoder: &mut Decoder,
+    shape: &Shape,
+    read: usize,
+    tokens: usize,
+) -> Result<(f64, f64), GpuError> {
     let pages: Vec<u32> = (0..(read + tokens).div_ceil(PAGE) as u32).collect();
     let pool = Pool::new(gpu, decoder.architecture().page_shape(PAGE), shape.layers, pages.len())?;
     let mut step = |tokens: &[u32], past: usize| -> Result<u32, GpuError> {

@@ -133,8 +133,7 @@ impl Decoder {
     fn compute(&self, inputs: &Inputs, pool: &Pool, room: &Workspace) -> Result<Scores, GpuError> {
         let (gpu, architecture) = (&self.gpu, &self.architecture);
         let (rows, vocabulary) = (inputs.chosen_count, architecture.vocabulary);
-        let parts =
-            gpu.room(inputs.split.count * architecture.heads * inputs.splits * (architecture.head_dim + 2))?;
+        let parts = gpu.room(inputs.split.count * architecture.heads * inputs.splits * (architecture.head_dim + 2))?;
         let buffer = gpu.room(rows * vocabulary)?;
         gpu.ensure(&[&parts, &buffer])?;
         let multiplier = architecture.embedding_multiplier;

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::ops::Deref;
 
+use cubecl::Device;
+use cubecl::client::Client;
+use cubecl::device::{DeviceUnavailable, WgpuDeviceKind};
 use cubecl::features::Plane;
 use cubecl::prelude::*;
 use cubecl::server::Handle;
-use cubecl::client::Client;
-use cubecl::device::{DeviceUnavailable, WgpuDeviceKind};
-use cubecl::Device;
 
 use crate::GpuError;
 use crate::kernels::tiled;

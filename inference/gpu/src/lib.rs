@@ -19,8 +19,8 @@ mod step;
 
 pub use codriver_kernels::Format;
 pub use cubecl::Device;
-pub use decoder::{Architecture, Decoder};
 pub use decoder::weights::{Experts, FeedForward, Gated, Layer, Linear, OutputNorms, Weights};
+pub use decoder::{Architecture, Decoder};
 pub use device::Gpu;
 pub use error::GpuError;
 pub use kernels::activation::Activation;

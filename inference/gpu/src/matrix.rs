@@ -3,11 +3,11 @@
 
 use codriver_kernels::Format;
 
+use crate::GpuError;
 use crate::device::{Buffer, Gpu};
 use crate::kernels::copy;
 use crate::kernels::embedding::look_up;
 use crate::kernels::product::{Finish, Rows, multiply};
-use crate::GpuError;
 
 /// Columns that a unit reads together.
 pub(crate) const CHUNK: usize = 8;
@@ -219,7 +219,8 @@ impl Encoding {
             Self::Q4_0 => {
                 for (block, (bytes, quants)) in bytes.chunks_exact(18).zip(quants.chunks_exact_mut(4)).enumerate() {
                     put_half(details, block, bytes);
-                    let (low, high): (Vec<u8>, Vec<u8>) = bytes.iter().skip(2).map(|byte| (byte & 15, byte >> 4)).unzip();
+                    let (low, high): (Vec<u8>, Vec<u8>) =
+                        bytes.iter().skip(2).map(|byte| (byte & 15, byte >> 4)).unzip();
                     nibbles(&[low, high].concat(), quants);
                 }
             }
@@ -250,7 +251,8 @@ impl Encoding {
                 let super_blocks = quants.len() / 32;
                 let (crumbs, rest) = details.split_at_mut((16 * super_blocks).min(details.len()));
                 let (scales, halves) = rest.split_at_mut((4 * super_blocks).min(rest.len()));
-                let rooms = quants.chunks_exact_mut(32).zip(crumbs.chunks_exact_mut(16)).zip(scales.chunks_exact_mut(4));
+                let rooms =
+                    quants.chunks_exact_mut(32).zip(crumbs.chunks_exact_mut(16)).zip(scales.chunks_exact_mut(4));
                 for (block, (bytes, ((quants, crumbs), scales))) in bytes.chunks_exact(210).zip(rooms).enumerate() {
                     let (low, rest) = bytes.split_at(128);
                     let (high, rest) = rest.split_at(64);

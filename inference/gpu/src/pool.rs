@@ -1,8 +1,8 @@
 //! Keys and values of all sequences, in pages.
 
+use crate::GpuError;
 use crate::device::{Buffer, Gpu};
 use crate::kernels::copy;
-use crate::GpuError;
 
 /// What a page holds for each layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,11 @@ impl Pool {
     /// Room for `pages` pages of `layers` layers.
     pub fn new(gpu: &Gpu, shape: PageShape, layers: usize, pages: usize) -> Result<Self, GpuError> {
         let of_layer = |_| -> Result<LayerPages, GpuError> {
-            Ok(LayerPages { keys: gpu.room(pages * shape.keys())?, values: gpu.room(pages * shape.values())?, page: shape.page })
+            Ok(LayerPages {
+                keys: gpu.room(pages * shape.keys())?,
+                values: gpu.room(pages * shape.values())?,
+                page: shape.page,
+            })
         };
         let pool = Self { shape, pages, layers: (0..layers).map(of_layer).collect::<Result<_, _>>()? };
         gpu.ensure(&pool.buffers())?;

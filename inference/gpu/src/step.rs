@@ -95,7 +95,8 @@ impl Inputs {
         }
         let mut upload = Upload::new(gpu);
         let parts = [&tokens, &slots, &whole, &split, &table, &chosen].map(|words| upload.add(words));
-        let angles: Vec<_> = rotations.iter().map(|(cosines, sines)| (upload.floats(cosines), upload.floats(sines))).collect();
+        let angles: Vec<_> =
+            rotations.iter().map(|(cosines, sines)| (upload.floats(cosines), upload.floats(sines))).collect();
         let uploaded = upload.send(gpu)?;
         gpu.ensure(&[&uploaded.0])?;
         let [of_tokens, of_slots, of_whole, of_split, of_table, of_chosen] = parts.map(|part| uploaded.part(part));
@@ -106,7 +107,10 @@ impl Inputs {
             split: Tasks { words: of_split, count: split.len() / TASK, tokens: 1 },
             table: of_table,
             chosen: of_chosen,
-            rotations: angles.into_iter().map(|(cosines, sines)| (uploaded.part(cosines), uploaded.part(sines))).collect(),
+            rotations: angles
+                .into_iter()
+                .map(|(cosines, sines)| (uploaded.part(cosines), uploaded.part(sines)))
+                .collect(),
             count: tokens.len(),
             chosen_count: chosen.len(),
             splits: longest.div_ceil(SPLIT),

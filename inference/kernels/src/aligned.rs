@@ -65,7 +65,8 @@ impl AlignedBytes {
         let [firsts, seconds] = &mut all;
         let mut firsts = firsts.as_mut_slice().chunks_mut((first * together).max(1));
         let seconds = seconds.as_mut_slice().chunks_mut((second * together).max(1));
-        let tasks = seconds.enumerate().map(|(index, second)| (index * together, firsts.next().unwrap_or_default(), second));
+        let tasks =
+            seconds.enumerate().map(|(index, second)| (index * together, firsts.next().unwrap_or_default(), second));
         crate::pool::for_each(tasks, |(chunk, first, second)| fill(chunk, first, second));
         all
     }

@@ -71,7 +71,8 @@ impl<'a, P: Fn(usize, usize) -> Option<HeadPage<'a>> + Sync> Attention<'_, P> {
         let some = (TASK_ROWS / self.group().max(1)).max(1);
         for first in (0..tokens).step_by(some) {
             let count = some.min(tokens - first);
-            let stretches = (self.visible(first).0 / (PAGE * STRETCH), self.visible(first + count - 1).1.div_ceil(PAGE * STRETCH));
+            let stretches =
+                (self.visible(first).0 / (PAGE * STRETCH), self.visible(first + count - 1).1.div_ceil(PAGE * STRETCH));
             for head in 0..self.key_value_heads {
                 let mut task = Task { of, head, first, count, stretches };
                 if tokens * self.group() > TASK_ROWS {
@@ -122,7 +123,9 @@ impl<'a, P: Fn(usize, usize) -> Option<HeadPage<'a>> + Sync> Attention<'_, P> {
 }
 
 /// The mixed values of several sequences, whose work all cores share.
-pub fn attend_all<'a, P: Fn(usize, usize) -> Option<HeadPage<'a>> + Sync>(sequences: &[Attention<'_, P>]) -> Vec<Vec<f32>> {
+pub fn attend_all<'a, P: Fn(usize, usize) -> Option<HeadPage<'a>> + Sync>(
+    sequences: &[Attention<'_, P>],
+) -> Vec<Vec<f32>> {
     attend_with(Level::best(), sequences)
 }
 

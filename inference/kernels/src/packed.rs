@@ -205,7 +205,8 @@ impl Bytes {
     /// Packs what [`PackedMatrix::check`] accepts; rows that are not there are zeros.
     fn of(format: Format, rows: usize, columns: usize, bytes: &[u8]) -> Self {
         let row = bytes.len() / rows.max(1);
-        let part = |rows: Range<usize>| Ok(Cow::Borrowed(bytes.get(rows.start * row..rows.end * row).unwrap_or_default()));
+        let part =
+            |rows: Range<usize>| Ok(Cow::Borrowed(bytes.get(rows.start * row..rows.end * row).unwrap_or_default()));
         let Ok(packed) = Self::made::<Infallible>(format, rows, columns, part);
         packed
     }

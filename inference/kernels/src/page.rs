@@ -164,7 +164,8 @@ impl PageShape {
 
 /// Bytes with a sign, and what one step is worth.
 fn rounded(numbers: &[f32]) -> (Vec<i8>, f32) {
-    let largest = numbers.iter().fold(0.0f32, |largest, number| if number.abs() > largest { number.abs() } else { largest });
+    let largest =
+        numbers.iter().fold(0.0f32, |largest, number| if number.abs() > largest { number.abs() } else { largest });
     let scale = largest / 127.0;
     let inverse = if scale >= f32::MIN_POSITIVE { scale.recip() } else { 0.0 };
     // What is not a number would be zero: the scale carries the fault on.

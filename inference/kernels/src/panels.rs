@@ -241,7 +241,11 @@ impl Block<'_> {
                     if whole { (output, self.output_stride) } else { (scratch.as_mut_ptr().cast::<f32>(), PANEL) };
                 if !whole && self.add {
                     for (row, line) in scratch.iter_mut().enumerate().take(count) {
-                        std::ptr::copy_nonoverlapping(output.add(row * self.output_stride), line.as_mut_ptr(), self.columns);
+                        std::ptr::copy_nonoverlapping(
+                            output.add(row * self.output_stride),
+                            line.as_mut_ptr(),
+                            self.columns,
+                        );
                     }
                 }
                 macro_rules! rows {
@@ -261,7 +265,11 @@ impl Block<'_> {
                     let line = std::slice::from_raw_parts_mut(target.add(row * stride), self.columns);
                     finish(line);
                     if !whole {
-                        std::ptr::copy_nonoverlapping(line.as_ptr(), output.add(row * self.output_stride), self.columns);
+                        std::ptr::copy_nonoverlapping(
+                            line.as_ptr(),
+                            output.add(row * self.output_stride),
+                            self.columns,
+                        );
                     }
                 }
             }

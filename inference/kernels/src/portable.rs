@@ -85,7 +85,11 @@ pub(crate) fn floats(group: Group<'_>, token: &[f32]) -> [f32; ROWS] {
     }
 }
 
-fn numbers_times<const SIZE: usize>(group: Group<'_>, token: &[f32], number: impl Fn([u8; SIZE]) -> f32) -> [f32; ROWS] {
+fn numbers_times<const SIZE: usize>(
+    group: Group<'_>,
+    token: &[f32],
+    number: impl Fn([u8; SIZE]) -> f32,
+) -> [f32; ROWS] {
     let mut total = [0.0; ROWS];
     for (line, value) in group.quants.chunks_exact(SIZE * ROWS).zip(token) {
         for (total, bytes) in total.iter_mut().zip(line.as_chunks::<SIZE>().0) {

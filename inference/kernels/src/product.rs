@@ -6,13 +6,13 @@ use std::ops::Range;
 use crate::activations::{Activations, TILE, Tile};
 use crate::format::Meaning;
 use crate::level::Level;
-use crate::packed::{Group, PackedMatrix, ROWS};
-use crate::unpack::{CHUNK, Line, Numbers, SHORT_CHUNK, Unpacked};
-use crate::{pool, portable};
 #[cfg(target_arch = "aarch64")]
 use crate::neon;
+use crate::packed::{Group, PackedMatrix, ROWS};
+use crate::unpack::{CHUNK, Line, Numbers, SHORT_CHUNK, Unpacked};
 #[cfg(target_arch = "x86_64")]
 use crate::{amx, avx2, avx512};
+use crate::{pool, portable};
 
 /// `input` times the transposed `weights`: `[tokens, rows]`, on all of the processor's cores.
 /// Zeros where the input's columns are not the weights'.
@@ -107,7 +107,8 @@ fn integers(
                         prefetch(&group, first + AHEAD * count, count);
                     }
                     let part = Part::unpacked(level, &group, meaning, first, count, unpacked);
-                    for tile in input.tiles(tokens.clone()).filter(|tile| !(level == Level::Amx && tile.width == TILE)) {
+                    for tile in input.tiles(tokens.clone()).filter(|tile| !(level == Level::Amx && tile.width == TILE))
+                    {
                         let start = tile.first - tokens.start;
                         if let Some(totals) = totals.get_mut(start..start + tile.width) {
                             part.add(level, &tile, totals);

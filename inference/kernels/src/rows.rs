@@ -107,7 +107,8 @@ impl Rows<'_> {
                 continue;
             };
             if self.shape.format == PageFormat::Q8 {
-                let scales = cast_slice::<u32, f32>(&held.words[self.shape.key_words() + self.shape.value_words()..][..PAGE]);
+                let scales =
+                    cast_slice::<u32, f32>(&held.words[self.shape.key_words() + self.shape.value_words()..][..PAGE]);
                 for (score, scale) in scores.iter_mut().zip(scales) {
                     *score *= scale * self.scale;
                 }
@@ -197,7 +198,18 @@ impl WithSimd for Rows<'_> {
         let mut scores = vec![0.0; rows * POSITIONS];
         let room = if self.shape.format == PageFormat::F32 { 0 } else { padded * PAGE };
         let mut room = vec![0.0; room];
-        let end = |first: usize| rows.min(first + if rows - first >= 4 { 4 } else if rows - first >= 2 { 2 } else { 1 });
+        let end = |first: usize| {
+            rows.min(
+                first
+                    + if rows - first >= 4 {
+                        4
+                    } else if rows - first >= 2 {
+                        2
+                    } else {
+                        1
+                    },
+            )
+        };
         for (index, page) in self.pages.iter().enumerate() {
             let Some(page) = page.filter(|_| self.sees(0..rows, index)) else { continue };
             let room_for_keys = room.len().min(head_dim * PAGE);

@@ -130,7 +130,9 @@ pub(crate) fn unpack(
                 let (half, shift) = (quarter / 4, quarter % 4 * 2);
                 for (index, line) in lines.iter_mut().enumerate() {
                     let (low, third) = (at(quants, LINES + half * LINES + index), at(quants, index));
-                    each_word(line, |word| (low[word] >> shift & all(3) | (third[word] >> quarter & all(1)) << 2) + all(124));
+                    each_word(line, |word| {
+                        (low[word] >> shift & all(3) | (third[word] >> quarter & all(1)) << 2) + all(124)
+                    });
                 }
             }
         }),
@@ -168,7 +170,9 @@ pub(crate) fn unpack(
                     let low = at(quants, half + quarter % 2 * LINES + index);
                     let high = at(quants, half + 2 * LINES + index);
                     let (low_shift, high_shift) = (quarter / 2 * 4, 2 * quarter);
-                    each_word(line, |word| (low[word] >> low_shift & all(15) | (high[word] >> high_shift & all(3)) << 4) + all(96));
+                    each_word(line, |word| {
+                        (low[word] >> low_shift & all(15) | (high[word] >> high_shift & all(3)) << 4) + all(96)
+                    });
                 }
             }
         }),

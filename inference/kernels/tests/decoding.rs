@@ -1,7 +1,8 @@
 //! Attention and what lies between products, against the formulas in 64 bits.
 
 use codriver_kernels::{
-    Attention, Gate, HeadPage, Level, PAGE, PageFormat, PageShape, attend_all, gate, rms_norm, rotate, soft_cap, softmax,
+    Attention, Gate, HeadPage, Level, PAGE, PageFormat, PageShape, attend_all, gate, rms_norm, rotate, soft_cap,
+    softmax,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -234,7 +235,8 @@ fn functions_are_close_to_exact() {
         (0..100_000).map(|_| random.random_range(-1.0..1.0f32) * 10f32.powi(random.random_range(-6..2))).collect();
     let up = vec![1.0; input.len()];
     let exact = |function: &dyn Fn(f64) -> f64| input.iter().map(|x| function(f64::from(*x))).collect::<Vec<f64>>();
-    let tanh_gelu = |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh());
+    let tanh_gelu =
+        |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh());
     // The error function by its series, and beyond 3, where that cancels, by the asymptotic one.
     let erf = |x: f64| -> f64 {
         if x.abs() > 3.0 {

@@ -58,7 +58,10 @@ fn activations_are_exact() {
         function.apply(&mut computed);
         for (x, y) in arguments.iter().zip(&computed) {
             let expected = exact(function, f64::from(*x));
-            assert!((f64::from(*y) - expected).abs() < 2e-6 * (1.0 + x.abs() as f64), "{function:?}({x}) = {y}, not {expected}");
+            assert!(
+                (f64::from(*y) - expected).abs() < 2e-6 * (1.0 + x.abs() as f64),
+                "{function:?}({x}) = {y}, not {expected}"
+            );
         }
         let mut nan = [f32::NAN; 40];
         function.apply(&mut nan);
@@ -143,9 +146,15 @@ fn texts_attend_to_themselves() {
             for length in &lengths {
                 for head in 0..heads {
                     for query in 0..*length {
-                        let part = |token: usize, part: usize| &parts[((first + token) * 3 + part) * width + head * head_dim..][..head_dim];
+                        let part = |token: usize, part: usize| {
+                            &parts[((first + token) * 3 + part) * width + head * head_dim..][..head_dim]
+                        };
                         let score = |key: usize| {
-                            let dot: f64 = part(query, 0).iter().zip(part(key, 1)).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
+                            let dot: f64 = part(query, 0)
+                                .iter()
+                                .zip(part(key, 1))
+                                .map(|(q, k)| f64::from(*q) * f64::from(*k))
+                                .sum();
                             let bias = distances.map_or(0.0, |distances| {
                                 f64::from(distances[head * (2 * longest - 1) + longest - 1 + key - query])
                             });
@@ -155,10 +164,15 @@ fn texts_attend_to_themselves() {
                         let shares: Vec<(usize, f64)> = seen.map(|key| (key, score(key).exp())).collect();
                         let total: f64 = shares.iter().map(|(_, share)| share).sum();
                         for dimension in 0..head_dim {
-                            let expected: f64 =
-                                shares.iter().map(|(key, share)| share / total * f64::from(part(*key, 2)[dimension])).sum();
+                            let expected: f64 = shares
+                                .iter()
+                                .map(|(key, share)| share / total * f64::from(part(*key, 2)[dimension]))
+                                .sum();
                             let computed = f64::from(output[(first + query) * width + head * head_dim + dimension]);
-                            assert!((computed - expected).abs() < 1e-5, "{level:?} {attention:?} {lengths:?}: {computed}, not {expected}");
+                            assert!(
+                                (computed - expected).abs() < 1e-5,
+                                "{level:?} {attention:?} {lengths:?}: {computed}, not {expected}"
+                            );
                         }
                     }
                 }
@@ -187,7 +201,11 @@ fn normalized_rows_have_the_weights_spread() {
                 for (index, value) in row.iter().enumerate() {
                     let normed = (f64::from(*value) - mean) / (variance + 1e-5).sqrt();
                     let expected = normed * f64::from(weight[index]) + bias.map_or(0.0, |bias| f64::from(bias[index]));
-                    assert!((f64::from(computed[index]) - expected).abs() < 1e-4, "{size}: {} not {expected}", computed[index]);
+                    assert!(
+                        (f64::from(computed[index]) - expected).abs() < 1e-4,
+                        "{size}: {} not {expected}",
+                        computed[index]
+                    );
                 }
             }
         }

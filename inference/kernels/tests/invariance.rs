@@ -3,8 +3,8 @@
 
 use codriver_formats::quant::quantize;
 use codriver_kernels::{
-    Activations, Attention, Format, Gate, HeadPage, Level, PAGE, PackedMatrix, PageFormat, PageShape, gate, multiply, multiply_at,
-    rms_norm, softmax,
+    Activations, Attention, Format, Gate, HeadPage, Level, PAGE, PackedMatrix, PageFormat, PageShape, gate, multiply,
+    multiply_at, rms_norm, softmax,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -32,7 +32,8 @@ fn products_of_a_token_are_the_same_in_any_company() {
     for format in FORMATS {
         for _ in 0..4 {
             let rows = random.random_range(1..100);
-            let columns = if matches!(format, Format::Q4K | Format::Q6K) { 256 } else { 32 } * random.random_range(1..6);
+            let columns =
+                if matches!(format, Format::Q4K | Format::Q6K) { 256 } else { 32 } * random.random_range(1..6);
             let tokens = random.random_range(1..70);
             let bytes = quantize(format.tensor_type(), &values(&mut random, rows * columns)).unwrap();
             let matrix = PackedMatrix::pack(format, rows, columns, &bytes).unwrap();
@@ -47,11 +48,17 @@ fn products_of_a_token_are_the_same_in_any_company() {
                     apart.extend(multiply_at(level, &matrix, &Activations::new(some.to_vec(), columns)));
                     rest = more;
                 }
-                assert_eq!(bits(&together), bits(&apart), "seed {seed}: {format} {rows} x {columns}, {tokens}, {level:?}");
+                assert_eq!(
+                    bits(&together),
+                    bits(&apart),
+                    "seed {seed}: {format} {rows} x {columns}, {tokens}, {level:?}"
+                );
             }
             let together = multiply(&matrix, &Activations::new(input.clone(), columns));
-            let alone: Vec<f32> =
-                input.chunks(columns).flat_map(|row| multiply(&matrix, &Activations::new(row.to_vec(), columns))).collect();
+            let alone: Vec<f32> = input
+                .chunks(columns)
+                .flat_map(|row| multiply(&matrix, &Activations::new(row.to_vec(), columns)))
+                .collect();
             assert_eq!(bits(&together), bits(&alone), "seed {seed}: {format} {rows} x {columns}, {tokens}");
         }
     }

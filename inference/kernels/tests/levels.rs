@@ -193,7 +193,9 @@ fn extreme_weights() {
         let mut weights = vec![0.0; rows * columns];
         quant::dequantize(tensor_type, &bytes, &mut weights).unwrap();
         // Input that is rounded exactly: the products are exact but for the order of additions.
-        let input: Vec<f32> = (0..columns).map(|index| if index % 32 == 0 { 127.0 } else { random.random_range(-127..=127) as f32 }).collect();
+        let input: Vec<f32> = (0..columns)
+            .map(|index| if index % 32 == 0 { 127.0 } else { random.random_range(-127..=127) as f32 })
+            .collect();
         let matrix = PackedMatrix::pack(Format::of(tensor_type).unwrap(), rows, columns, &bytes).unwrap();
         // Often the same token: every width of a tile.
         let activations = Activations::new(input.repeat(31), columns);
@@ -202,7 +204,10 @@ fn extreme_weights() {
             for (found, weights) in products.iter().zip(weights.chunks(columns).cycle()) {
                 let exact: f64 = weights.iter().zip(&input).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
                 let size: f64 = weights.iter().zip(&input).map(|(w, x)| (f64::from(*w) * f64::from(*x)).abs()).sum();
-                assert!((f64::from(*found) - exact).abs() <= 1e-5 * size, "{tensor_type:?} {level:?}: {found}, not {exact}");
+                assert!(
+                    (f64::from(*found) - exact).abs() <= 1e-5 * size,
+                    "{tensor_type:?} {level:?}: {found}, not {exact}"
+                );
             }
         }
     }
@@ -231,7 +236,9 @@ fn rows_that_are_made_in_pieces_are_the_same() {
     for index in 0..rows {
         assert_eq!(whole.row(index), pieces.row(index));
     }
-    let failing = |part: std::ops::Range<usize>| if part.contains(&(rows / 2)) { Err("no") } else { Ok(vec![0; part.len() * row].into()) };
+    let failing = |part: std::ops::Range<usize>| {
+        if part.contains(&(rows / 2)) { Err("no") } else { Ok(vec![0; part.len() * row].into()) }
+    };
     assert_eq!(PackedMatrix::pack_with(Format::Q5K, rows, columns, failing).unwrap().err(), Some("no"));
 }
 

@@ -73,7 +73,8 @@ impl CrossEncoder {
             let ids = encoding.get_ids().to_vec();
             let types = if self.parts > 0 { encoding.get_type_ids().to_vec() } else { Vec::new() };
             if types.iter().any(|part| *part as usize >= self.parts) {
-                let reason = format!("tokenizer.json tells more than the {} parts of a pair that the model knows", self.parts);
+                let reason =
+                    format!("tokenizer.json tells more than the {} parts of a pair that the model knows", self.parts);
                 return Err(ModelError::Tokenizer(reason));
             }
             Ok(Tokens { ids, types })

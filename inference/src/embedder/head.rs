@@ -58,7 +58,9 @@ impl Head {
     pub(super) fn load(self, folder: &Path, size: usize, device: &Device) -> Result<(Pooling, Vec<Step>), ModelError> {
         let path = folder.join("config.json");
         let linear = |name: &str, outputs: usize, bias: bool| self.checkpoint.linear(name, size, outputs, bias);
-        let dense = |name: &str, activation| Ok::<_, ModelError>(Step::Dense(Dense::new(linear(name, size, true)?, Some(activation))));
+        let dense = |name: &str, activation| {
+            Ok::<_, ModelError>(Step::Dense(Dense::new(linear(name, size, true)?, Some(activation))))
+        };
         let (pooling, mut steps) = match self.config["model_type"].as_str().unwrap_or_default() {
             "bert" => (Pooling::first(), vec![dense("bert.pooler.dense", ActivationFunction::Tanh)?]),
             "distilbert" => (Pooling::first(), vec![dense("pre_classifier", ActivationFunction::Relu)?]),
@@ -68,7 +70,12 @@ impl Head {
                 let pooling = match text("classifier_pooling", "cls").as_str() {
                     "cls" => Pooling::first(),
                     "mean" => Pooling::default(),
-                    other => return Err(file_error(&path, format!("classifier_pooling is `{other}`, neither `cls` nor `mean`"))),
+                    other => {
+                        return Err(file_error(
+                            &path,
+                            format!("classifier_pooling is `{other}`, neither `cls` nor `mean`"),
+                        ));
+                    }
                 };
                 let activation = activation(&path, &text("classifier_activation", "gelu"))?;
                 let linear = linear("head.dense", size, flag("classifier_bias"))?;

@@ -105,7 +105,10 @@ fn unknown(path: &Path, kind: &str) -> ModelError {
 #[derive(Debug)]
 pub(super) enum Step {
     Dense(Dense),
-    LayerNorm { norm: LayerNorm, epsilon: f64 },
+    LayerNorm {
+        norm: LayerNorm,
+        epsilon: f64,
+    },
     /// To length 1.
     Normalize,
 }

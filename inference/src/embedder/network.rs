@@ -76,7 +76,9 @@ impl Network {
                 return Err(ModelError::Cancelled);
             }
             let texts: Vec<&Tokens> = batches[batch].iter().map(|index| &texts[*index]).collect();
-            let vectors = caught(|| self.compute(&texts, prompt, spread)).and_then(|computed| computed).map_err(|reason| device::failure(&reason))?;
+            let vectors = caught(|| self.compute(&texts, prompt, spread))
+                .and_then(|computed| computed)
+                .map_err(|reason| device::failure(&reason))?;
             on_done(texts.len());
             Ok(vectors)
         };

@@ -8,8 +8,8 @@ mod layers;
 
 use codriver_kernels::{SelfAttention, Then, rotate};
 
-pub(super) use self::layers::{Norm, panels};
 use self::layers::{Layer, numbers};
+pub(super) use self::layers::{Norm, panels};
 use super::network::Tokens;
 use crate::models::encoder::bert::{BertEncoder, bucket};
 use crate::models::encoder::{Encoder, ModernEncoder};

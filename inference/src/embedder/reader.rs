@@ -26,7 +26,13 @@ const TOKENIZED: usize = 16;
 
 impl Reader {
     /// The tokenizer in an encoder's folder, for texts of `longest` tokens, or pairs of texts.
-    pub(super) fn open(name: String, folder: &Path, longest: usize, loaded: &LoadedEncoder, pairs: bool) -> Result<Self, ModelError> {
+    pub(super) fn open(
+        name: String,
+        folder: &Path,
+        longest: usize,
+        loaded: &LoadedEncoder,
+        pairs: bool,
+    ) -> Result<Self, ModelError> {
         let tokenizer = loader::tokenizer::open(folder, Some(longest))?;
         let framing = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pairs));
         if longest <= framing {

@@ -103,23 +103,14 @@ impl Checkpoint {
     }
 
     /// A checkpoint that is part of the program; `name` is for its errors.
-    pub(crate) fn embedded(
-        name: &str,
-        bytes: &'static [u8],
-        device: &Device,
-    ) -> Result<Self, ModelError> {
+    pub(crate) fn embedded(name: &str, bytes: &'static [u8], device: &Device) -> Result<Self, ModelError> {
         let mut checkpoint = Self::empty(device);
         checkpoint.add(SafetensorsFile::read(Path::new(name), bytes).map_err(format_error)?);
         Ok(checkpoint)
     }
 
     fn empty(device: &Device) -> Self {
-        Self {
-            files: Vec::new(),
-            holder: HashMap::new(),
-            device: device.clone(),
-            adaptations: Vec::new(),
-        }
+        Self { files: Vec::new(), holder: HashMap::new(), device: device.clone(), adaptations: Vec::new() }
     }
 
     /// The weights with adapters merged into them.
@@ -150,34 +141,14 @@ impl Checkpoint {
     /// A linear layer from `NAME.weight` (and `NAME.bias`), which checkpoints hold as
     /// `[output, input]`. The transposed weights stay a view: the CPU's matrix-vector product
     /// is fastest along rows.
-    pub(crate) fn linear(
-        &self,
-        name: &str,
-        input: usize,
-        output: usize,
-        bias: bool,
-    ) -> Result<Linear, ModelError> {
-        let weight = self
-            .tensor::<2>(&format!("{name}.weight"), [output, input])?
-            .transpose();
-        let bias = bias
-            .then(|| self.parameter(&format!("{name}.bias"), [output]))
-            .transpose()?;
-        Ok(Linear {
-            weight: Param::from_tensor(weight),
-            bias,
-        })
+    pub(crate) fn linear(&self, name: &str, input: usize, output: usize, bias: bool) -> Result<Linear, ModelError> {
+        let weight = self.tensor::<2>(&format!("{name}.weight"), [output, input])?.transpose();
+        let bias = bias.then(|| self.parameter(&format!("{name}.bias"), [output])).transpose()?;
+        Ok(Linear { weight: Param::from_tensor(weight), bias })
     }
 
-    pub(crate) fn embedding(
-        &self,
-        name: &str,
-        rows: usize,
-        size: usize,
-    ) -> Result<Embedding, ModelError> {
-        Ok(Embedding {
-            weight: self.parameter(&format!("{name}.weight"), [rows, size])?,
-        })
+    pub(crate) fn embedding(&self, name: &str, rows: usize, size: usize) -> Result<Embedding, ModelError> {
+        Ok(Embedding { weight: self.parameter(&format!("{name}.weight"), [rows, size])? })
     }
 
     pub(crate) fn parameter<const D: usize>(

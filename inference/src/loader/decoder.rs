@@ -101,7 +101,9 @@ fn build(
         embed_tokens: checkpoint.table(packing, &weights.name("embed_tokens"), vocabulary, hidden)?,
         layers: layers.collect::<Result<_, _>>()?,
         norm: weights.norm("norm", hidden)?,
-        lm_head: (!config.tie_word_embeddings).then(|| checkpoint.head(packing, head, hidden, vocabulary)).transpose()?,
+        lm_head: (!config.tie_word_embeddings)
+            .then(|| checkpoint.head(packing, head, hidden, vocabulary))
+            .transpose()?,
         config: config.clone(),
     })
 }

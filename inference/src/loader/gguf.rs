@@ -123,7 +123,8 @@ impl WeightFile for GgufWeights {
                 let whole = *piece.shape.first()?;
                 head_size(heads, whole)?;
                 let range = rows.start * row..rows.end * row;
-                let bytes = self.file.mapped_bytes(&piece.tensor, 0..tensor.bytes.len()).filter(|_| rows.end <= whole)?;
+                let bytes =
+                    self.file.mapped_bytes(&piece.tensor, 0..tensor.bytes.len()).filter(|_| rows.end <= whole)?;
                 let length = range.len();
                 let read = move || {
                     let ordered = unpermuted(bytes.as_ref(), heads, &[whole, row]);

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use burn::nn::Linear;
 use burn::module::Param;
+use burn::nn::Linear;
 use burn::tensor::{Tensor, TensorData};
 use codriver_formats::gguf::TensorType;
 use codriver_formats::quant::{self, QuantError};
@@ -53,9 +53,9 @@ impl Packing<'_> {
             Self::Packed { quantization } | Self::Resident { quantization, .. } => quantization,
         };
         // Bits that there are no products for are held as numbers of 16 bits.
-        wanted.filter(fits).unwrap_or_else(|| {
-            held.map_or(Format::F32, |held| Format::of(held).filter(fits).unwrap_or(Format::F16))
-        })
+        wanted
+            .filter(fits)
+            .unwrap_or_else(|| held.map_or(Format::F32, |held| Format::of(held).filter(fits).unwrap_or(Format::F16)))
     }
 
     /// Bytes that a matrix takes packed; `None` for anything else, which is held in 32 bits.
@@ -124,7 +124,13 @@ impl Checkpoint {
     }
 
     /// The vectors of the vocabulary, `[rows, size]`.
-    pub(crate) fn table(&self, packing: Packing<'_>, name: &str, rows: usize, size: usize) -> Result<Table, ModelError> {
+    pub(crate) fn table(
+        &self,
+        packing: Packing<'_>,
+        name: &str,
+        rows: usize,
+        size: usize,
+    ) -> Result<Table, ModelError> {
         match packing {
             Packing::Tensors => self.embedding(name, rows, size).map(Table::Dense),
             Packing::Resident { quantization, gpu } => {
@@ -140,10 +146,18 @@ impl Checkpoint {
     }
 
     /// The layer that scores the vocabulary, where it is one of its own.
-    pub(crate) fn head(&self, packing: Packing<'_>, name: &str, input: usize, output: usize) -> Result<Projection, ModelError> {
+    pub(crate) fn head(
+        &self,
+        packing: Packing<'_>,
+        name: &str,
+        input: usize,
+        output: usize,
+    ) -> Result<Projection, ModelError> {
         let packing = match packing {
             Packing::Packed { quantization } => Packing::Packed { quantization: quantization.map(of_vocabulary) },
-            Packing::Resident { quantization, gpu } => Packing::Resident { quantization: quantization.map(of_vocabulary), gpu },
+            Packing::Resident { quantization, gpu } => {
+                Packing::Resident { quantization: quantization.map(of_vocabulary), gpu }
+            }
             Packing::Tensors => packing,
         };
         self.projection(packing, name, input, output, false)

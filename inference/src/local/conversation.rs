@@ -21,8 +21,7 @@ impl ChatModel for LocalModel {
     }
 
     fn count_tokens(&self, text: &str) -> usize {
-        self.encode(text, false)
-            .map_or(text.len().div_ceil(4), |tokens| tokens.len())
+        self.encode(text, false).map_or(text.len().div_ceil(4), |tokens| tokens.len())
     }
 
     fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError> {
@@ -38,11 +37,7 @@ impl ChatModel for LocalModel {
         let rendered = self.render(request)?;
         // The template wrote the special tokens already.
         let prompt = self.encode(&rendered.prompt, false)?;
-        let calls_before = request
-            .messages
-            .iter()
-            .map(|message| message.tool_calls.len())
-            .sum();
+        let calls_before = request.messages.iter().map(|message| message.tool_calls.len()).sum();
         let guidance = rendered.guidance(request);
         let plan = if guidance.is_free() {
             None
@@ -51,31 +46,18 @@ impl ChatModel for LocalModel {
             self.notices.of(&guidance).into_iter().for_each(|notice| on_event(ChatEvent::Notice(notice)));
             plan
         };
-        let mut parser = AnswerParser::new(
-            rendered.format,
-            &rendered.tools,
-            calls_before,
-            rendered.reasoning,
-        );
+        let mut parser = AnswerParser::new(rendered.format, &rendered.tools, calls_before, rendered.reasoning);
         let markers = rendered.format.markers().into_iter();
         let markers = markers.filter_map(|marker| self.tokenizer.tokenizer.token_id(marker)).collect();
         let options = CompletionOptions { priority: request.priority, ..CompletionOptions::default() };
         let way = Way { plan, sampling: &request.sampling, options: &options };
-        let completion =
-            self.answer(way, &prompt, &markers, cancellation, &mut |text| parser.push(text, on_event))?;
+        let completion = self.answer(way, &prompt, &markers, cancellation, &mut |text| parser.push(text, on_event))?;
         let (content, calls) = parser.finish(on_event);
-        let finish_reason = if calls.is_empty() {
-            completion.reason
-        } else {
-            FinishReason::ToolCalls
-        };
+        let finish_reason = if calls.is_empty() { completion.reason } else { FinishReason::ToolCalls };
         Ok(ChatResponse {
             message: Message::assistant(content, calls),
             finish_reason,
-            usage: Usage {
-                prompt_tokens: prompt.len(),
-                completion_tokens: completion.tokens,
-            },
+            usage: Usage { prompt_tokens: prompt.len(), completion_tokens: completion.tokens },
         })
     }
 }
@@ -91,21 +73,13 @@ impl LocalModel {
         let tools = offered_tools(request);
         let names = &self.tokenizer.special_names;
         let (format, prompt) = if template.knows_tools() {
-            (
-                template.tool_format(),
-                template.render(&request.messages, &tools, names)?,
-            )
+            (template.tool_format(), template.render(&request.messages, &tools, names)?)
         } else {
             let retold = tools_as_text(&request.messages, &tools);
             (ToolFormat::Hermes, template.render(&retold, &[], names)?)
         };
         let reasoning = format.opens_reasoning(&prompt);
-        Ok(Rendered {
-            prompt,
-            reasoning,
-            format,
-            tools,
-        })
+        Ok(Rendered { prompt, reasoning, format, tools })
     }
 }
 

@@ -175,7 +175,8 @@ impl Table {
                 let tokens: Vec<u32> =
                     tokens.iter::<i64>().map(|token| u32::try_from(token).unwrap_or(u32::MAX)).collect();
                 let columns = table.rows.columns();
-                let values = table.rows.look_up(&table.gpu, &tokens).unwrap_or_else(|_| missing(tokens.len() * columns));
+                let values =
+                    table.rows.look_up(&table.gpu, &tokens).unwrap_or_else(|_| missing(tokens.len() * columns));
                 Tensor::from_data(TensorData::new(values, [batch, length, columns]), &device)
             }
         }

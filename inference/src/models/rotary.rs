@@ -124,8 +124,8 @@ impl RotaryConfig {
     pub fn angles(&self, head_dim: usize, regime: Regime, positions: Range<usize>) -> (Vec<f32>, Vec<f32>) {
         let frequencies = self.frequencies(head_dim, regime);
         let factor = self.attention_factor();
-        let angles = positions
-            .flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency));
+        let angles =
+            positions.flat_map(|position| frequencies.iter().map(move |frequency| position as f32 * frequency));
         angles.map(|angle| (angle.cos() * factor, angle.sin() * factor)).unzip()
     }
 

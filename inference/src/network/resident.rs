@@ -82,11 +82,7 @@ impl Network for Resident {
         self.pool.copy(self.decoder.gpu(), from, to);
     }
 
-    fn step(
-        &mut self,
-        segments: &[Segment<'_>],
-        interrupted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Rows, ModelError> {
+    fn step(&mut self, segments: &[Segment<'_>], interrupted: &(dyn Fn() -> bool + Sync)) -> Result<Rows, ModelError> {
         if interrupted() {
             return Err(ModelError::Cancelled);
         }

@@ -96,14 +96,11 @@ impl Network for Tensors {
 
     fn copy(&mut self, _: Block, _: Block, _: usize) {}
 
-    fn step(
-        &mut self,
-        segments: &[Segment<'_>],
-        interrupted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Rows, ModelError> {
+    fn step(&mut self, segments: &[Segment<'_>], interrupted: &(dyn Fn() -> bool + Sync)) -> Result<Rows, ModelError> {
         let mut scores = Vec::new();
         // Drivers report trouble by panics.
-        let computed = caught(|| segments.iter().try_for_each(|segment| self.segment(segment, interrupted, &mut scores)));
+        let computed =
+            caught(|| segments.iter().try_for_each(|segment| self.segment(segment, interrupted, &mut scores)));
         let computed = computed.unwrap_or_else(|panic| Err(device::failure(&panic)));
         if computed.as_ref().is_err_and(|error| !matches!(error, ModelError::Cancelled)) {
             // What is cached may be broken too.

@@ -83,7 +83,13 @@ impl Blocks {
     }
 
     /// The page of a segment's sequence for a layer's head.
-    pub(super) fn head_page(&self, segment: &Segment<'_>, layer: usize, head: usize, page: usize) -> Option<HeadPage<'_>> {
+    pub(super) fn head_page(
+        &self,
+        segment: &Segment<'_>,
+        layer: usize,
+        head: usize,
+        page: usize,
+    ) -> Option<HeadPage<'_>> {
         let pages = self.blocks.get(*segment.blocks.get(page)? as usize)?.as_ref()?;
         let index = layer * self.heads + head;
         Some(HeadPage { words: pages.chunks_exact(self.shape.words()).nth(index)? })
@@ -98,7 +104,10 @@ impl Blocks {
 fn zeros(count: usize) -> Result<Vec<u32>, ModelError> {
     let mut zeros = Vec::new();
     zeros.try_reserve_exact(count).map_err(|_| ModelError::NoRoom {
-        reason: format!("the system has no {} MB for its keys and values", (count * size_of::<u32>()).div_ceil(1 << 20)),
+        reason: format!(
+            "the system has no {} MB for its keys and values",
+            (count * size_of::<u32>()).div_ceil(1 << 20)
+        ),
     })?;
     zeros.resize(count, 0);
     Ok(zeros)

@@ -40,7 +40,8 @@ fn row(random: &mut StdRng) -> Vec<f32> {
 
 #[test]
 fn candidates_give_the_tokens_of_whole_rows_or_none() {
-    let seed: u64 = std::env::var("CODRIVER_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    let seed: u64 =
+        std::env::var("CODRIVER_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("CODRIVER_TEST_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let (mut told, mut untold) = (0, 0);

@@ -7,9 +7,9 @@ mod table;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvError, TryRecvError};
-use std::sync::PoisonError;
 use std::time::Instant;
 
 use codriver_kernels::pool;
@@ -21,9 +21,9 @@ use super::pool::Pool;
 use super::request::{Interest, Reply, Request};
 use super::sequence::{Outcome, Sequence};
 use super::{Load, Room, Shared};
-use crate::{ModelError, Priority};
 use crate::device::caught;
 use crate::network::{BLOCK, Limits, Network, Rows, Segment};
+use crate::{ModelError, Priority};
 
 pub(super) struct Engine {
     network: Box<dyn Network>,

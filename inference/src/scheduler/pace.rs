@@ -38,7 +38,8 @@ impl Pace {
             average(&mut self.prompt, took / tokens as f64);
         } else if !prompts && tokens == 1 {
             average(&mut self.one, took);
-        } else if !prompts && tokens <= FEW
+        } else if !prompts
+            && tokens <= FEW
             && let Some(one) = self.one
         {
             average(&mut self.more, ((took - one) / (tokens - 1) as f64).max(0.0));

@@ -157,7 +157,8 @@ impl Pool {
         }
         let siblings = self.children(parent).to_vec();
         let begins_with = |all: &[Token], part: &[Token]| all.starts_with(part);
-        let known = siblings.iter().any(|other| self.node(*other).is_some_and(|node| begins_with(&node.tokens, tokens)));
+        let known =
+            siblings.iter().any(|other| self.node(*other).is_some_and(|node| begins_with(&node.tokens, tokens)));
         if known {
             return block;
         }

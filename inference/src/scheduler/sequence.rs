@@ -179,7 +179,8 @@ impl Sequence {
         let left = (writing.answer.limit - writing.count).saturating_sub(1);
         let guesses = writing.lookup.guess(&self.tokens, |rate| most(rate).min(left));
         let (known, regime) = (self.tokens.len(), self.tokens.last().map(|token| token.regime));
-        let guesses = guesses.into_iter().zip(known + 1..).map(|(id, length)| Token { id, regime: config.regime(length) });
+        let guesses =
+            guesses.into_iter().zip(known + 1..).map(|(id, length)| Token { id, regime: config.regime(length) });
         self.tokens.extend(guesses.take_while(|token| Some(token.regime) == regime));
         self.guessed = self.tokens.len() - known;
     }

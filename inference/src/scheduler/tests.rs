@@ -50,8 +50,14 @@ impl Bench {
         let rotary = RotaryConfig { scaling, ..RotaryConfig::default() };
         let config = DecoderConfig { vocab_size: VOCABULARY, rotary, ..DecoderConfig::default() };
         let probe = Arc::new(Probe::default());
-        let network =
-            Arithmetic { config: config.clone(), limits, blocks: HashMap::new(), memory, sight, probe: Arc::clone(&probe) };
+        let network = Arithmetic {
+            config: config.clone(),
+            limits,
+            blocks: HashMap::new(),
+            memory,
+            sight,
+            probe: Arc::clone(&probe),
+        };
         let room = Room { tokens: (blocks - 1) * BLOCK, kept: (KEPT as u64) << 20 };
         Self { scheduler: Scheduler::start(Box::new(network), room).unwrap(), config, probe }
     }

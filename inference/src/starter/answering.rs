@@ -30,10 +30,18 @@ impl Findings {
     /// Reads a tool's text: a table for `sql` and `describe_table` (a header line, then a row a
     /// line, cells between ` | `), lines for the others.
     pub fn read(tool: Keyword, text: &str) -> Self {
-        let failed = ["error", "denied", "invalid arguments", "unknown tool", "interrupted", "failed"].iter().any(|word| text.to_lowercase().starts_with(word));
+        let failed = ["error", "denied", "invalid arguments", "unknown tool", "interrupted", "failed"]
+            .iter()
+            .any(|word| text.to_lowercase().starts_with(word));
         if failed {
             let message = text.trim_start_matches(|c: char| c.is_alphabetic()).trim_start_matches([':', ' ']);
-            return Self { tool, failed, columns: Vec::new(), cells: vec![shorten(if message.is_empty() { text } else { message })], rows: 1 };
+            return Self {
+                tool,
+                failed,
+                columns: Vec::new(),
+                cells: vec![shorten(if message.is_empty() { text } else { message })],
+                rows: 1,
+            };
         }
         match tool {
             Keyword::Sql | Keyword::DescribeTable => Self::table(tool, text),
@@ -43,7 +51,8 @@ impl Findings {
 
     fn table(tool: Keyword, text: &str) -> Self {
         let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-        let columns: Vec<String> = lines.next().unwrap_or_default().split(" | ").map(|cell| cell.trim().to_owned()).collect();
+        let columns: Vec<String> =
+            lines.next().unwrap_or_default().split(" | ").map(|cell| cell.trim().to_owned()).collect();
         let (mut rows, mut said) = (Vec::new(), None);
         for line in lines {
             match count_line(line) {
@@ -67,31 +76,58 @@ impl Findings {
             _ => {}
         }
         let lower = text.trim_start().to_lowercase();
-        if lower.is_empty() || lower.starts_with("no ") || lower.starts_with("nothing") || lower.contains(" is empty") || lower.ends_with(": empty") || lower.contains("is clean") {
+        if lower.is_empty()
+            || lower.starts_with("no ")
+            || lower.starts_with("nothing")
+            || lower.contains(" is empty")
+            || lower.ends_with(": empty")
+            || lower.contains("is clean")
+        {
             return found(Vec::new(), 0);
         }
         // "12 entries in src:" introduces; "… and 3 more" closes.
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('…') && !line.starts_with("Not searched")).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty() && !line.starts_with('…') && !line.starts_with("Not searched"))
+            .collect();
         let introduces = |line: &&str| line.trim_end().ends_with(':');
         let items: Vec<&str> = match tool {
             // Under their headings, what changed is indented; a patch follows a diff's files.
-            Keyword::GitStatus | Keyword::GitDiff => lines.iter().copied().filter(|line| line.starts_with("  ")).collect(),
+            Keyword::GitStatus | Keyword::GitDiff => {
+                lines.iter().copied().filter(|line| line.starts_with("  ")).collect()
+            }
             // Behind the file's name and size, every line has its number.
-            Keyword::ReadFile => lines.iter().skip(1).map(|line| line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit())).filter(|line| !line.trim().is_empty()).collect(),
+            Keyword::ReadFile => lines
+                .iter()
+                .skip(1)
+                .map(|line| line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()))
+                .filter(|line| !line.trim().is_empty())
+                .collect(),
             _ => lines.iter().copied().skip(usize::from(lines.first().is_some_and(introduces))).collect(),
         };
         let rows = match tool {
             Keyword::GitDiff => lines.iter().filter(|line| is_changed_line(line)).count(),
             Keyword::GitStatus => items.len(),
-            Keyword::ReadFile => lines.first().and_then(|line| line.split_once('(')).and_then(|(_, size)| leading_number(size)).unwrap_or(items.len()),
-            _ => lines.first().filter(|line| introduces(line)).and_then(|line| leading_number(line)).unwrap_or(items.len()),
+            Keyword::ReadFile => lines
+                .first()
+                .and_then(|line| line.split_once('('))
+                .and_then(|(_, size)| leading_number(size))
+                .unwrap_or(items.len()),
+            _ => lines
+                .first()
+                .filter(|line| introduces(line))
+                .and_then(|line| leading_number(line))
+                .unwrap_or(items.len()),
         };
         found(items.iter().take(MAX_ROWS).map(|line| shorten(line)).collect(), rows)
     }
 
     /// The section of `phrases/answers.txt` that speaks of results of this shape.
     pub fn section(&self) -> String {
-        use Keyword::{Calculate, DescribeTable, ExplainError, GitDiff, GitLog, GitStatus, ListFiles, ReadFile, Recall, Remember, RunRust, SearchFiles, Sql};
+        use Keyword::{
+            Calculate, DescribeTable, ExplainError, GitDiff, GitLog, GitStatus, ListFiles, ReadFile, Recall, Remember,
+            RunRust, SearchFiles, Sql,
+        };
         if self.failed {
             return "answer.failed".to_owned();
         }
@@ -142,7 +178,9 @@ impl Findings {
             _ => "many",
         };
         pieces.push(Piece::Text(size.to_owned()));
-        pieces.push(Piece::Text(["zero", "one", "two", "three", "four"].get(self.columns.len()).unwrap_or(&"many").to_string()));
+        pieces.push(Piece::Text(
+            ["zero", "one", "two", "three", "four"].get(self.columns.len()).unwrap_or(&"many").to_string(),
+        ));
         pieces.push(Piece::Token(Keyword::Columns.token()));
         let mut references = Vec::new();
         for cell in self.cells.iter().take(MAX_CELLS) {
@@ -165,14 +203,15 @@ fn is_changed_line(line: &str) -> bool {
 /// where it speaks of a cell that is not there.
 pub fn pieces(template: &str, references: &[Token]) -> Option<Vec<Piece>> {
     let spaced = template.replace('<', " <").replace('>', "> ");
-    let words = spaced.split_whitespace().map(|word| match word.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
-        Some("N") => Some(Piece::Token(Keyword::Rows.token())),
-        Some(slot) => {
-            let index = slot.bytes().next().map_or(0, |letter| usize::from(letter.saturating_sub(b'A')));
-            references.get(index).map(|token| Piece::Token(*token))
-        }
-        None => Some(Piece::Text(word.to_lowercase())),
-    });
+    let words =
+        spaced.split_whitespace().map(|word| match word.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+            Some("N") => Some(Piece::Token(Keyword::Rows.token())),
+            Some(slot) => {
+                let index = slot.bytes().next().map_or(0, |letter| usize::from(letter.saturating_sub(b'A')));
+                references.get(index).map(|token| Piece::Token(*token))
+            }
+            None => Some(Piece::Text(word.to_lowercase())),
+        });
     let mut pieces = words.collect::<Option<Vec<_>>>()?;
     pieces.push(Piece::Token(Keyword::End.token()));
     Some(pieces)
@@ -185,7 +224,8 @@ fn count_line(line: &str) -> Option<usize> {
 }
 
 fn leading_number(line: &str) -> Option<usize> {
-    let digits: String = line.trim().chars().take_while(|c| c.is_ascii_digit() || *c == ',').filter(char::is_ascii_digit).collect();
+    let digits: String =
+        line.trim().chars().take_while(|c| c.is_ascii_digit() || *c == ',').filter(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
 

@@ -5,8 +5,8 @@ mod query;
 use serde_json::{Map, Value, json};
 
 use super::linking::{Linked, Referent};
-use super::topic;
 use super::notation::{Keyword, Kind, Token, kind_of};
+use super::topic;
 
 /// A decoded call. `None` for the tool means the starter declines.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,11 @@ pub const TOOL_NAMES: &[(Keyword, &str)] = &[
 
 /// Reads a call that [`super::grammar`] admitted.
 pub fn read(tokens: &[Token], linked: &Linked) -> Call {
-    let mut reader = Reader { tokens: tokens.iter().copied().filter(|token| *token != Keyword::End.token()).collect(), position: 0, linked };
+    let mut reader = Reader {
+        tokens: tokens.iter().copied().filter(|token| *token != Keyword::End.token()).collect(),
+        position: 0,
+        linked,
+    };
     let first = reader.take();
     let tool = TOOL_NAMES.iter().find(|(keyword, _)| Some(keyword.token()) == first);
     let arguments = match tool.map(|(keyword, _)| *keyword) {
@@ -87,9 +91,17 @@ impl Reader<'_> {
     fn text(&mut self) -> String {
         match self.take().and_then(|token| self.linked.references.get(&token)) {
             Some(
-                Referent::Table(text) | Referent::Column { name: text, .. } | Referent::Constant(text) | Referent::Literal(text)
-                | Referent::File(text) | Referent::Folder(text) | Referent::Glob(text) | Referent::Branch(text)
-                | Referent::Expression(text) | Referent::Code(text) | Referent::Value { text, .. },
+                Referent::Table(text)
+                | Referent::Column { name: text, .. }
+                | Referent::Constant(text)
+                | Referent::Literal(text)
+                | Referent::File(text)
+                | Referent::Folder(text)
+                | Referent::Glob(text)
+                | Referent::Branch(text)
+                | Referent::Expression(text)
+                | Referent::Code(text)
+                | Referent::Value { text, .. },
             ) => text.clone(),
             Some(Referent::Word { start, end }) => self.linked.request.get(*start..*end).unwrap_or_default().to_owned(),
             Some(Referent::Period(_)) | None => String::new(),
@@ -203,7 +215,8 @@ impl Reader<'_> {
         } else {
             self.text()
         };
-        let whole = |expression: &str| if expression.contains(' ') { format!("({expression})") } else { expression.to_owned() };
+        let whole =
+            |expression: &str| if expression.contains(' ') { format!("({expression})") } else { expression.to_owned() };
         while let Some(operator) = self.take() {
             let symbol = match Keyword::ALL.get(operator as usize) {
                 Some(Keyword::Result) => {

@@ -9,12 +9,18 @@ use serde_json::json;
 
 use super::vocabulary::Vocabulary;
 use crate::ModelError;
-use crate::models::projection::Projection;
 use crate::models::decoder::{Decoder, DecoderConfig, FeedForward};
+use crate::models::projection::Projection;
 
 /// Writes `model.safetensors` (f16, Hugging Face names), `config.json` and `tokenizer.json`:
 /// a checkpoint that any engine for Llama opens.
-pub(super) fn save(decoder: &Decoder, embeddings: Tensor<2>, vocabulary: &Vocabulary, config: &DecoderConfig, folder: &Path) -> Result<(), ModelError> {
+pub(super) fn save(
+    decoder: &Decoder,
+    embeddings: Tensor<2>,
+    vocabulary: &Vocabulary,
+    config: &DecoderConfig,
+    folder: &Path,
+) -> Result<(), ModelError> {
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut add = |name: String, shape: Vec<usize>, values: Vec<f32>| {
         tensors.push((name, shape, values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()));
@@ -39,13 +45,25 @@ pub(super) fn save(decoder: &Decoder, embeddings: Tensor<2>, vocabulary: &Vocabu
             let weight = rows(linear)?;
             add(name(part), weight.dims().to_vec(), values(weight)?);
         }
-        for (part, norm) in [("input_layernorm", &layer.input_layernorm), ("post_attention_layernorm", &layer.post_attention_layernorm)] {
+        for (part, norm) in
+            [("input_layernorm", &layer.input_layernorm), ("post_attention_layernorm", &layer.post_attention_layernorm)]
+        {
             add(name(part), vec![config.hidden_size], values(norm.gamma.val())?);
         }
     }
     add("model.norm.weight".to_owned(), vec![config.hidden_size], values(decoder.norm.gamma.val())?);
-    let broken = |name: &str, reason: String| ModelError::File { path: folder.join(name).display().to_string(), reason };
-    let views = tensors.iter().map(|(name, shape, bytes)| Ok((name.clone(), TensorView::new(Dtype::F16, shape.clone(), bytes).map_err(|error| broken("model.safetensors", error.to_string()))?))).collect::<Result<Vec<_>, ModelError>>()?;
+    let broken =
+        |name: &str, reason: String| ModelError::File { path: folder.join(name).display().to_string(), reason };
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| {
+            Ok((
+                name.clone(),
+                TensorView::new(Dtype::F16, shape.clone(), bytes)
+                    .map_err(|error| broken("model.safetensors", error.to_string()))?,
+            ))
+        })
+        .collect::<Result<Vec<_>, ModelError>>()?;
     let bytes = serialize(views, None).map_err(|error| broken("model.safetensors", error.to_string()))?;
     let config = json!({
         "architectures": ["LlamaForCausalLM"],
@@ -71,17 +89,26 @@ pub(super) fn save(decoder: &Decoder, embeddings: Tensor<2>, vocabulary: &Vocabu
 
 /// A linear layer's weight as checkpoints hold it, `[output, input]`.
 fn rows(projection: &Projection) -> Result<Tensor<2>, ModelError> {
-    let linear = projection.dense().ok_or_else(|| ModelError::Unsupported("packed weights cannot be saved".to_owned()))?;
+    let linear =
+        projection.dense().ok_or_else(|| ModelError::Unsupported("packed weights cannot be saved".to_owned()))?;
     Ok(linear.weight.val().transpose())
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {
-    tensor.inner().into_data().convert::<f32>().try_into_vec().map_err(|error| ModelError::Numeric(format!("{error:?}")))
+    tensor
+        .inner()
+        .into_data()
+        .convert::<f32>()
+        .try_into_vec()
+        .map_err(|error| ModelError::Numeric(format!("{error:?}")))
 }
 
 /// Replaces a file whole: a run that is stopped leaves the old one.
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ModelError> {
-    let failed = |error: std::io::Error| ModelError::File { path: folder.join(name).display().to_string(), reason: error.to_string() };
+    let failed = |error: std::io::Error| ModelError::File {
+        path: folder.join(name).display().to_string(),
+        reason: error.to_string(),
+    };
     fs_err::create_dir_all(folder).map_err(failed)?;
     let partial = folder.join(format!("{name}.partial"));
     fs_err::write(&partial, bytes).map_err(failed)?;

@@ -33,7 +33,10 @@ pub struct Example {
 enum Want {
     Keyword(Keyword),
     Table(String),
-    Column { table: String, name: String },
+    Column {
+        table: String,
+        name: String,
+    },
     Value(String),
     Constant(String),
     Literal(String),
@@ -73,7 +76,11 @@ impl Generator {
     /// The next example; most are calls, the others answers from results.
     pub fn next_example(&mut self) -> Example {
         loop {
-            let example = if self.random.random_bool(0.07) { Some(answers::example(&self.phrases, &mut self.random)) } else { self.call_example() };
+            let example = if self.random.random_bool(0.07) {
+                Some(answers::example(&self.phrases, &mut self.random))
+            } else {
+                self.call_example()
+            };
             if let Some(example) = example {
                 return example;
             }
@@ -109,7 +116,10 @@ impl Generator {
         let mut numbering = Numbering::with(|pool| pool.shuffle(random));
         let linked = link(&request.text, &world.environment, &mut numbering);
         let spelled = request.call.iter().any(|want| matches!(want, Want::Expression(_)));
-        if request.call.first() == Some(&Want::Keyword(Keyword::Calculate)) && !spelled && linked.references.values().any(|referent| matches!(referent, Referent::Expression(_))) {
+        if request.call.first() == Some(&Want::Keyword(Keyword::Calculate))
+            && !spelled
+            && linked.references.values().any(|referent| matches!(referent, Referent::Expression(_)))
+        {
             return None;
         }
         let target = request.call.iter().map(|want| resolve(want, &linked)).collect::<Option<Vec<_>>>()?;
@@ -146,10 +156,18 @@ impl Generator {
             request.text.push(' ');
             request.text.push_str(&self.phrases.pick("tail", &mut self.random));
         }
-        let spans = request.call.iter().any(|want| matches!(want, Want::SpanEnd(_) | Want::SaidEnd(_) | Want::Code | Want::Literal(_)));
+        let spans = request
+            .call
+            .iter()
+            .any(|want| matches!(want, Want::SpanEnd(_) | Want::SaidEnd(_) | Want::Code | Want::Literal(_)));
         if !spans && self.random.random_bool(0.08) {
             // As into a search box.
-            request.text = request.text.split(' ').filter(|word| !matches!(*word, "the" | "a" | "an" | "our" | "me" | "all")).collect::<Vec<_>>().join(" ");
+            request.text = request
+                .text
+                .split(' ')
+                .filter(|word| !matches!(*word, "the" | "a" | "an" | "our" | "me" | "all"))
+                .collect::<Vec<_>>()
+                .join(" ");
         }
         if !spans && self.random.random_bool(0.25) {
             request.text = request.text.to_lowercase();
@@ -159,7 +177,10 @@ impl Generator {
             let upper = first.to_uppercase();
             request.text.replace_range(..1, &upper);
         }
-        let asks = ["what", "which", "how", "who", "where", "when", "is ", "are ", "do ", "does ", "why", "can", "could"].iter().any(|word| request.text.to_lowercase().starts_with(word));
+        let asks =
+            ["what", "which", "how", "who", "where", "when", "is ", "are ", "do ", "does ", "why", "can", "could"]
+                .iter()
+                .any(|word| request.text.to_lowercase().starts_with(word));
         if asks && self.random.random_bool(0.7) {
             request.text.push('?');
         } else if self.random.random_bool(0.2) {
@@ -173,11 +194,16 @@ impl Generator {
 
 /// Leaves out one unmarked word of the request, as if the writer had: no one word should decide.
 fn drop_word(prompt: &mut Vec<Piece>, random: &mut impl Rng) {
-    const DECISIVE: &[&str] = &["not", "no", "without", "except", "staged", "last", "first", "latest", "least", "most", "lowest", "highest", "smallest", "largest"];
+    const DECISIVE: &[&str] = &[
+        "not", "no", "without", "except", "staged", "last", "first", "latest", "least", "most", "lowest", "highest",
+        "smallest", "largest",
+    ];
     let start = prompt.iter().position(|piece| *piece == Piece::Token(Keyword::User.token())).unwrap_or(prompt.len());
     let word = |position: usize| matches!(&prompt[position], Piece::Text(text) if !DECISIVE.contains(&text.as_str()));
-    let unmarked = |position: usize| matches!(&prompt[position - 1], Piece::Token(token) if kind_of(*token) == Some(Kind::Word));
-    let candidates: Vec<usize> = (start + 1..prompt.len()).filter(|position| word(*position) && unmarked(*position)).collect();
+    let unmarked =
+        |position: usize| matches!(&prompt[position - 1], Piece::Token(token) if kind_of(*token) == Some(Kind::Word));
+    let candidates: Vec<usize> =
+        (start + 1..prompt.len()).filter(|position| word(*position) && unmarked(*position)).collect();
     if candidates.len() > 4
         && let Some(position) = candidates.choose(random)
     {
@@ -187,7 +213,13 @@ fn drop_word(prompt: &mut Vec<Piece>, random: &mut impl Rng) {
 
 /// Swaps or drops a letter, as fingers do.
 fn slip(text: &mut String, random: &mut impl Rng) {
-    let letters: Vec<usize> = text.char_indices().filter(|(position, c)| c.is_ascii_lowercase() && text[position + 1..].starts_with(|next: char| next.is_ascii_lowercase())).map(|(position, _)| position).collect();
+    let letters: Vec<usize> = text
+        .char_indices()
+        .filter(|(position, c)| {
+            c.is_ascii_lowercase() && text[position + 1..].starts_with(|next: char| next.is_ascii_lowercase())
+        })
+        .map(|(position, _)| position)
+        .collect();
     if let Some(position) = letters.choose(random).copied() {
         if random.random_bool(0.5) {
             text.remove(position);
@@ -199,11 +231,15 @@ fn slip(text: &mut String, random: &mut impl Rng) {
 }
 
 fn resolve(want: &Want, linked: &Linked) -> Option<Token> {
-    let find = |wanted: &dyn Fn(&Referent) -> bool| linked.references.iter().find(|(_, referent)| wanted(referent)).map(|(token, _)| *token);
+    let find = |wanted: &dyn Fn(&Referent) -> bool| {
+        linked.references.iter().find(|(_, referent)| wanted(referent)).map(|(token, _)| *token)
+    };
     match want {
         Want::Keyword(keyword) => Some(keyword.token()),
         Want::Table(name) => find(&|referent| matches!(referent, Referent::Table(table) if table == name)),
-        Want::Column { table, name } => find(&|referent| matches!(referent, Referent::Column { table_name, name: column, .. } if table_name == table && column == name)),
+        Want::Column { table, name } => find(
+            &|referent| matches!(referent, Referent::Column { table_name, name: column, .. } if table_name == table && column == name),
+        ),
         Want::Value(text) => find(&|referent| matches!(referent, Referent::Value { text: value, .. } if value == text)),
         Want::Constant(text) => find(&|referent| matches!(referent, Referent::Constant(value) if value == text)),
         Want::Literal(text) => find(&|referent| matches!(referent, Referent::Literal(value) if value == text)),
@@ -222,7 +258,9 @@ fn resolve(want: &Want, linked: &Linked) -> Option<Token> {
             find(&|referent| matches!(referent, Referent::Word { end, .. } if *end == said))
         }
         Want::Code => find(&|referent| matches!(referent, Referent::Code(_))),
-        Want::SpanStart(offset) => find(&|referent| matches!(referent, Referent::Word { start, .. } if start == offset)),
+        Want::SpanStart(offset) => {
+            find(&|referent| matches!(referent, Referent::Word { start, .. } if start == offset))
+        }
         Want::SpanEnd(offset) => find(&|referent| matches!(referent, Referent::Word { end, .. } if end == offset)),
     }
 }

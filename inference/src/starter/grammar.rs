@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use super::linking::Referent;
 use super::notation::{Keyword, Kind, Token, kind_of};
 use steps::{
-    aggregates, arithmetic, arithmetic_operators, condition, diff_options, first_argument, limit, list_options, log_options,
-    operators, query, tail, tools,
+    aggregates, arithmetic, arithmetic_operators, condition, diff_options, first_argument, limit, list_options,
+    log_options, operators, query, tail, tools,
 };
 
 /// A position in a call.
@@ -21,31 +21,94 @@ pub enum State {
     Tool(Keyword),
     /// After the table of a query.
     Query(Token),
-    Columns { table: Token, count: u32 },
+    Columns {
+        table: Token,
+        count: u32,
+    },
     /// After a key of the groups: another key, or what is computed.
     Keyed(Token),
-    Aggregate { table: Token, grouped: bool, count: u32 },
-    AggregateColumn { table: Token, grouped: bool, numeric: bool, count: u32 },
+    Aggregate {
+        table: Token,
+        grouped: bool,
+        count: u32,
+    },
+    AggregateColumn {
+        table: Token,
+        grouped: bool,
+        numeric: bool,
+        count: u32,
+    },
     /// After a sum's or an average's column: times another?
-    Product { table: Token, grouped: bool, count: u32 },
-    Factor { table: Token, grouped: bool, count: u32 },
-    Aggregated { table: Token, grouped: bool, count: u32 },
+    Product {
+        table: Token,
+        grouped: bool,
+        count: u32,
+    },
+    Factor {
+        table: Token,
+        grouped: bool,
+        count: u32,
+    },
+    Aggregated {
+        table: Token,
+        grouped: bool,
+        count: u32,
+    },
     DistinctColumn(Token),
     Group(Token),
     GroupPeriod(Token),
-    Tail { table: Token, shape: Shape, conditions: u32 },
-    Condition { table: Token, shape: Shape, conditions: u32 },
-    Operator { table: Token, shape: Shape, conditions: u32, column: Kind },
+    Tail {
+        table: Token,
+        shape: Shape,
+        conditions: u32,
+    },
+    Condition {
+        table: Token,
+        shape: Shape,
+        conditions: u32,
+    },
+    Operator {
+        table: Token,
+        shape: Shape,
+        conditions: u32,
+        column: Kind,
+    },
     /// A condition still needs this many operands of a kind.
-    Operand { table: Token, shape: Shape, conditions: u32, kind: Kind, count: u32 },
+    Operand {
+        table: Token,
+        shape: Shape,
+        conditions: u32,
+        kind: Kind,
+        count: u32,
+    },
     /// A condition's operand that is words of the request still needs its last word.
-    OperandEnd { table: Token, shape: Shape, conditions: u32, from: Token },
+    OperandEnd {
+        table: Token,
+        shape: Shape,
+        conditions: u32,
+        from: Token,
+    },
     /// After a value that is wanted: another instead of it?
-    Valued { table: Token, shape: Shape, conditions: u32 },
-    Alternative { table: Token, shape: Shape, conditions: u32 },
-    Having { table: Token },
-    HavingNumber { table: Token },
-    Order { table: Token, shape: Shape },
+    Valued {
+        table: Token,
+        shape: Shape,
+        conditions: u32,
+    },
+    Alternative {
+        table: Token,
+        shape: Shape,
+        conditions: u32,
+    },
+    Having {
+        table: Token,
+    },
+    HavingNumber {
+        table: Token,
+    },
+    Order {
+        table: Token,
+        shape: Shape,
+    },
     LimitOrEnd,
     LimitCount,
     /// Optional arguments of the git and file tools, in this order.
@@ -57,7 +120,10 @@ pub enum State {
     ReadFirst,
     ReadEnd,
     SearchScope,
-    SpanEnd { scope: bool, from: Token },
+    SpanEnd {
+        scope: bool,
+        from: Token,
+    },
     Arithmetic,
     ArithmeticOperator(u32),
     ArithmeticOperand(u32),
@@ -106,32 +172,47 @@ impl State {
             State::Columns { table, count } => {
                 let mut steps = if count > 0 { tail(table, Shape::Rows, 0, names) } else { Vec::new() };
                 if count < MAX_COLUMNS {
-                    steps.extend(names.columns(table, &[]).map(|column| (column, State::Columns { table, count: count + 1 })));
+                    steps.extend(
+                        names.columns(table, &[]).map(|column| (column, State::Columns { table, count: count + 1 })),
+                    );
                 }
                 steps
             }
-            State::DistinctColumn(table) => {
-                names.columns(table, &[]).map(|column| (column, State::Tail { table, shape: Shape::Distinct, conditions: 0 })).collect()
-            }
+            State::DistinctColumn(table) => names
+                .columns(table, &[])
+                .map(|column| (column, State::Tail { table, shape: Shape::Distinct, conditions: 0 }))
+                .collect(),
             State::Group(table) => {
                 let mut steps: Steps = names.columns(table, &[]).map(|column| (column, State::Keyed(table))).collect();
                 if names.columns(table, &[Kind::Date]).next().is_some() {
-                    steps.extend([Keyword::Day, Keyword::Week, Keyword::Month, Keyword::Quarter, Keyword::Year].map(|keyword| (keyword.token(), State::GroupPeriod(table))));
+                    steps.extend(
+                        [Keyword::Day, Keyword::Week, Keyword::Month, Keyword::Quarter, Keyword::Year]
+                            .map(|keyword| (keyword.token(), State::GroupPeriod(table))),
+                    );
                 }
                 steps
             }
-            State::GroupPeriod(table) => {
-                names.columns(table, &[Kind::Date]).map(|column| (column, State::Aggregate { table, grouped: true, count: 1 })).collect()
-            }
+            State::GroupPeriod(table) => names
+                .columns(table, &[Kind::Date])
+                .map(|column| (column, State::Aggregate { table, grouped: true, count: 1 }))
+                .collect(),
             State::Keyed(table) => {
                 let mut steps = aggregates(table, true, 1, names);
-                steps.extend(names.columns(table, &[Kind::Text, Kind::Flag, Kind::Date]).map(|column| (column, State::Aggregate { table, grouped: true, count: 1 })));
+                steps.extend(
+                    names
+                        .columns(table, &[Kind::Text, Kind::Flag, Kind::Date])
+                        .map(|column| (column, State::Aggregate { table, grouped: true, count: 1 })),
+                );
                 steps
             }
             State::Aggregate { table, grouped, count } => aggregates(table, grouped, count, names),
             State::AggregateColumn { table, grouped, numeric, count } => {
                 let kinds: &[Kind] = if numeric { &[Kind::Number] } else { &[] };
-                let after = if numeric { State::Product { table, grouped, count } } else { State::Aggregated { table, grouped, count } };
+                let after = if numeric {
+                    State::Product { table, grouped, count }
+                } else {
+                    State::Aggregated { table, grouped, count }
+                };
                 names.columns(table, kinds).map(|column| (column, after)).collect()
             }
             State::Product { table, grouped, count } => {
@@ -139,9 +220,10 @@ impl State {
                 steps.push((Keyword::Times.token(), State::Factor { table, grouped, count }));
                 steps
             }
-            State::Factor { table, grouped, count } => {
-                names.columns(table, &[Kind::Number]).map(|column| (column, State::Aggregated { table, grouped, count })).collect()
-            }
+            State::Factor { table, grouped, count } => names
+                .columns(table, &[Kind::Number])
+                .map(|column| (column, State::Aggregated { table, grouped, count }))
+                .collect(),
             State::Aggregated { table, grouped, count } => {
                 let mut steps = tail(table, if grouped { Shape::Grouped } else { Shape::Single }, 0, names);
                 if count < MAX_AGGREGATES {
@@ -159,18 +241,26 @@ impl State {
                     State::Tail { table, shape, conditions: conditions + 1 }
                 };
                 let values = names.values_of(table);
-                let mut steps: Steps = names.of(kind).filter(|token| kind != Kind::Value || values.contains(token)).map(|token| (token, after)).collect();
+                let mut steps: Steps = names
+                    .of(kind)
+                    .filter(|token| kind != Kind::Value || values.contains(token))
+                    .map(|token| (token, after))
+                    .collect();
                 match kind {
                     // "More than average".
                     Kind::Constant if count == 1 => steps.push((Keyword::Average.token(), after)),
-                    Kind::Literal => steps.extend(names.of(Kind::Word).map(|from| (from, State::OperandEnd { table, shape, conditions, from }))),
+                    Kind::Literal => steps.extend(
+                        names.of(Kind::Word).map(|from| (from, State::OperandEnd { table, shape, conditions, from })),
+                    ),
                     _ => {}
                 }
                 steps
             }
-            State::OperandEnd { table, shape, conditions, from } => {
-                names.of(Kind::Word).filter(|token| *token >= from).map(|token| (token, State::Tail { table, shape, conditions: conditions + 1 })).collect()
-            }
+            State::OperandEnd { table, shape, conditions, from } => names
+                .of(Kind::Word)
+                .filter(|token| *token >= from)
+                .map(|token| (token, State::Tail { table, shape, conditions: conditions + 1 }))
+                .collect(),
             State::Valued { table, shape, conditions } => {
                 let mut steps = tail(table, shape, conditions, names);
                 if names.values_of(table).len() > 1 {
@@ -178,20 +268,30 @@ impl State {
                 }
                 steps
             }
-            State::Alternative { table, shape, conditions } => {
-                names.values_of(table).into_iter().map(|value| (value, State::Valued { table, shape, conditions })).collect()
-            }
-            State::Having { table } => {
-                [Keyword::Above, Keyword::Below, Keyword::AtLeast, Keyword::AtMost, Keyword::Is].map(|keyword| (keyword.token(), State::HavingNumber { table })).to_vec()
-            }
+            State::Alternative { table, shape, conditions } => names
+                .values_of(table)
+                .into_iter()
+                .map(|value| (value, State::Valued { table, shape, conditions }))
+                .collect(),
+            State::Having { table } => [Keyword::Above, Keyword::Below, Keyword::AtLeast, Keyword::AtMost, Keyword::Is]
+                .map(|keyword| (keyword.token(), State::HavingNumber { table }))
+                .to_vec(),
             State::HavingNumber { table } => {
-                let mut steps: Steps = names.of(Kind::Constant).map(|token| (token, State::Tail { table, shape: Shape::Filtered, conditions: MAX_CONDITIONS })).collect();
-                steps.push((Keyword::One.token(), State::Tail { table, shape: Shape::Filtered, conditions: MAX_CONDITIONS }));
+                let mut steps: Steps = names
+                    .of(Kind::Constant)
+                    .map(|token| (token, State::Tail { table, shape: Shape::Filtered, conditions: MAX_CONDITIONS }))
+                    .collect();
+                steps.push((
+                    Keyword::One.token(),
+                    State::Tail { table, shape: Shape::Filtered, conditions: MAX_CONDITIONS },
+                ));
                 steps
             }
             State::Order { table, shape } => match shape {
                 Shape::Grouped | Shape::Filtered => limit(),
-                Shape::Distinct | Shape::Single | Shape::Rows => names.columns(table, &[]).map(|column| (column, State::LimitOrEnd)).collect(),
+                Shape::Distinct | Shape::Single | Shape::Rows => {
+                    names.columns(table, &[]).map(|column| (column, State::LimitOrEnd)).collect()
+                }
             },
             State::LimitOrEnd => limit(),
             State::LimitCount => {
@@ -218,7 +318,8 @@ impl State {
                 steps
             }
             State::SearchScope => {
-                let mut steps: Steps = names.of(Kind::Folder).chain(names.of(Kind::File)).map(|token| (token, State::End)).collect();
+                let mut steps: Steps =
+                    names.of(Kind::Folder).chain(names.of(Kind::File)).map(|token| (token, State::End)).collect();
                 steps.push(end());
                 steps
             }
@@ -236,7 +337,9 @@ impl State {
                 steps
             }
             State::OnResult(operands) => arithmetic_operators(operands),
-            State::ArithmeticOperand(operands) => names.of(Kind::Constant).map(|token| (token, State::ArithmeticOperator(operands))).collect(),
+            State::ArithmeticOperand(operands) => {
+                names.of(Kind::Constant).map(|token| (token, State::ArithmeticOperator(operands))).collect()
+            }
             State::OneConstant => names.of(Kind::Constant).map(|token| (token, State::ArithmeticOperator(2))).collect(),
             State::Constants(count) => {
                 let after = if count > 1 { State::Constants(count - 1) } else { State::End };
@@ -280,7 +383,12 @@ impl<'a> Names<'a> {
     /// Columns of a table; of these kinds, or of any where `kinds` is empty.
     fn columns(self, table: Token, kinds: &'a [Kind]) -> impl Iterator<Item = Token> + 'a {
         self.0.iter().filter_map(move |(token, referent)| match referent {
-            Referent::Column { table: owner, .. } if *owner == table && (kinds.is_empty() || kind_of(*token).is_some_and(|kind| kinds.contains(&kind))) => Some(*token),
+            Referent::Column { table: owner, .. }
+                if *owner == table
+                    && (kinds.is_empty() || kind_of(*token).is_some_and(|kind| kinds.contains(&kind))) =>
+            {
+                Some(*token)
+            }
             _ => None,
         })
     }
@@ -290,7 +398,9 @@ impl<'a> Names<'a> {
         self.0
             .iter()
             .filter_map(|(token, referent)| match referent {
-                Referent::Value { columns: owners, .. } if owners.iter().any(|owner| columns.contains(owner)) => Some(*token),
+                Referent::Value { columns: owners, .. } if owners.iter().any(|owner| columns.contains(owner)) => {
+                    Some(*token)
+                }
                 _ => None,
             })
             .collect()

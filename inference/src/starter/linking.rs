@@ -22,9 +22,16 @@ pub enum Piece {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Referent {
     Table(String),
-    Column { table: Token, table_name: String, name: String },
+    Column {
+        table: Token,
+        table_name: String,
+        name: String,
+    },
     /// A value and the columns that hold it.
-    Value { text: String, columns: Vec<Token> },
+    Value {
+        text: String,
+        columns: Vec<Token>,
+    },
     Constant(String),
     Literal(String),
     Period(Period),
@@ -32,7 +39,10 @@ pub enum Referent {
     Folder(String),
     Glob(String),
     Branch(String),
-    Word { start: usize, end: usize },
+    Word {
+        start: usize,
+        end: usize,
+    },
     Expression(String),
     Code(String),
 }
@@ -42,13 +52,22 @@ pub enum Referent {
 pub enum Period {
     /// ISO 8601 date.
     Day(String),
-    Month { year: Option<i32>, month: u32 },
-    Quarter { year: Option<i32>, quarter: u32 },
+    Month {
+        year: Option<i32>,
+        month: u32,
+    },
+    Quarter {
+        year: Option<i32>,
+        quarter: u32,
+    },
     Year(i32),
     Today,
     Yesterday,
     /// `week`, `month`, `quarter` or `year`; `back` 0 is the current one.
-    Relative { unit: &'static str, back: u32 },
+    Relative {
+        unit: &'static str,
+        back: u32,
+    },
 }
 
 /// A request, linked.
@@ -105,8 +124,8 @@ pub fn column_kind(data_type: &str) -> Kind {
     let upper = data_type.to_uppercase();
     let base = upper.split('(').next().unwrap_or_default().trim();
     match base {
-        "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "HUGEINT" | "UTINYINT" | "USMALLINT" | "UINTEGER" | "UBIGINT"
-        | "UHUGEINT" | "FLOAT" | "DOUBLE" | "REAL" | "DECIMAL" | "NUMERIC" | "INT" => Kind::Number,
+        "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "HUGEINT" | "UTINYINT" | "USMALLINT" | "UINTEGER"
+        | "UBIGINT" | "UHUGEINT" | "FLOAT" | "DOUBLE" | "REAL" | "DECIMAL" | "NUMERIC" | "INT" => Kind::Number,
         "BOOLEAN" | "BOOL" | "LOGICAL" => Kind::Flag,
         _ if base.starts_with("DATE") || base.starts_with("TIMESTAMP") => Kind::Date,
         _ => Kind::Text,
@@ -132,11 +151,20 @@ pub fn link(request: &str, environment: &Environment, numbering: &mut Numbering)
     }
     for (value, columns) in value_owners {
         for position in mentions::of_value(&words, &value) {
-            let Some(token) = existing_or_next(&mut linked, numbering, Kind::Value, Referent::Value { text: value.clone(), columns: columns.clone() }) else { break };
+            let Some(token) = existing_or_next(
+                &mut linked,
+                numbering,
+                Kind::Value,
+                Referent::Value { text: value.clone(), columns: columns.clone() },
+            ) else {
+                break;
+            };
             mentions.push(mentions::Mention { token, ..position });
         }
     }
-    for (position, kind, referent) in mentions::of_literals(request, &words).into_iter().chain(mentions::of_workspace(&words, environment)) {
+    for (position, kind, referent) in
+        mentions::of_literals(request, &words).into_iter().chain(mentions::of_workspace(&words, environment))
+    {
         if let Some(token) = existing_or_next(&mut linked, numbering, kind, referent) {
             mentions.push(mentions::Mention { token, ..position });
         }
@@ -153,9 +181,15 @@ pub fn link(request: &str, environment: &Environment, numbering: &mut Numbering)
 
 /// A word that is a table's name is not meant as a column of another table.
 fn tables_before_columns(mentions: &mut Vec<mentions::Mention>, linked: &Linked) {
-    let named: Vec<(usize, Token)> = mentions.iter().filter(|mention| kind_of(mention.token) == Some(Kind::Table) && mention.strength > 1).map(|mention| (mention.word, mention.token)).collect();
+    let named: Vec<(usize, Token)> = mentions
+        .iter()
+        .filter(|mention| kind_of(mention.token) == Some(Kind::Table) && mention.strength > 1)
+        .map(|mention| (mention.word, mention.token))
+        .collect();
     mentions.retain(|mention| match linked.references.get(&mention.token) {
-        Some(Referent::Column { table, .. }) => !named.iter().any(|(word, named)| *word == mention.word && named != table),
+        Some(Referent::Column { table, .. }) => {
+            !named.iter().any(|(word, named)| *word == mention.word && named != table)
+        }
         _ => true,
     });
 }
@@ -185,8 +219,11 @@ fn implied_table(mentions: &[mentions::Mention], linked: &Linked) -> Option<ment
         }
     }
     // The prompt's order decides between equals.
-    let order = |table: Token| linked.prompt.iter().position(|piece| *piece == Piece::Token(table)).unwrap_or(usize::MAX);
-    let (table, words) = votes.into_iter().max_by_key(|(table, words)| (words.values().sum::<i64>(), std::cmp::Reverse(order(*table))))?;
+    let order =
+        |table: Token| linked.prompt.iter().position(|piece| *piece == Piece::Token(table)).unwrap_or(usize::MAX);
+    let (table, words) = votes
+        .into_iter()
+        .max_by_key(|(table, words)| (words.values().sum::<i64>(), std::cmp::Reverse(order(*table))))?;
     let word = *words.keys().next()?;
     Some(mentions::Mention { word, length: 1, strength: 1, token: table })
 }
@@ -204,11 +241,18 @@ fn existing_or_next(linked: &mut Linked, numbering: &mut Numbering, kind: Kind, 
 fn choose_tables<'a>(words: &[Word], tables: &'a [TableSchema]) -> (Vec<&'a TableSchema>, Vec<String>) {
     let score = |table: &TableSchema| -> i64 {
         let name = mentions::of_name(words, &table.name).iter().map(|mention| mention.strength).max().unwrap_or(0);
-        let columns: i64 = table.columns.iter().filter(|column| !mentions::of_name(words, &column.name).is_empty()).count() as i64;
-        let values = table.columns.iter().flat_map(|column| &column.values).filter(|value| !mentions::of_value(words, value).is_empty()).count() as i64;
+        let columns: i64 =
+            table.columns.iter().filter(|column| !mentions::of_name(words, &column.name).is_empty()).count() as i64;
+        let values = table
+            .columns
+            .iter()
+            .flat_map(|column| &column.values)
+            .filter(|value| !mentions::of_value(words, value).is_empty())
+            .count() as i64;
         name * 10 + columns * 4 + values.min(3) * 4
     };
-    let mut ranked: Vec<(i64, usize)> = tables.iter().enumerate().map(|(index, table)| (-score(table), index)).collect();
+    let mut ranked: Vec<(i64, usize)> =
+        tables.iter().enumerate().map(|(index, table)| (-score(table), index)).collect();
     ranked.sort_unstable();
     let mut kept: Vec<usize> = ranked.iter().take(MAX_TABLES).map(|(_, index)| *index).collect();
     kept.sort_unstable();
@@ -228,14 +272,24 @@ fn link_table(
     linked.references.insert(table_token, Referent::Table(table.name.clone()));
     linked.prompt.push(Piece::Token(table_token));
     linked.prompt.push(Piece::Text(words::name_words(&table.name).join(" ")));
-    mentions.extend(mentions::of_name(words, &table.name).into_iter().map(|mention| mentions::Mention { token: table_token, ..mention }));
+    mentions.extend(
+        mentions::of_name(words, &table.name)
+            .into_iter()
+            .map(|mention| mentions::Mention { token: table_token, ..mention }),
+    );
 
     // Mentioned columns first, so that a wide table's column is not cut off.
     let mut columns: Vec<(bool, usize)> = table
         .columns
         .iter()
         .enumerate()
-        .map(|(index, column)| (mentions::of_name(words, &column.name).is_empty() && !column.values.iter().any(|value| !mentions::of_value(words, value).is_empty()), index))
+        .map(|(index, column)| {
+            (
+                mentions::of_name(words, &column.name).is_empty()
+                    && !column.values.iter().any(|value| !mentions::of_value(words, value).is_empty()),
+                index,
+            )
+        })
         .collect();
     if columns.len() > MAX_COLUMNS {
         columns.sort_unstable();
@@ -245,12 +299,21 @@ fn link_table(
     for (_, index) in columns {
         let column = &table.columns[index];
         let Some(token) = numbering.next(column_kind(&column.data_type)) else { continue };
-        linked.references.insert(token, Referent::Column { table: table_token, table_name: table.name.clone(), name: column.name.clone() });
+        linked.references.insert(
+            token,
+            Referent::Column { table: table_token, table_name: table.name.clone(), name: column.name.clone() },
+        );
         linked.prompt.push(Piece::Token(token));
         linked.prompt.push(Piece::Text(words::name_words(&column.name).join(" ")));
-        mentions.extend(mentions::of_name(words, &column.name).into_iter().map(|mention| mentions::Mention { token, ..mention }));
+        mentions.extend(
+            mentions::of_name(words, &column.name).into_iter().map(|mention| mentions::Mention { token, ..mention }),
+        );
         if kind_of(token) == Some(Kind::Flag) {
-            mentions.extend(mentions::of_opposite(words, &column.name).into_iter().map(|mention| mentions::Mention { token, ..mention }));
+            mentions.extend(
+                mentions::of_opposite(words, &column.name)
+                    .into_iter()
+                    .map(|mention| mentions::Mention { token, ..mention }),
+            );
         }
         for value in &column.values {
             value_owners.entry(value.clone()).or_default().push(token);

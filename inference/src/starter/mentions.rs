@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::linking::{Period, Referent};
-use super::numbers;
 use super::notation::{Kind, Token};
+use super::numbers;
 use super::words::{Word, alike, name_words, related, stem};
 use crate::Environment;
 
@@ -32,13 +32,18 @@ const MAX_A_WORD: usize = 5;
 
 /// Words too common to stand for a longer name they are part of. A name that starts with one
 /// (`by_region`) is not meant by its words in a sentence ("total by region").
-const WEAK: &[&str] = &["by", "id", "is", "of", "the", "at", "on", "in", "no", "to", "per", "a", "an", "number", "has", "and", "or", "for", "with", "name", "count"];
+const WEAK: &[&str] = &[
+    "by", "id", "is", "of", "the", "at", "on", "in", "no", "to", "per", "a", "an", "number", "has", "and", "or", "for",
+    "with", "name", "count",
+];
 
 /// Drops partial mentions of words that a whole mention covers.
 pub fn strongest(mut mentions: Vec<Mention>) -> Vec<Mention> {
     let covers = |strong: &Mention, weak: &Mention| {
-        strong.word <= weak.word && strong.word + strong.length >= weak.word + weak.length
-            && (strong.strength > weak.strength && weak.strength == 1 || strong.length > weak.length && strong.strength >= weak.strength)
+        strong.word <= weak.word
+            && strong.word + strong.length >= weak.word + weak.length
+            && (strong.strength > weak.strength && weak.strength == 1
+                || strong.length > weak.length && strong.strength >= weak.strength)
     };
     let all = mentions.clone();
     mentions.retain(|mention| !all.iter().any(|other| covers(other, mention)));
@@ -70,13 +75,21 @@ pub fn of_name(words: &[Word], name: &str) -> Vec<Mention> {
         };
         if word.lower == lower || (word.stem == joined && joined.len() > 2) || named() {
             found.push(Mention::at(index, 1, 3));
-        } else if let Some(strength) = sequence(&words[index..], &parts).filter(|_| parts.len() == 1 || !WEAK.contains(&parts[0].as_str())) {
+        } else if let Some(strength) =
+            sequence(&words[index..], &parts).filter(|_| parts.len() == 1 || !WEAK.contains(&parts[0].as_str()))
+        {
             found.push(Mention::at(index, parts.len(), strength));
         } else if parts.len() == 1 && related(&word.stem, &parts[0]) {
             found.push(Mention::at(index, 1, 2));
-        } else if parts.len() > 1 && parts.iter().any(|part| part.len() > 3 && !WEAK.contains(&part.as_str()) && related(&word.stem, part)) {
+        } else if parts.len() > 1
+            && parts.iter().any(|part| part.len() > 3 && !WEAK.contains(&part.as_str()) && related(&word.stem, part))
+        {
             found.push(Mention::at(index, 1, 1));
-        } else if word.stem.len() >= 4 && parts.iter().any(|part| part.len() > word.stem.len() && part.len() <= 2 * word.stem.len() && part.ends_with(&word.stem)) {
+        } else if word.stem.len() >= 4
+            && parts.iter().any(|part| {
+                part.len() > word.stem.len() && part.len() <= 2 * word.stem.len() && part.ends_with(&word.stem)
+            })
+        {
             // "Hooks" for `webhooks`.
             found.push(Mention::at(index, 1, if parts.len() == 1 { 2 } else { 1 }));
         } else if parts.len() > 1 && parts.iter().any(|part| *part == word.stem && !WEAK.contains(&part.as_str())) {
@@ -108,13 +121,21 @@ fn sequence(words: &[Word], parts: &[String]) -> Option<i64> {
 pub fn of_opposite(words: &[Word], flag: &str) -> Vec<Mention> {
     let parts = name_words(flag);
     let Some(last) = parts.last() else { return Vec::new() };
-    let denies = |word: &Word| ["un", "in", "non", "non-", "dis", "im", "ir"].iter().any(|prefix| word.lower.strip_prefix(prefix) == Some(last));
+    let denies = |word: &Word| {
+        ["un", "in", "non", "non-", "dis", "im", "ir"]
+            .iter()
+            .any(|prefix| word.lower.strip_prefix(prefix) == Some(last))
+    };
     words.iter().enumerate().filter(|(_, word)| denies(word)).map(|(index, _)| Mention::at(index, 1, 3)).collect()
 }
 
 /// Mentions of a value of a text column, whatever its case and number.
 pub fn of_value(words: &[Word], value: &str) -> Vec<Mention> {
-    let parts: Vec<String> = value.split(|c: char| c.is_whitespace() || c == '_').filter(|part| !part.is_empty()).map(|part| stem(&part.to_lowercase())).collect();
+    let parts: Vec<String> = value
+        .split(|c: char| c.is_whitespace() || c == '_')
+        .filter(|part| !part.is_empty())
+        .map(|part| stem(&part.to_lowercase()))
+        .collect();
     if parts.is_empty() || parts.len() > 5 || value.len() < 2 {
         return Vec::new();
     }
@@ -125,16 +146,20 @@ pub fn of_value(words: &[Word], value: &str) -> Vec<Mention> {
                 return Some(Mention::at(index, 1, 3));
             }
             let strength = sequence(&words[index..], &parts)?;
-            (strength == 3 || parts.iter().all(|part| part.len() >= 6)).then(|| Mention::at(index, parts.len(), strength))
+            (strength == 3 || parts.iter().all(|part| part.len() >= 6))
+                .then(|| Mention::at(index, parts.len(), strength))
         })
         .collect()
 }
 
-static QUOTED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"`([^`]+)`|"([^"]+)"|“([^”]+)”|(?:^|[\s(,:=])'([^']+)'"#).ok());
-static EXPRESSION: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?i)(?:sqrt|abs|round|floor|ceil|ln|log10|exp|sin|cos|tan)?\(*-?\$?\d[\d,]*(?:\.\d+)?(?:\s*(?:\*\*|[-+*/^%x×÷()]|% of|mod|(?:sqrt|abs|round)\()+\s*\(*\s*\$?\d[\d,]*(?:\.\d+)?%?\)*)+").ok());
-static RUN: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?is)^(?:please |now |can you |could you )*(?:run|execute|evaluate|eval|compile(?: and run)?)(?: this| the| following| rust| code| snippet)*:?\s+(\S.*[;(){}].*)$").ok());
+static QUOTED: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"`([^`]+)`|"([^"]+)"|“([^”]+)”|(?:^|[\s(,:=])'([^']+)'"#).ok());
+static EXPRESSION: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i)(?:sqrt|abs|round|floor|ceil|ln|log10|exp|sin|cos|tan)?\(*-?\$?\d[\d,]*(?:\.\d+)?(?:\s*(?:\*\*|[-+*/^%x×÷()]|% of|mod|(?:sqrt|abs|round)\()+\s*\(*\s*\$?\d[\d,]*(?:\.\d+)?%?\)*)+").ok()
+});
+static RUN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?is)^(?:please |now |can you |could you )*(?:run|execute|evaluate|eval|compile(?: and run)?)(?: this| the| following| rust| code| snippet)*:?\s+(\S.*[;(){}].*)$").ok()
+});
 static REVISION: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^(?:HEAD|head)(?:[~^]\d*)*$").ok());
 static DAY: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\d{4}-\d{2}-\d{2}$").ok());
 
@@ -156,7 +181,8 @@ pub fn of_literals(request: &str, words: &[Word]) -> Vec<(Mention, Kind, Referen
                 continue;
             }
             let Some(word) = word_at(text.start()) else { continue };
-            let length = words.iter().filter(|word| word.start >= text.start() && word.end <= text.end()).count().max(1);
+            let length =
+                words.iter().filter(|word| word.start >= text.start() && word.end <= text.end()).count().max(1);
             found.push((Mention::at(word, length, 3), Kind::Literal, Referent::Literal(text.as_str().to_owned())));
             if looks_like_code(text.as_str()) {
                 found.push((Mention::at(word, length, 3), Kind::Code, Referent::Code(text.as_str().to_owned())));
@@ -170,7 +196,11 @@ pub fn of_literals(request: &str, words: &[Word]) -> Vec<(Mention, Kind, Referen
             if let Some(word) = word_at(expression.start())
                 && !is_date
             {
-                let length = words.iter().filter(|word| word.start >= expression.start() && word.end <= expression.end()).count().max(1);
+                let length = words
+                    .iter()
+                    .filter(|word| word.start >= expression.start() && word.end <= expression.end())
+                    .count()
+                    .max(1);
                 found.push((Mention::at(word, length, 3), Kind::Expression, Referent::Expression(symbols(text))));
             }
         }
@@ -209,7 +239,20 @@ fn symbols(text: &str) -> String {
     CROSS.as_ref().map_or(text.clone(), |cross| cross.replace_all(&text, "$1 * $2").into_owned())
 }
 
-const MONTHS: &[&str] = &["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
+const MONTHS: &[&str] = &[
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
 
 /// The period that starts at a word, and how many words name it.
 fn period(words: &[Word], index: usize) -> Option<(Period, usize)> {
@@ -224,17 +267,25 @@ fn period(words: &[Word], index: usize) -> Option<(Period, usize)> {
         return Some(day);
     }
     let short = word.lower.trim_end_matches('.');
-    if let Some(month) = MONTHS.iter().position(|month| *month == short || (short.len() == 3 && month.starts_with(short))) {
+    if let Some(month) =
+        MONTHS.iter().position(|month| *month == short || (short.len() == 3 && month.starts_with(short)))
+    {
         // "may" and "march" are months only where the words around them say so.
         let ambiguous = matches!(short, "may" | "march" | "mar");
-        let after_preposition = index > 0 && matches!(words[index - 1].lower.as_str(), "in" | "of" | "since" | "during" | "for" | "until" | "before" | "after" | "from" | "to");
+        let after_preposition = index > 0
+            && matches!(
+                words[index - 1].lower.as_str(),
+                "in" | "of" | "since" | "during" | "for" | "until" | "before" | "after" | "from" | "to"
+            );
         let month = month as u32 + 1;
         if let (Some(year), length) = year_behind(words, index + 1) {
             return Some((Period::Month { year: Some(year), month }, 1 + length));
         }
         return (!ambiguous || after_preposition).then_some((Period::Month { year: None, month }, 1));
     }
-    if let Some(quarter) = short.strip_prefix('q').and_then(|digit| digit.parse::<u32>().ok()).filter(|quarter| (1..=4).contains(quarter)) {
+    if let Some(quarter) =
+        short.strip_prefix('q').and_then(|digit| digit.parse::<u32>().ok()).filter(|quarter| (1..=4).contains(quarter))
+    {
         let (year, length) = year_behind(words, index + 1);
         return Some((Period::Quarter { year, quarter }, 1 + length));
     }
@@ -269,7 +320,10 @@ fn written_day(words: &[Word], index: usize) -> Option<(Period, usize)> {
     let lower = |position: usize| words.get(position).map(|word| word.lower.trim_end_matches('.'));
     let month = |position: usize| {
         let name = lower(position).filter(|name| name.len() > 2)?;
-        MONTHS.iter().position(|month| *month == name || (name.len() < 5 && month.starts_with(name))).map(|month| month + 1)
+        MONTHS
+            .iter()
+            .position(|month| *month == name || (name.len() < 5 && month.starts_with(name)))
+            .map(|month| month + 1)
     };
     let day = |position: usize| {
         let digits = lower(position)?.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -317,9 +371,30 @@ fn trailing_code(request: &str) -> Option<(usize, String)> {
 
 /// Kinds of files people name by what is in them.
 pub const FILE_KINDS: &[(&str, &str)] = &[
-    ("rust", "*.rs"), ("python", "*.py"), ("sql", "*.sql"), ("markdown", "*.md"), ("csv", "*.csv"), ("json", "*.json"), ("toml", "*.toml"),
-    ("yaml", "*.yaml"), ("yml", "*.yml"), ("notebook", "*.ipynb"), ("text", "*.txt"), ("parquet", "*.parquet"), ("javascript", "*.js"),
-    ("typescript", "*.ts"), ("shell", "*.sh"), ("html", "*.html"), ("md", "*.md"), ("txt", "*.txt"), ("rs", "*.rs"), ("py", "*.py"), ("ipynb", "*.ipynb"), ("js", "*.js"), ("sh", "*.sh"), ("log", "*.log"),
+    ("rust", "*.rs"),
+    ("python", "*.py"),
+    ("sql", "*.sql"),
+    ("markdown", "*.md"),
+    ("csv", "*.csv"),
+    ("json", "*.json"),
+    ("toml", "*.toml"),
+    ("yaml", "*.yaml"),
+    ("yml", "*.yml"),
+    ("notebook", "*.ipynb"),
+    ("text", "*.txt"),
+    ("parquet", "*.parquet"),
+    ("javascript", "*.js"),
+    ("typescript", "*.ts"),
+    ("shell", "*.sh"),
+    ("html", "*.html"),
+    ("md", "*.md"),
+    ("txt", "*.txt"),
+    ("rs", "*.rs"),
+    ("py", "*.py"),
+    ("ipynb", "*.ipynb"),
+    ("js", "*.js"),
+    ("sh", "*.sh"),
+    ("log", "*.log"),
 ];
 
 /// Files, folders, globs and branches.
@@ -340,13 +415,19 @@ pub fn of_workspace(words: &[Word], environment: &Environment) -> Vec<(Mention, 
         }
     }
     for (index, word) in words.iter().enumerate() {
-        let next_is_files = words.get(index + 1).is_some_and(|next| matches!(next.stem.as_str(), "file" | "source" | "script" | "document" | "code"));
+        let next_is_files = words
+            .get(index + 1)
+            .is_some_and(|next| matches!(next.stem.as_str(), "file" | "source" | "script" | "document" | "code"));
         if word.text.contains('*') && word.text.len() > 1 && word.text.chars().any(|c| c == '.' || c == '/') {
             found.push((Mention::at(index, 1, 3), Kind::Glob, Referent::Glob(word.text.clone())));
         } else if let Some((_, glob)) = FILE_KINDS.iter().find(|(name, _)| word.stem.trim_start_matches('.') == *name)
             && (next_is_files || word.lower.starts_with('.') || word.stem != word.lower)
         {
-            found.push((Mention::at(index, 1 + usize::from(next_is_files), 3), Kind::Glob, Referent::Glob((*glob).to_owned())));
+            found.push((
+                Mention::at(index, 1 + usize::from(next_is_files), 3),
+                Kind::Glob,
+                Referent::Glob((*glob).to_owned()),
+            ));
         }
     }
     for (index, word) in words.iter().enumerate() {
@@ -358,7 +439,9 @@ pub fn of_workspace(words: &[Word], environment: &Environment) -> Vec<(Mention, 
         let lower = branch.to_lowercase();
         for (index, word) in words.iter().enumerate() {
             let parts = name_words(branch);
-            let spelled = parts.len() > 1 && index + parts.len() <= words.len() && words[index..index + parts.len()].iter().map(|word| &word.lower).eq(parts.iter());
+            let spelled = parts.len() > 1
+                && index + parts.len() <= words.len()
+                && words[index..index + parts.len()].iter().map(|word| &word.lower).eq(parts.iter());
             if word.lower == lower {
                 found.push((Mention::at(index, 1, 3), Kind::Branch, Referent::Branch(branch.clone())));
             } else if spelled {
@@ -393,7 +476,9 @@ fn of_file(words: &[Word], path: &str) -> Vec<Mention> {
         } else if !parts.is_empty() && sequence(&words[index..], &parts) == Some(3) {
             // "sales csv" and "the sales file" are stronger than a bare "sales".
             let next = words.get(index + parts.len()).map(|word| word.stem.as_str()).unwrap_or_default();
-            let named = next == extension || matches!(next, "file" | "script" | "module" | "document" | "notebook") || FILE_KINDS.iter().any(|(kind, glob)| *kind == next && glob.ends_with(extension));
+            let named = next == extension
+                || matches!(next, "file" | "script" | "module" | "document" | "notebook")
+                || FILE_KINDS.iter().any(|(kind, glob)| *kind == next && glob.ends_with(extension));
             found.push(Mention::at(index, parts.len(), if named { 3 } else { 2 }));
         } else if typed == base && base.len() > 2 {
             found.push(Mention::at(index, 1, 2));

@@ -13,13 +13,14 @@ use super::notation::{Keyword, Token, first_piece};
 use super::phrases::Phrases;
 use super::prior::Prior;
 use super::vocabulary::Vocabulary;
-use crate::{
-    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Environment, FinishReason, Message, ModelError, Role, ToolCall, ToolChoice, Usage,
-};
 use crate::device::{self, DeviceChoice};
 use crate::loader;
 use crate::loader::packing::Packing;
 use crate::models::decoder::{Decoder, KvCache};
+use crate::{
+    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, Environment, FinishReason, Message, ModelError,
+    Role, ToolCall, ToolChoice, Usage,
+};
 
 /// The small model that ships with Codriver.
 pub struct Starter {
@@ -44,7 +45,12 @@ impl Starter {
     pub fn embedded(choice: DeviceChoice) -> Result<Self, ModelError> {
         let device = device::resolve(choice)?;
         let config = include_str!("../../assets/starter/config.json");
-        let decoder = loader::decoder::load_embedded("the embedded starter", config, include_bytes!("../../assets/starter/model.safetensors"), &device)?;
+        let decoder = loader::decoder::load_embedded(
+            "the embedded starter",
+            config,
+            include_bytes!("../../assets/starter/model.safetensors"),
+            &device,
+        )?;
         Self::new(decoder, config, include_bytes!("../../assets/starter/tokenizer.json"), device)
     }
 
@@ -52,17 +58,25 @@ impl Starter {
     pub fn open(folder: &Path, choice: DeviceChoice) -> Result<Self, ModelError> {
         let device = device::resolve(choice)?;
         let decoder = loader::decoder::load(folder, &[], Packing::Tensors, &device)?;
-        let read = |name: &str| fs_err::read(folder.join(name)).map_err(|error| ModelError::File { path: folder.join(name).display().to_string(), reason: error.to_string() });
+        let read = |name: &str| {
+            fs_err::read(folder.join(name)).map_err(|error| ModelError::File {
+                path: folder.join(name).display().to_string(),
+                reason: error.to_string(),
+            })
+        };
         let config = String::from_utf8_lossy(&read("config.json")?).into_owned();
         Self::new(decoder, &config, &read("tokenizer.json")?, device)
     }
 
     fn new(decoder: Decoder, config: &str, tokenizer: &[u8], device: Device) -> Result<Self, ModelError> {
-        let config: serde_json::Value = serde_json::from_str(config).map_err(|error| ModelError::Unsupported(format!("config.json of the starter: {error}")))?;
+        let config: serde_json::Value = serde_json::from_str(config)
+            .map_err(|error| ModelError::Unsupported(format!("config.json of the starter: {error}")))?;
         let sayable = config["sayable_tokens"].as_u64().unwrap_or_default() as usize;
         let vocabulary = Vocabulary::from_json(tokenizer, sayable)?;
         if sayable < first_piece() as usize || vocabulary.size() != decoder.config.vocab_size {
-            return Err(ModelError::Unsupported("this checkpoint's notation is not this program's: run `cargo xtask train-starter`".to_owned()));
+            return Err(ModelError::Unsupported(
+                "this checkpoint's notation is not this program's: run `cargo xtask train-starter`".to_owned(),
+            ));
         }
         let packed = || ModelError::Unsupported("the starter's weights are not packed".to_owned());
         let table = decoder.embed_tokens.dense().ok_or_else(packed)?;
@@ -82,11 +96,17 @@ impl Starter {
     }
 
     fn words(&self, pieces: &[Piece]) -> Result<String, ModelError> {
-        let words: Vec<String> = self.vocabulary.encode(pieces)?.into_iter().map(|token| self.vocabulary.name(token)).collect();
+        let words: Vec<String> =
+            self.vocabulary.encode(pieces)?.into_iter().map(|token| self.vocabulary.name(token)).collect();
         Ok(words.join(" "))
     }
 
-    fn call_tokens(&self, linked: &Linked, tools: Option<&BTreeSet<Token>>, cancellation: &Cancellation) -> Result<(Vec<Token>, Usage), ModelError> {
+    fn call_tokens(
+        &self,
+        linked: &Linked,
+        tools: Option<&BTreeSet<Token>>,
+        cancellation: &Cancellation,
+    ) -> Result<(Vec<Token>, Usage), ModelError> {
         let mut state = State::Start;
         let prior = Prior::of(linked);
         self.decode(&linked.prompt, &|token, said| prior.score(token, said), cancellation, |token| {
@@ -95,7 +115,12 @@ impl Starter {
             }
             let allowed: Vec<Token> = state.next(&linked.references).into_iter().map(|(token, _)| token).collect();
             match (state, tools) {
-                (State::Start, Some(tools)) => Some(allowed.into_iter().filter(|token| tools.contains(token) || *token == Keyword::Decline.token()).collect()),
+                (State::Start, Some(tools)) => Some(
+                    allowed
+                        .into_iter()
+                        .filter(|token| tools.contains(token) || *token == Keyword::Decline.token())
+                        .collect(),
+                ),
                 _ => Some(allowed),
             }
         })
@@ -103,7 +128,13 @@ impl Starter {
 
     /// Decodes greedily among the tokens `admit` allows after each token, until [`Keyword::End`].
     /// `prior` adds to the score of a token, given what was said so far.
-    fn decode(&self, prompt: &[Piece], prior: &dyn Fn(Token, &[Token]) -> f32, cancellation: &Cancellation, mut admit: impl FnMut(Option<Token>) -> Option<Vec<Token>>) -> Result<(Vec<Token>, Usage), ModelError> {
+    fn decode(
+        &self,
+        prompt: &[Piece],
+        prior: &dyn Fn(Token, &[Token]) -> f32,
+        cancellation: &Cancellation,
+        mut admit: impl FnMut(Option<Token>) -> Option<Vec<Token>>,
+    ) -> Result<(Vec<Token>, Usage), ModelError> {
         let prompt = self.vocabulary.encode(prompt)?;
         let window = self.decoder.config.max_position_embeddings;
         if prompt.len() + MAX_TOKENS > window {
@@ -139,15 +170,28 @@ impl Starter {
         Ok((output, usage))
     }
 
-    fn likeliest(&self, input: &[Token], allowed: &[Token], prior: &dyn Fn(Token) -> f32, cache: &mut KvCache) -> Result<Token, ModelError> {
+    fn likeliest(
+        &self,
+        input: &[Token],
+        allowed: &[Token],
+        prior: &dyn Fn(Token) -> f32,
+        cache: &mut KvCache,
+    ) -> Result<Token, ModelError> {
         let ids: Vec<i32> = input.iter().map(|token| *token as i32).collect();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, input.len()]), &self.device);
         let hidden = self.decoder.hidden(tokens, Some(cache));
         let [_, length, width] = hidden.dims();
         let last = hidden.slice([0..1, length - 1..length, 0..width]).reshape([1, width]);
         let choices: Vec<i32> = allowed.iter().map(|token| *token as i32).collect();
-        let rows = self.table.clone().select(0, Tensor::<1, Int>::from_data(TensorData::new(choices, [allowed.len()]), &self.device));
-        let scores: Vec<f32> = last.matmul(rows.transpose()).into_data().try_into_vec().map_err(|error| ModelError::Numeric(format!("{error:?}")))?;
+        let rows = self
+            .table
+            .clone()
+            .select(0, Tensor::<1, Int>::from_data(TensorData::new(choices, [allowed.len()]), &self.device));
+        let scores: Vec<f32> = last
+            .matmul(rows.transpose())
+            .into_data()
+            .try_into_vec()
+            .map_err(|error| ModelError::Numeric(format!("{error:?}")))?;
         if scores.iter().any(|score| score.is_nan()) {
             return Err(ModelError::Numeric("the starter's scores are not numbers".to_owned()));
         }
@@ -158,17 +202,28 @@ impl Starter {
 
     /// A sentence about a tool's result.
     fn answer(&self, tool: &str, result: &str, cancellation: &Cancellation) -> Result<(String, Usage), ModelError> {
-        let keyword = TOOL_NAMES.iter().find(|(_, name)| *name == tool).map_or(Keyword::SearchDocs, |(keyword, _)| *keyword);
+        let keyword =
+            TOOL_NAMES.iter().find(|(_, name)| *name == tool).map_or(Keyword::SearchDocs, |(keyword, _)| *keyword);
         let findings = Findings::read(keyword, result);
         let (prompt, references) = findings.prompt(&mut Numbering::in_order());
         // The model chooses what to say of a result of this shape; what it says of it is the result's.
         let section = findings.section();
-        let templates = self.phrases.templates(&section).iter().filter_map(|template| answering::pieces(template, &references));
-        let sayings: Vec<Vec<Token>> = templates.map(|pieces| self.vocabulary.encode(&pieces)).collect::<Result<_, _>>()?;
+        let templates =
+            self.phrases.templates(&section).iter().filter_map(|template| answering::pieces(template, &references));
+        let sayings: Vec<Vec<Token>> =
+            templates.map(|pieces| self.vocabulary.encode(&pieces)).collect::<Result<_, _>>()?;
         let mut said: Vec<Token> = Vec::new();
         let (tokens, usage) = self.decode(&prompt, &|_, _| 0.0, cancellation, |token| {
             said.extend(token);
-            Some(sayings.iter().filter(|saying| saying.starts_with(&said)).filter_map(|saying| saying.get(said.len()).copied()).collect::<BTreeSet<Token>>().into_iter().collect())
+            Some(
+                sayings
+                    .iter()
+                    .filter(|saying| saying.starts_with(&said))
+                    .filter_map(|saying| saying.get(said.len()).copied())
+                    .collect::<BTreeSet<Token>>()
+                    .into_iter()
+                    .collect(),
+            )
         })?;
         let mut text = String::new();
         for token in tokens {
@@ -229,7 +284,10 @@ impl ChatModel for Starter {
     fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError> {
         let pieces = match turn(&request.messages) {
             Turn::Answer { tool, result } => {
-                let keyword = TOOL_NAMES.iter().find(|(_, name)| *name == tool).map_or(Keyword::SearchDocs, |(keyword, _)| *keyword);
+                let keyword = TOOL_NAMES
+                    .iter()
+                    .find(|(_, name)| *name == tool)
+                    .map_or(Keyword::SearchDocs, |(keyword, _)| *keyword);
                 Findings::read(keyword, result).prompt(&mut Numbering::in_order()).0
             }
             Turn::Call { request: text } => link(text, &request.environment, &mut Numbering::in_order()).prompt,
@@ -237,9 +295,16 @@ impl ChatModel for Starter {
         self.words(&pieces)
     }
 
-    fn chat(&self, request: &ChatRequest, cancellation: &Cancellation, on_event: &mut dyn FnMut(ChatEvent)) -> Result<ChatResponse, ModelError> {
+    fn chat(
+        &self,
+        request: &ChatRequest,
+        cancellation: &Cancellation,
+        on_event: &mut dyn FnMut(ChatEvent),
+    ) -> Result<ChatResponse, ModelError> {
         if request.sampling.constraint.is_some() {
-            return Err(ModelError::Constraint("the starter writes calls and one-line answers only; choose another model with --model".to_owned()));
+            return Err(ModelError::Constraint(
+                "the starter writes calls and one-line answers only; choose another model with --model".to_owned(),
+            ));
         }
         match turn(&request.messages) {
             Turn::Answer { tool, result } => {
@@ -249,16 +314,26 @@ impl ChatModel for Starter {
             Turn::Call { request: text } => {
                 let offered: BTreeSet<Token> = TOOL_NAMES
                     .iter()
-                    .filter(|(_, name)| request.tools.iter().any(|tool| tool.name == *name) && request.tool_choice != ToolChoice::None)
+                    .filter(|(_, name)| {
+                        request.tools.iter().any(|tool| tool.name == *name) && request.tool_choice != ToolChoice::None
+                    })
                     .map(|(keyword, _)| keyword.token())
                     .collect();
                 let linked = link(text, &request.environment, &mut Numbering::in_order());
                 let (tokens, usage) = self.call_tokens(&linked, Some(&offered), cancellation)?;
                 let call = call::read(&tokens, &linked);
                 let Some(tool) = call.tool else { return Ok(say(DECLINED.to_owned(), usage, on_event)) };
-                let call = ToolCall { id: format!("call_{}", request.messages.len()), name: tool.to_owned(), arguments: call.arguments };
+                let call = ToolCall {
+                    id: format!("call_{}", request.messages.len()),
+                    name: tool.to_owned(),
+                    arguments: call.arguments,
+                };
                 on_event(ChatEvent::ToolCall(call.clone()));
-                Ok(ChatResponse { message: Message::assistant("", vec![call]), finish_reason: FinishReason::ToolCalls, usage })
+                Ok(ChatResponse {
+                    message: Message::assistant("", vec![call]),
+                    finish_reason: FinishReason::ToolCalls,
+                    usage,
+                })
             }
         }
     }
@@ -279,7 +354,15 @@ enum Turn<'a> {
 
 fn turn(messages: &[Message]) -> Turn<'_> {
     match messages.last() {
-        Some(Message { role: Role::Tool, tool_name, content, .. }) => Turn::Answer { tool: tool_name.as_deref().unwrap_or_default(), result: content },
-        _ => Turn::Call { request: messages.iter().rev().find(|message| message.role == Role::User).map_or("", |message| message.content.as_str()) },
+        Some(Message { role: Role::Tool, tool_name, content, .. }) => {
+            Turn::Answer { tool: tool_name.as_deref().unwrap_or_default(), result: content }
+        }
+        _ => Turn::Call {
+            request: messages
+                .iter()
+                .rev()
+                .find(|message| message.role == Role::User)
+                .map_or("", |message| message.content.as_str()),
+        },
     }
 }

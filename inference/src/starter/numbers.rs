@@ -9,21 +9,53 @@ use super::words::Word;
 static DIGITS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[$€£]?-?\d[\d,]*(?:\.\d+)?(k|m|%)?$").ok());
 
 const SMALL: &[&str] = &[
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
 ];
 const TENS: &[&str] = &["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
-const LARGE: &[(&str, f64)] = &[("dozen", 12.0), ("hundred", 1e2), ("thousand", 1e3), ("million", 1e6), ("billion", 1e9)];
+const LARGE: &[(&str, f64)] =
+    &[("dozen", 12.0), ("hundred", 1e2), ("thousand", 1e3), ("million", 1e6), ("billion", 1e9)];
 /// Words that multiply, divide or raise by a number.
-const FACTORS: &[(&str, &str)] = &[("double", "2"), ("twice", "2"), ("doubled", "2"), ("triple", "3"), ("tripled", "3"), ("quadruple", "4"), ("squared", "2"), ("cubed", "3")];
+const FACTORS: &[(&str, &str)] = &[
+    ("double", "2"),
+    ("twice", "2"),
+    ("doubled", "2"),
+    ("triple", "3"),
+    ("tripled", "3"),
+    ("quadruple", "4"),
+    ("squared", "2"),
+    ("cubed", "3"),
+];
 /// The same, only in front of "of".
-const SHARES: &[(&str, &str)] = &[("half", "2"), ("third", "3"), ("quarter", "4"), ("fifth", "5"), ("eighth", "8"), ("tenth", "10")];
+const SHARES: &[(&str, &str)] =
+    &[("half", "2"), ("third", "3"), ("quarter", "4"), ("fifth", "5"), ("eighth", "8"), ("tenth", "10")];
 
 /// The number that starts at a word, in digits, and how many words write it: `1,200`, `5k`, `seven`,
 /// `twenty five`, `3 million`, `two hundred and fifty`, `a dozen`, `half of`.
 pub fn at(words: &[Word], index: usize) -> Option<(String, usize)> {
     let word = words.get(index)?;
     let next = words.get(index + 1).map_or("", |word| word.lower.as_str());
-    let known = |names: &[(&str, &str)]| names.iter().find(|(name, _)| *name == word.lower).map(|(_, digits)| ((*digits).to_owned(), 1));
+    let known = |names: &[(&str, &str)]| {
+        names.iter().find(|(name, _)| *name == word.lower).map(|(_, digits)| ((*digits).to_owned(), 1))
+    };
     if let Some(found) = known(FACTORS) {
         return Some(found);
     }
@@ -40,7 +72,13 @@ pub fn at(words: &[Word], index: usize) -> Option<(String, usize)> {
     }
     // "Which one" and "the one with" count nothing.
     let before = index.checked_sub(1).and_then(|before| words.get(before)).map_or("", |word| word.lower.as_str());
-    if word.lower == "one" && (matches!(before, "the" | "which" | "this" | "that" | "each" | "every" | "no" | "what" | "any" | "cheapest" | "best") || next.is_empty() || matches!(next, "with" | "of" | "is" | "has" | "that")) {
+    if word.lower == "one"
+        && (matches!(
+            before,
+            "the" | "which" | "this" | "that" | "each" | "every" | "no" | "what" | "any" | "cheapest" | "best"
+        ) || next.is_empty()
+            || matches!(next, "with" | "of" | "is" | "has" | "that"))
+    {
         return None;
     }
     written(words, index)
@@ -68,7 +106,9 @@ fn written(words: &[Word], index: usize) -> Option<(String, usize)> {
         let value = word.lower.split('-').map(below_hundred).sum::<Option<f64>>();
         if let Some(value) = value {
             // "Five six" are two numbers, "twenty five" and "hundred five" are one.
-            let fits = length == 0 || (value < 10.0 && current % 100.0 >= 20.0 && current % 10.0 == 0.0) || current % 100.0 == 0.0;
+            let fits = length == 0
+                || (value < 10.0 && current % 100.0 >= 20.0 && current % 10.0 == 0.0)
+                || current % 100.0 == 0.0;
             if !fits {
                 break;
             }
@@ -79,7 +119,10 @@ fn written(words: &[Word], index: usize) -> Option<(String, usize)> {
                 total += current;
                 current = 0.0;
             }
-        } else if word.lower == "and" && current >= 100.0 && words.get(index + length + 1).is_some_and(|next| below_hundred(&next.lower).is_some()) {
+        } else if word.lower == "and"
+            && current >= 100.0
+            && words.get(index + length + 1).is_some_and(|next| below_hundred(&next.lower).is_some())
+        {
             // "Two hundred and fifty".
         } else {
             break;

@@ -13,7 +13,14 @@ impl Phrases {
     /// The phrase files that ship in the source.
     pub fn shipped() -> Self {
         let mut phrases = Self::default();
-        for text in [include_str!("phrases/requests.txt"), include_str!("phrases/more.txt"), include_str!("phrases/wider.txt"), include_str!("phrases/arithmetic.txt"), include_str!("phrases/contents.txt"), include_str!("phrases/answers.txt")] {
+        for text in [
+            include_str!("phrases/requests.txt"),
+            include_str!("phrases/more.txt"),
+            include_str!("phrases/wider.txt"),
+            include_str!("phrases/arithmetic.txt"),
+            include_str!("phrases/contents.txt"),
+            include_str!("phrases/answers.txt"),
+        ] {
             phrases.read(text);
         }
         phrases
@@ -64,7 +71,9 @@ fn expand(template: &str, random: &mut impl Rng, fill: &mut dyn FnMut(&str) -> S
         text.push_str(&rest[..position]);
         let tail = &rest[position..];
         if let Some(inner) = tail.strip_prefix('<') {
-            let slot = inner.find('>').filter(|close| inner[..*close].chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == 's') && *close > 0);
+            let slot = inner.find('>').filter(|close| {
+                inner[..*close].chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == 's') && *close > 0
+            });
             let Some(close) = slot else {
                 text.push('<');
                 rest = inner;

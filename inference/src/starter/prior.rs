@@ -63,21 +63,112 @@ const UNASKED_GROUPS: f32 = 4.0;
 const NEEDLE: f32 = 2.0;
 
 /// Words around a number that compare with it; such a number is no limit.
-const COMPARING: &[&str] = &["above", "over", "under", "below", "than", ">", "<", ">=", "<=", "=", "exceeding", "exceeds", "exceed", "least", "most", "past", "beyond", "exactly", "before", "after", "between", "equal", "equals", "is", "of"];
+const COMPARING: &[&str] = &[
+    "above",
+    "over",
+    "under",
+    "below",
+    "than",
+    ">",
+    "<",
+    ">=",
+    "<=",
+    "=",
+    "exceeding",
+    "exceeds",
+    "exceed",
+    "least",
+    "most",
+    "past",
+    "beyond",
+    "exactly",
+    "before",
+    "after",
+    "between",
+    "equal",
+    "equals",
+    "is",
+    "of",
+];
 
 /// Words that are seldom what a search is for.
-const COMMON: &[&str] = &["a", "an", "the", "in", "is", "are", "of", "for", "to", "with", "any", "all", "every", "where", "which", "what", "who", "does", "do", "find", "search", "show", "list", "use", "used", "uses", "using", "contain", "contains", "mention", "mentions", "file", "files", "place", "code", "we", "i", "me", "my", "it", "word", "text", "and", "on", "call", "calls", "called", "need", "across", "project", "repo"];
+const COMMON: &[&str] = &[
+    "a", "an", "the", "in", "is", "are", "of", "for", "to", "with", "any", "all", "every", "where", "which", "what",
+    "who", "does", "do", "find", "search", "show", "list", "use", "used", "uses", "using", "contain", "contains",
+    "mention", "mentions", "file", "files", "place", "code", "we", "i", "me", "my", "it", "word", "text", "and", "on",
+    "call", "calls", "called", "need", "across", "project", "repo",
+];
 
 /// Words that ask for a condition even where no value or number does.
 const CONDITIONING: &[&str] = &[
-    "contains", "contain", "containing", "includes", "including", "starts", "start", "starting", "begins", "beginning", "ends", "ending", "named", "called", "titled", "missing", "without", "null", "empty", "not", "no",
-    "never", "lacking", "unknown", "blank", "yet", "whose", "where", "than", "above", "below", "over", "under", "beat", "exceed", "still", "already", "aren't", "isn't", "haven't", "weren't", "hasn't", "neither",
+    "contains",
+    "contain",
+    "containing",
+    "includes",
+    "including",
+    "starts",
+    "start",
+    "starting",
+    "begins",
+    "beginning",
+    "ends",
+    "ending",
+    "named",
+    "called",
+    "titled",
+    "missing",
+    "without",
+    "null",
+    "empty",
+    "not",
+    "no",
+    "never",
+    "lacking",
+    "unknown",
+    "blank",
+    "yet",
+    "whose",
+    "where",
+    "than",
+    "above",
+    "below",
+    "over",
+    "under",
+    "beat",
+    "exceed",
+    "still",
+    "already",
+    "aren't",
+    "isn't",
+    "haven't",
+    "weren't",
+    "hasn't",
+    "neither",
 ];
 
 /// Words that ask for groups, or for the first of them.
-const GROUPING: &[&str] = &["by", "per", "each", "every", "across", "breakdown", "distribution", "split", "compare", "rank", "among", "group", "grouped", "vary", "wise", "respective", "separately"];
+const GROUPING: &[&str] = &[
+    "by",
+    "per",
+    "each",
+    "every",
+    "across",
+    "breakdown",
+    "distribution",
+    "split",
+    "compare",
+    "rank",
+    "among",
+    "group",
+    "grouped",
+    "vary",
+    "wise",
+    "respective",
+    "separately",
+];
 /// Words that may, where a column to group by is said with them.
-const CHOOSING: &[&str] = &["which", "what", "who", "where", "most", "least", "top", "best", "worst", "highest", "lowest", "have", "with"];
+const CHOOSING: &[&str] =
+    &["which", "what", "who", "where", "most", "least", "top", "best", "worst", "highest", "lowest", "have", "with"];
 
 /// The prior of one request.
 pub struct Prior {
@@ -118,9 +209,34 @@ pub struct Prior {
 impl Prior {
     pub fn of(linked: &Linked) -> Self {
         let words = words::split(&linked.request);
-        let pair = |first: &str, second: &str| words.windows(2).any(|pair| pair[0].lower == first && pair[1].lower == second);
+        let pair =
+            |first: &str, second: &str| words.windows(2).any(|pair| pair[0].lower == first && pair[1].lower == second);
         let counts = pair("how", "many") || pair("number", "of") || words.iter().any(|word| word.stem == "count");
-        let mut prior = Self { counts, spoken: BTreeMap::new(), names: BTreeMap::new(), columns: BTreeSet::new(), keys: BTreeSet::new(), compared: BTreeSet::new(), branches: Vec::new(), groups: words.iter().any(|word| GROUPING.contains(&word.lower.as_str())), much: words.iter().any(|word| matches!(word.lower.as_str(), "much" | "what" | "many" | "spend" | "spent" | "earn" | "earned" | "cost")), conditioned: words.iter().any(|word| CONDITIONING.contains(&word.lower.as_str())), order: Vec::new(), reversed: words.iter().any(|word| matches!(word.lower.as_str(), "from" | "percent" | "into" | "than" | "off" | "add" | "on") || word.lower.ends_with('%')), idle: BTreeSet::new(), quoted: false, numbers: BTreeMap::new(), direction: None, cues: Cues::of(linked, &words), needles: BTreeMap::new() };
+        let mut prior = Self {
+            counts,
+            spoken: BTreeMap::new(),
+            names: BTreeMap::new(),
+            columns: BTreeSet::new(),
+            keys: BTreeSet::new(),
+            compared: BTreeSet::new(),
+            branches: Vec::new(),
+            groups: words.iter().any(|word| GROUPING.contains(&word.lower.as_str())),
+            much: words.iter().any(|word| {
+                matches!(word.lower.as_str(), "much" | "what" | "many" | "spend" | "spent" | "earn" | "earned" | "cost")
+            }),
+            conditioned: words.iter().any(|word| CONDITIONING.contains(&word.lower.as_str())),
+            order: Vec::new(),
+            reversed: words.iter().any(|word| {
+                matches!(word.lower.as_str(), "from" | "percent" | "into" | "than" | "off" | "add" | "on")
+                    || word.lower.ends_with('%')
+            }),
+            idle: BTreeSet::new(),
+            quoted: false,
+            numbers: BTreeMap::new(),
+            direction: None,
+            cues: Cues::of(linked, &words),
+            needles: BTreeMap::new(),
+        };
         let chosen = words.iter().any(|word| CHOOSING.contains(&word.lower.as_str()));
         prior.groups |= !prior.cues.units.is_empty() || !prior.cues.keys.is_empty();
         for mention in &linked.mentions {
@@ -137,28 +253,46 @@ impl Prior {
             }
             prior.groups |= chosen && matches!(kind_of(mention.token), Some(Kind::Text));
             prior.groups |= mention.strength > 1 && kind_of(mention.token) == Some(Kind::Text);
-            let before = mention.word.checked_sub(1).and_then(|index| words.get(index)).map_or("", |word| word.lower.as_str());
+            let before =
+                mention.word.checked_sub(1).and_then(|index| words.get(index)).map_or("", |word| word.lower.as_str());
             let after = words.get(mention.word + 1).map_or("", |word| word.lower.as_str());
-            if kind_of(mention.token) == Some(Kind::Constant) && (COMPARING.contains(&before) || matches!(after, "or" | "onwards" | "onward" | "upwards")) {
+            if kind_of(mention.token) == Some(Kind::Constant)
+                && (COMPARING.contains(&before) || matches!(after, "or" | "onwards" | "onward" | "upwards"))
+            {
                 prior.compared.insert(mention.token);
             }
             if kind_of(mention.token) == Some(Kind::Constant) {
                 *prior.numbers.entry(mention.token).or_default() += 1;
                 prior.order.push(mention.token);
                 let behind = words.get(mention.word + mention.length..).unwrap_or_default();
-                prior.direction = prior.direction.or_else(|| direction(&words[mention.word.saturating_sub(3)..mention.word], &behind[..behind.len().min(3)]));
+                prior.direction = prior.direction.or_else(|| {
+                    direction(&words[mention.word.saturating_sub(3)..mention.word], &behind[..behind.len().min(3)])
+                });
             }
         }
         for (token, referent) in &linked.references {
             match referent {
                 Referent::Column { name, .. } if is_key(name) => drop(prior.keys.insert(*token)),
-                Referent::Constant(text) if text.parse::<f64>().is_ok_and(|value| value > 100.0 || value.fract() != 0.0) => drop(prior.compared.insert(*token)),
+                Referent::Constant(text)
+                    if text.parse::<f64>().is_ok_and(|value| value > 100.0 || value.fract() != 0.0) =>
+                {
+                    drop(prior.compared.insert(*token))
+                }
                 Referent::Word { start, end } => {
                     let text = linked.request.get(*start..*end).unwrap_or_default();
                     let odd = text.contains(['_', '(', ':', '!', '.']) || text.chars().skip(1).any(char::is_uppercase);
-                    let worth = if odd { 1.0 } else if COMMON.contains(&text.to_lowercase().as_str()) { -1.0 } else { 0.0 };
+                    let worth = if odd {
+                        1.0
+                    } else if COMMON.contains(&text.to_lowercase().as_str()) {
+                        -1.0
+                    } else {
+                        0.0
+                    };
                     prior.needles.insert(*token, worth * NEEDLE);
-                    let spoken = words.iter().position(|word| word.start == *start).is_some_and(|index| prior.spoken.contains_key(&index));
+                    let spoken = words
+                        .iter()
+                        .position(|word| word.start == *start)
+                        .is_some_and(|index| prior.spoken.contains_key(&index));
                     if spoken || worth < 0.0 || CONDITIONING.contains(&text.to_lowercase().as_str()) {
                         prior.idle.insert(*token);
                     }
@@ -198,8 +332,15 @@ impl Prior {
     fn name_score(&self, token: Token, said: &[Token]) -> f32 {
         let searching = said.first() == Some(&Keyword::SearchFiles.token());
         if token == Keyword::End.token() {
-            let named = |token: &Token| matches!(kind_of(*token), Some(Kind::File | Kind::Folder | Kind::Branch | Kind::Glob | Kind::Constant)) && !searching;
-            let unsaid = self.spoken.values().filter(|tokens| tokens.iter().any(named) && !tokens.iter().any(|token| said.contains(token))).count();
+            let named = |token: &Token| {
+                matches!(kind_of(*token), Some(Kind::File | Kind::Folder | Kind::Branch | Kind::Glob | Kind::Constant))
+                    && !searching
+            };
+            let unsaid = self
+                .spoken
+                .values()
+                .filter(|tokens| tokens.iter().any(named) && !tokens.iter().any(|token| said.contains(token)))
+                .count();
             return -UNSAID_NAME * unsaid as f32;
         }
         match Keyword::ALL.get(token as usize) {
@@ -208,31 +349,47 @@ impl Prior {
             Some(_) => return 0.0,
             None => {}
         }
-        let in_order = self.branches.len() > 1 && self.branches.iter().find(|branch| !said.contains(branch)) == Some(&token);
+        let in_order =
+            self.branches.len() > 1 && self.branches.iter().find(|branch| !said.contains(branch)) == Some(&token);
         let needle = if searching { self.needles.get(&token).copied() } else { None };
         self.names.get(&token).copied().or(needle).unwrap_or_default() + if in_order { FIRST_BRANCH } else { 0.0 }
     }
 
     /// What the request's words say of the next keyword of a query.
     fn keyword_score(&self, keyword: Keyword, said: &[Token]) -> f32 {
-        use Keyword::{Ascending, Average, By, Contains, Count, CountDistinct, Descending, Distinct, EndsWith, Maximum, Minimum, StartsWith, Sum};
+        use Keyword::{
+            Ascending, Average, By, Contains, Count, CountDistinct, Descending, Distinct, EndsWith, Maximum, Minimum,
+            StartsWith, Sum,
+        };
         let cued = |keyword: Keyword| self.cues.aggregates.contains(&keyword);
         // An average that is compared with is no aggregate.
         let first = said.len() == 2;
         let repeated = said.last().is_some_and(|last| *last == Keyword::And.token()) && said.contains(&keyword.token());
-        let compared = said.last().is_some_and(|last| [Keyword::Above, Keyword::Below].map(Keyword::token).contains(last));
+        let compared =
+            said.last().is_some_and(|last| [Keyword::Above, Keyword::Below].map(Keyword::token).contains(last));
         match keyword {
             _ if repeated => -UNASKED_WORDS,
             Keyword::And => {
-                let open = [Average, Sum, Minimum, Maximum].iter().filter(|aggregate| cued(**aggregate) && !said.contains(&aggregate.token())).count();
+                let open = [Average, Sum, Minimum, Maximum]
+                    .iter()
+                    .filter(|aggregate| cued(**aggregate) && !said.contains(&aggregate.token()))
+                    .count();
                 if open > 0 && said.len() < 12 { CUED } else { -UNCUED }
             }
-            Keyword::Day | Keyword::Week | Keyword::Month | Keyword::Quarter | Keyword::Year => if self.cues.units.contains(&keyword) { 0.0 } else { -UNASKED_GROUPS },
+            Keyword::Day | Keyword::Week | Keyword::Month | Keyword::Quarter | Keyword::Year => {
+                if self.cues.units.contains(&keyword) { 0.0 } else { -UNASKED_GROUPS }
+            }
             Count if self.counts => COUNTING,
             By if !self.groups => -UNASKED_GROUPS,
             By if !self.cues.keys.is_empty() => KEYED,
             Average if compared => 0.0,
-            Average => if cued(Average) { CUED } else { -2.0 * UNCUED },
+            Average => {
+                if cued(Average) {
+                    CUED
+                } else {
+                    -2.0 * UNCUED
+                }
+            }
             Sum if cued(Sum) => CUED,
             Sum if first && !self.much => -UNCUED,
             Distinct | CountDistinct if cued(Distinct) => CUED,
@@ -247,7 +404,11 @@ impl Prior {
             Contains | StartsWith | EndsWith if !self.cues.verbatim => -UNASKED_WORDS,
             Descending | Maximum if self.cues.order == Some(Ascending) => -OPPOSITE,
             Ascending | Minimum if self.cues.order == Some(Descending) => -OPPOSITE,
-            Keyword::During | Keyword::After | Keyword::Since | Keyword::Before | Keyword::Between if self.cues.period == Some(keyword) => DIRECTION,
+            Keyword::During | Keyword::After | Keyword::Since | Keyword::Before | Keyword::Between
+                if self.cues.period == Some(keyword) =>
+            {
+                DIRECTION
+            }
             _ if self.direction == Some(keyword) => DIRECTION,
             _ => 0.0,
         }
@@ -267,7 +428,14 @@ impl Prior {
                 _ if enough && *keyword != Keyword::End => -ENOUGH,
                 Keyword::Average | Keyword::Share | Keyword::Change | Keyword::SquareRoot if cued => CUED + CALLED,
                 _ if cued => CUED,
-                Keyword::Increase | Keyword::Decrease | Keyword::Remainder | Keyword::Power | Keyword::Average | Keyword::Share | Keyword::Change | Keyword::PercentOf => -UNCUED,
+                Keyword::Increase
+                | Keyword::Decrease
+                | Keyword::Remainder
+                | Keyword::Power
+                | Keyword::Average
+                | Keyword::Share
+                | Keyword::Change
+                | Keyword::PercentOf => -UNCUED,
                 _ => 0.0,
             };
         }
@@ -282,18 +450,31 @@ impl Prior {
     }
 
     fn query_score(&self, token: Token, said: &[Token]) -> f32 {
-        let unsaid = |wanted: &dyn Fn(&Token) -> bool| self.spoken.values().filter(|tokens| tokens.iter().any(wanted) && !tokens.iter().any(|token| said.contains(token))).count() as f32;
+        let unsaid = |wanted: &dyn Fn(&Token) -> bool| {
+            self.spoken
+                .values()
+                .filter(|tokens| tokens.iter().any(wanted) && !tokens.iter().any(|token| said.contains(token)))
+                .count() as f32
+        };
         let values = unsaid(&|token| is_literal(*token));
         let compared = unsaid(&|token| self.compared.contains(token) || kind_of(*token) == Some(Kind::Flag));
         let numbers = unsaid(&|token| kind_of(*token) == Some(Kind::Constant));
         let listing = said.contains(&Keyword::Columns.token()) && !said.contains(&Keyword::Where.token());
         let columns = if listing { unsaid(&|token| self.columns.contains(token)) } else { 0.0 };
         if token == Keyword::End.token() {
-            let flags = unsaid(&|token| kind_of(*token) == Some(Kind::Flag) && self.names.get(token).is_some_and(|said| *said >= SAID));
+            let flags = unsaid(&|token| {
+                kind_of(*token) == Some(Kind::Flag) && self.names.get(token).is_some_and(|said| *said >= SAID)
+            });
             return -UNSAID_FLAG * flags - UNSAID_VALUE * values - UNSAID_NUMBER * numbers - UNSAID_COLUMN * columns;
         }
         if token == Keyword::Where.token() {
-            let for_it = if values + compared > 0.0 { CONDITION * if unsaid(&|token| self.compared.contains(token)) > 0.0 { 2.0 } else { 1.0 } } else if self.conditioned { 0.0 } else { -NO_CONDITION };
+            let for_it = if values + compared > 0.0 {
+                CONDITION * if unsaid(&|token| self.compared.contains(token)) > 0.0 { 2.0 } else { 1.0 }
+            } else if self.conditioned {
+                0.0
+            } else {
+                -NO_CONDITION
+            };
             return for_it - UNSAID_COLUMN * columns;
         }
         if token == Keyword::Having.token() {
@@ -308,8 +489,20 @@ impl Prior {
         if let Some(keyword) = Keyword::ALL.get(token as usize) {
             let denied = unsaid(&|token| self.cues.denied.contains(token)) > 0.0;
             return match keyword {
-                Keyword::IsNot if said.last() == Some(&Keyword::Where.token()) => if denied { DIRECTION } else { -DIRECTION },
-                Keyword::Or => if self.cues.either && values > 0.0 { DIRECTION } else { -DIRECTION },
+                Keyword::IsNot if said.last() == Some(&Keyword::Where.token()) => {
+                    if denied {
+                        DIRECTION
+                    } else {
+                        -DIRECTION
+                    }
+                }
+                Keyword::Or => {
+                    if self.cues.either && values > 0.0 {
+                        DIRECTION
+                    } else {
+                        -DIRECTION
+                    }
+                }
                 _ => self.keyword_score(*keyword, said),
             };
         }
@@ -354,9 +547,14 @@ impl Prior {
 
 /// A column listed before, or one that is true or false, or has a text, and was already conditioned on.
 fn is_repeated(token: Token, said: &[Token]) -> bool {
-    let listed = said.contains(&Keyword::Columns.token()) && !said.iter().any(|token| [Keyword::Where, Keyword::Ascending, Keyword::Descending].map(Keyword::token).contains(token));
-    let conditioned = said.last() == Some(&Keyword::Where.token()) && matches!(kind_of(token), Some(Kind::Flag | Kind::Text));
-    listed && said.contains(&token) || conditioned && said.windows(2).any(|pair| pair == [Keyword::Where.token(), token])
+    let listed = said.contains(&Keyword::Columns.token())
+        && !said
+            .iter()
+            .any(|token| [Keyword::Where, Keyword::Ascending, Keyword::Descending].map(Keyword::token).contains(token));
+    let conditioned =
+        said.last() == Some(&Keyword::Where.token()) && matches!(kind_of(token), Some(Kind::Flag | Kind::Text));
+    listed && said.contains(&token)
+        || conditioned && said.windows(2).any(|pair| pair == [Keyword::Where.token(), token])
 }
 
 /// Whether a word is the name of what a token stands for, or part of it.

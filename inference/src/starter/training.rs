@@ -22,8 +22,8 @@ use super::phrases::Phrases;
 use super::vocabulary::Vocabulary;
 use super::{checkpoint, notation::first_piece};
 use crate::loader::packing::Packing;
-use crate::{ModelError, loader};
 use crate::models::decoder::{Decoder, DecoderConfig};
+use crate::{ModelError, loader};
 
 /// How the starter is trained.
 #[derive(Debug, Clone)]
@@ -73,18 +73,34 @@ struct Student {
 
 /// Trains and writes the checkpoint to `folder`. `encoder` is a folder with the sentence
 /// encoder's `vocab.txt` and `model.safetensors`.
-pub fn train(encoder: &Path, folder: &Path, device: Device, options: &TrainingOptions, progress: &mut dyn FnMut(usize, f32, f64)) -> Result<(), ModelError> {
+pub fn train(
+    encoder: &Path,
+    folder: &Path,
+    device: Device,
+    options: &TrainingOptions,
+    progress: &mut dyn FnMut(usize, f32, f64),
+) -> Result<(), ModelError> {
     device.seed(options.seed);
     let (vocabulary, pieces) = vocabulary(encoder)?;
     let config = shape(vocabulary.size());
-    let fixed = components::word_embeddings(&read(&encoder.join("model.safetensors"))?, &pieces, config.hidden_size, EMBEDDING_SCALE)?;
+    let fixed = components::word_embeddings(
+        &read(&encoder.join("model.safetensors"))?,
+        &pieces,
+        config.hidden_size,
+        EMBEDDING_SCALE,
+    )?;
     let plain = device.clone();
     let device = device.autodiff();
     let (mut student, mut fixed) = start(&config, &vocabulary, &pieces, &fixed, &device);
     if let Some(folder) = &options.resume {
         (student, fixed) = resume(folder, &vocabulary, (student, fixed), &plain)?;
     }
-    let mut optimizer = AdamWConfig::new().with_weight_decay(0.02).with_beta_2(0.98).with_epsilon(1e-9).with_grad_clipping(Some(GradientClippingConfig::Norm(1.0))).init();
+    let mut optimizer = AdamWConfig::new()
+        .with_weight_decay(0.02)
+        .with_beta_2(0.98)
+        .with_epsilon(1e-9)
+        .with_grad_clipping(Some(GradientClippingConfig::Norm(1.0)))
+        .init();
 
     let mut examples = Batches::new(options, &vocabulary);
     let started = Instant::now();
@@ -96,7 +112,9 @@ pub fn train(encoder: &Path, folder: &Path, device: Device, options: &TrainingOp
         if done >= 1.0 {
             break;
         }
-        let rate = options.learning_rate * (((step + 1) as f64 / WARM_UP as f64).min(1.0)) * (0.03 + 0.97 * (1.0 + (done * std::f64::consts::PI).cos()) / 2.0);
+        let rate = options.learning_rate
+            * (((step + 1) as f64 / WARM_UP as f64).min(1.0))
+            * (0.03 + 0.97 * (1.0 + (done * std::f64::consts::PI).cos()) / 2.0);
         let batch = examples.next()?;
         let loss = student.loss(&fixed, &batch, &device);
         let value: f32 = loss.clone().into_scalar();
@@ -115,12 +133,22 @@ pub fn train(encoder: &Path, folder: &Path, device: Device, options: &TrainingOp
 }
 
 /// A student that knows nothing, and the words it will know by their neighbours.
-fn start(config: &DecoderConfig, vocabulary: &Vocabulary, pieces: &[(String, usize)], words: &[f32], device: &Device) -> (Student, Tensor<2>) {
+fn start(
+    config: &DecoderConfig,
+    vocabulary: &Vocabulary,
+    pieces: &[(String, usize)],
+    words: &[f32],
+    device: &Device,
+) -> (Student, Tensor<2>) {
     // The module's own table is a placeholder of one row: lookups go through `embed`.
     let mut decoder = DecoderConfig { vocab_size: 1, ..config.clone() }.init(device);
     initial::mimetic(&mut decoder, device);
     let specials = first_piece() as usize;
-    let random = Tensor::<2>::random([specials, config.hidden_size], Distribution::Normal(0.0, f64::from(EMBEDDING_SCALE)), device);
+    let random = Tensor::<2>::random(
+        [specials, config.hidden_size],
+        Distribution::Normal(0.0, f64::from(EMBEDDING_SCALE)),
+        device,
+    );
     let table = order(vocabulary, pieces, words, config.hidden_size, specials);
     let rows = vocabulary.size() - specials;
     let words = Tensor::<2>::from_data(TensorData::new(table, [rows, config.hidden_size]), device);
@@ -131,13 +159,32 @@ fn start(config: &DecoderConfig, vocabulary: &Vocabulary, pieces: &[(String, usi
 
 /// A student as an earlier run left it. Tokens are matched by name, so that a notation that has
 /// grown since goes on from the smaller one; what is new starts as in `fresh`.
-fn resume(folder: &Path, vocabulary: &Vocabulary, fresh: (Student, Tensor<2>), device: &Device) -> Result<(Student, Tensor<2>), ModelError> {
+fn resume(
+    folder: &Path,
+    vocabulary: &Vocabulary,
+    fresh: (Student, Tensor<2>),
+    device: &Device,
+) -> Result<(Student, Tensor<2>), ModelError> {
     let known = Vocabulary::from_json(&read(&folder.join("tokenizer.json"))?, 0)?;
     let decoder = loader::decoder::load(folder, &[], Packing::Tensors, device)?;
     let packed = || ModelError::Unsupported("packed weights cannot be trained".to_owned());
-    let rows = |tensor: Tensor<2>| -> Result<Vec<f32>, ModelError> { tensor.inner().into_data().convert::<f32>().try_into_vec().map_err(|error| ModelError::Numeric(format!("{error:?}"))) };
+    let rows = |tensor: Tensor<2>| -> Result<Vec<f32>, ModelError> {
+        tensor
+            .inner()
+            .into_data()
+            .convert::<f32>()
+            .try_into_vec()
+            .map_err(|error| ModelError::Numeric(format!("{error:?}")))
+    };
     let width = decoder.config.hidden_size;
-    let learned: Vec<f32> = decoder.embed_tokens.dense().ok_or_else(packed)?.into_data().convert::<f32>().try_into_vec().map_err(|error| ModelError::Numeric(format!("{error:?}")))?;
+    let learned: Vec<f32> = decoder
+        .embed_tokens
+        .dense()
+        .ok_or_else(packed)?
+        .into_data()
+        .convert::<f32>()
+        .try_into_vec()
+        .map_err(|error| ModelError::Numeric(format!("{error:?}")))?;
     let mut table = rows(fresh.0.sayable.val())?;
     table.extend(rows(fresh.1)?);
     for (token, row) in table.chunks_exact_mut(width).enumerate() {
@@ -153,7 +200,13 @@ fn resume(folder: &Path, vocabulary: &Vocabulary, fresh: (Student, Tensor<2>), d
     Ok((student.train(), fixed))
 }
 
-fn save(student: &Student, fixed: &Tensor<2>, vocabulary: &Vocabulary, config: &DecoderConfig, folder: &Path) -> Result<(), ModelError> {
+fn save(
+    student: &Student,
+    fixed: &Tensor<2>,
+    vocabulary: &Vocabulary,
+    config: &DecoderConfig,
+    folder: &Path,
+) -> Result<(), ModelError> {
     let table = Tensor::cat(vec![student.sayable.val().inner(), fixed.clone().inner()], 0);
     checkpoint::save(&student.decoder, table, vocabulary, config, folder)
 }
@@ -172,14 +225,27 @@ impl Student {
     fn embed(&self, fixed: &Tensor<2>, batch: &Batch, device: &Device) -> Tensor<3> {
         let sayable = self.sayable.val();
         let [known, width] = sayable.dims();
-        let index = |choose: &dyn Fn(i32) -> i32| Tensor::<1, Int>::from_data(TensorData::new(batch.tokens.iter().map(|token| choose(*token)).collect::<Vec<i32>>(), [batch.tokens.len()]), device);
+        let index = |choose: &dyn Fn(i32) -> i32| {
+            Tensor::<1, Int>::from_data(
+                TensorData::new(
+                    batch.tokens.iter().map(|token| choose(*token)).collect::<Vec<i32>>(),
+                    [batch.tokens.len()],
+                ),
+                device,
+            )
+        };
         let known = known as i32;
         let is_known: Vec<f32> = batch.tokens.iter().map(|token| f32::from(u8::from(*token < known))).collect();
         let is_known = Tensor::<2>::from_data(TensorData::new(is_known, [batch.tokens.len(), 1]), device);
         let learned = sayable.select(0, index(&|token| token.min(known - 1))) * is_known.clone();
         // Noise on words: one that training never shows should do as well as its neighbours.
-        let noise = Tensor::<2>::random([batch.tokens.len(), width], Distribution::Normal(0.0, f64::from(EMBEDDING_SCALE) * WORD_NOISE), device);
-        let constant = (fixed.clone().select(0, index(&|token| (token - known).max(0))) + noise) * (is_known.neg() + 1.0);
+        let noise = Tensor::<2>::random(
+            [batch.tokens.len(), width],
+            Distribution::Normal(0.0, f64::from(EMBEDDING_SCALE) * WORD_NOISE),
+            device,
+        );
+        let constant =
+            (fixed.clone().select(0, index(&|token| (token - known).max(0))) + noise) * (is_known.neg() + 1.0);
         (learned + constant).reshape([batch.rows, batch.length, width])
     }
 
@@ -187,10 +253,12 @@ impl Student {
         let embedded = self.embed(fixed, batch, device);
         let hidden = self.decoder.hidden_from(embedded, None);
         let [rows, length, width] = hidden.dims();
-        let positions = Tensor::<1, Int>::from_data(TensorData::new(batch.positions.clone(), [batch.positions.len()]), device);
+        let positions =
+            Tensor::<1, Int>::from_data(TensorData::new(batch.positions.clone(), [batch.positions.len()]), device);
         let chosen = hidden.reshape([rows * length, width]).select(0, positions);
         let scores = log_softmax(chosen.matmul(self.sayable.val().transpose()), 1);
-        let targets = Tensor::<2, Int>::from_data(TensorData::new(batch.targets.clone(), [batch.targets.len(), 1]), device);
+        let targets =
+            Tensor::<2, Int>::from_data(TensorData::new(batch.targets.clone(), [batch.targets.len(), 1]), device);
         scores.gather(1, targets).mean().neg()
     }
 }
@@ -206,7 +274,13 @@ struct Batches<'a> {
 
 impl<'a> Batches<'a> {
     fn new(options: &TrainingOptions, vocabulary: &'a Vocabulary) -> Self {
-        Self { generator: Generator::new(options.seed), vocabulary, size: options.batch, waiting: Vec::new(), turn: options.seed }
+        Self {
+            generator: Generator::new(options.seed),
+            vocabulary,
+            size: options.batch,
+            waiting: Vec::new(),
+            turn: options.seed,
+        }
     }
 
     fn next(&mut self) -> Result<Batch, ModelError> {
@@ -237,7 +311,13 @@ fn tokens(example: &Example, vocabulary: &Vocabulary) -> Result<Vec<(u32, bool)>
 
 fn batch(examples: &[Vec<(u32, bool)>]) -> Batch {
     let length = examples.iter().map(Vec::len).max().unwrap_or(1);
-    let mut batch = Batch { tokens: vec![0; examples.len() * length], rows: examples.len(), length, positions: Vec::new(), targets: Vec::new() };
+    let mut batch = Batch {
+        tokens: vec![0; examples.len() * length],
+        rows: examples.len(),
+        length,
+        positions: Vec::new(),
+        targets: Vec::new(),
+    };
     for (row, example) in examples.iter().enumerate() {
         for (position, (token, is_target)) in example.iter().enumerate() {
             batch.tokens[row * length + position] = *token as i32;
@@ -253,12 +333,20 @@ fn batch(examples: &[Vec<(u32, bool)>]) -> Batch {
 /// The word pieces kept from the encoder's vocabulary, with their rows there, and the vocabulary.
 fn vocabulary(encoder: &Path) -> Result<(Vocabulary, Vec<(String, usize)>), ModelError> {
     let path = encoder.join("vocab.txt");
-    let text = String::from_utf8(read(&path)?).map_err(|error| ModelError::Tokenizer(format!("{}: {error}", path.display())))?;
+    let text = String::from_utf8(read(&path)?)
+        .map_err(|error| ModelError::Tokenizer(format!("{}: {error}", path.display())))?;
     let english = |piece: &str| {
         let body = piece.trim_start_matches('#');
-        !piece.starts_with('[') && (body.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) || (piece.len() == 1 && piece.is_ascii()))
+        !piece.starts_with('[')
+            && (body.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+                || (piece.len() == 1 && piece.is_ascii()))
     };
-    let pieces: Vec<(String, usize)> = text.lines().enumerate().filter(|(_, piece)| english(piece)).map(|(row, piece)| (piece.to_owned(), row)).collect();
+    let pieces: Vec<(String, usize)> = text
+        .lines()
+        .enumerate()
+        .filter(|(_, piece)| english(piece))
+        .map(|(row, piece)| (piece.to_owned(), row))
+        .collect();
     let names: Vec<String> = pieces.iter().map(|(piece, _)| piece.clone()).collect();
     // Answers are made of pieces of their words.
     let every = Vocabulary::build(&names, &[])?;
@@ -277,7 +365,13 @@ fn answer_words() -> Vec<String> {
 }
 
 /// The encoder's rows in the order of the vocabulary.
-fn order(vocabulary: &Vocabulary, pieces: &[(String, usize)], reduced: &[f32], width: usize, specials: usize) -> Vec<f32> {
+fn order(
+    vocabulary: &Vocabulary,
+    pieces: &[(String, usize)],
+    reduced: &[f32],
+    width: usize,
+    specials: usize,
+) -> Vec<f32> {
     let mut table = vec![0.0; (vocabulary.size() - specials) * width];
     for (index, (piece, _)) in pieces.iter().enumerate() {
         if let Some(token) = vocabulary.token(piece) {

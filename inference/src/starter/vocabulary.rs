@@ -53,7 +53,8 @@ impl Vocabulary {
                 "vocab": vocabulary,
             },
         });
-        let tokenizer = Tokenizer::from_bytes(json.to_string()).map_err(|error| ModelError::Tokenizer(error.to_string()))?;
+        let tokenizer =
+            Tokenizer::from_bytes(json.to_string()).map_err(|error| ModelError::Tokenizer(error.to_string()))?;
         Ok(Self { tokenizer, sayable })
     }
 
@@ -80,7 +81,10 @@ impl Vocabulary {
             match piece {
                 Piece::Token(token) => tokens.push(*token),
                 Piece::Text(text) => {
-                    let encoded = self.tokenizer.encode(text.as_str(), false).map_err(|error| ModelError::Tokenizer(error.to_string()))?;
+                    let encoded = self
+                        .tokenizer
+                        .encode(text.as_str(), false)
+                        .map_err(|error| ModelError::Tokenizer(error.to_string()))?;
                     tokens.extend_from_slice(encoded.get_ids());
                 }
             }

@@ -21,18 +21,32 @@ pub fn split(text: &str) -> Vec<Word> {
     for chunk in text.split_whitespace() {
         let start = position + text[position..].find(chunk).unwrap_or(0);
         position = start + chunk.len();
-        let keep = |c: char| c.is_alphanumeric() || matches!(c, '_' | '*' | '%' | '.' | '/' | '-' | '+' | '^' | '=' | '<' | '>' | '#' | '&' | '$' | '€' | '£');
+        let keep = |c: char| {
+            c.is_alphanumeric()
+                || matches!(
+                    c,
+                    '_' | '*' | '%' | '.' | '/' | '-' | '+' | '^' | '=' | '<' | '>' | '#' | '&' | '$' | '€' | '£'
+                )
+        };
         let left = chunk.len() - chunk.trim_start_matches(|c: char| !keep(c)).len();
-        let core = chunk[left..].trim_end_matches(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '*' | '%' | '/' | '+')));
+        let core = chunk[left..]
+            .trim_end_matches(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '*' | '%' | '/' | '+')));
         // A function's name keeps its parentheses.
-        let called = chunk[left + core.len()..].starts_with("()") && core.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let called =
+            chunk[left + core.len()..].starts_with("()") && core.ends_with(|c: char| c.is_alphanumeric() || c == '_');
         let core = if called { &chunk[left..left + core.len() + 2] } else { core };
         let core = core.strip_suffix("'s").or_else(|| core.strip_suffix("’s")).unwrap_or(core);
         if core.is_empty() {
             continue;
         }
         let lower = core.to_lowercase();
-        words.push(Word { start: start + left, end: start + left + core.len(), text: core.to_owned(), stem: stem(&lower), lower });
+        words.push(Word {
+            start: start + left,
+            end: start + left + core.len(),
+            text: core.to_owned(),
+            stem: stem(&lower),
+            lower,
+        });
     }
     words
 }
@@ -81,25 +95,36 @@ pub fn stem(word: &str) -> String {
 
 /// Whether two stems are the same word, allowing one slip of the fingers in a long one.
 pub fn alike(left: &str, right: &str) -> bool {
-    left == right || (left.len() >= 5 && right.len() >= 5 && left.as_bytes()[0] == right.as_bytes()[0] && slip(left, right))
+    left == right
+        || (left.len() >= 5 && right.len() >= 5 && left.as_bytes()[0] == right.as_bytes()[0] && slip(left, right))
 }
 
 /// Whether a word of a request is a form of a name's word, or spells it out: "aged" and "ages" for
 /// `age`, "rated" for `rating`, "temperature" for `temp`, "quantity" for `qty`. Both are stems.
 pub fn related(word: &str, name: &str) -> bool {
-    if !word.is_ascii() || !name.is_ascii() || word.len() < 4 || name.len() < 3 || word.as_bytes()[0] != name.as_bytes()[0] {
+    if !word.is_ascii()
+        || !name.is_ascii()
+        || word.len() < 4
+        || name.len() < 3
+        || word.as_bytes()[0] != name.as_bytes()[0]
+    {
         return false;
     }
     let root = |text: &str| -> String {
-        let cut = ["ing", "ed", "er", "est", "e", "d"].iter().find_map(|ending| text.strip_suffix(ending)).unwrap_or(text);
+        let cut =
+            ["ing", "ed", "er", "est", "e", "d"].iter().find_map(|ending| text.strip_suffix(ending)).unwrap_or(text);
         cut.strip_suffix('e').unwrap_or(cut).to_owned()
     };
-    let inflected = word.len().abs_diff(name.len()) <= 3 && (word.strip_suffix('d') == Some(name) || root(word).len() >= 3 && root(word) == root(name));
+    let inflected = word.len().abs_diff(name.len()) <= 3
+        && (word.strip_suffix('d') == Some(name) || root(word).len() >= 3 && root(word) == root(name));
     // A shorter spelling begins like the word, or has its consonants in their order.
     let shortened = name.len() <= 4 && word.len() >= name.len() + 3 && word.starts_with(name);
     let vowel = |c: char| matches!(c, 'a' | 'e' | 'i' | 'o' | 'u');
     let mut letters = word.chars();
-    let squeezed = name.len() <= 4 && word.len() >= 5 && !name.chars().any(vowel) && name.chars().all(|wanted| letters.any(|letter| letter == wanted));
+    let squeezed = name.len() <= 4
+        && word.len() >= 5
+        && !name.chars().any(vowel)
+        && name.chars().all(|wanted| letters.any(|letter| letter == wanted));
     inflected || shortened || squeezed
 }
 

@@ -57,7 +57,8 @@ pub struct Worlds {
 
 impl Worlds {
     pub fn shipped() -> Self {
-        let lines = include_str!("phrases/worlds.txt").lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+        let lines =
+            include_str!("phrases/worlds.txt").lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
         Self { patterns: lines.filter_map(pattern).collect() }
     }
 
@@ -83,7 +84,10 @@ impl Worlds {
 
 fn pattern(line: &str) -> Option<Pattern> {
     let (names, columns) = line.split_once(": ")?;
-    Some(Pattern { names: names.split('/').map(|name| name.trim().to_owned()).collect(), columns: columns.split(';').filter_map(column_pattern).collect() })
+    Some(Pattern {
+        names: names.split('/').map(|name| name.trim().to_owned()).collect(),
+        columns: columns.split(';').filter_map(column_pattern).collect(),
+    })
 }
 
 fn column_pattern(text: &str) -> Option<ColumnPattern> {
@@ -100,15 +104,22 @@ fn column_pattern(text: &str) -> Option<ColumnPattern> {
         let end = [" ~", " +", " -"].iter().filter_map(|other| tail.find(other)).min().unwrap_or(tail.len());
         tail[..end].split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
     };
-    let values = rest.split_once('[').and_then(|(_, tail)| tail.split_once(']')).map(|(list, _)| list.split(',').map(|value| value.trim().to_owned()).collect()).unwrap_or_default();
+    let values = rest
+        .split_once('[')
+        .and_then(|(_, tail)| tail.split_once(']'))
+        .map(|(list, _)| list.split(',').map(|value| value.trim().to_owned()).collect())
+        .unwrap_or_default();
     let pool = rest.split_once('!').map(|(_, tail)| tail.chars().take_while(|c| c.is_alphabetic()).collect());
-    let column = WorldColumn { name: String::new(), kind, values, synonyms: part('~'), highest: part('+'), lowest: part('-') };
+    let column =
+        WorldColumn { name: String::new(), kind, values, synonyms: part('~'), highest: part('+'), lowest: part('-') };
     Some(ColumnPattern { names: names.split('/').map(str::to_owned).collect(), column, pool })
 }
 
 fn table(pattern: &Pattern, phrases: &Phrases, random: &mut impl Rng) -> WorldTable {
     let base = pattern.names.choose(random).cloned().unwrap_or_default();
-    let affix = |random: &mut dyn rand::RngCore| -> &'static str { ["data", "2024", "table", "archive", "log", "list"].choose(random).copied().unwrap_or("data") };
+    let affix = |random: &mut dyn rand::RngCore| -> &'static str {
+        ["data", "2024", "table", "archive", "log", "list"].choose(random).copied().unwrap_or("data")
+    };
     let name = match random.random_range(0..12) {
         0 => format!("{}_{base}", ["raw", "shop", "my", "all", "app"].choose(random).unwrap_or(&"raw")),
         1 => format!("{base}_{}", affix(random)),
@@ -143,7 +154,9 @@ fn table(pattern: &Pattern, phrases: &Phrases, random: &mut impl Rng) -> WorldTa
 fn named(pattern: &ColumnPattern, table: &str, random: &mut impl Rng) -> WorldColumn {
     let base = pattern.names.choose(random).cloned().unwrap_or_default();
     let mut synonyms = pattern.column.synonyms.clone();
-    synonyms.extend(pattern.names.iter().filter(|name| **name != base && name.len() > 2).map(|name| name.replace('_', " ")));
+    synonyms.extend(
+        pattern.names.iter().filter(|name| **name != base && name.len() > 2).map(|name| name.replace('_', " ")),
+    );
     let suffix = match pattern.column.kind {
         ColumnKind::Number => ["total", "value", "eur", "num"].choose(random),
         ColumnKind::Text => ["name", "code", "label"].choose(random),
@@ -166,22 +179,71 @@ fn schema(table: &WorldTable) -> TableSchema {
         ColumnKind::Date => "DATE",
         ColumnKind::Flag => "BOOLEAN",
     };
-    let columns = table.columns.iter().map(|column| ColumnSchema { name: column.name.clone(), data_type: data_type(column.kind).to_owned(), values: column.values.clone() }).collect();
+    let columns = table
+        .columns
+        .iter()
+        .map(|column| ColumnSchema {
+            name: column.name.clone(),
+            data_type: data_type(column.kind).to_owned(),
+            values: column.values.clone(),
+        })
+        .collect();
     TableSchema { name: table.name.clone(), columns }
 }
 
 const FILES: &[&str] = &[
-    "README.md", "src/main.rs", "src/lib.rs", "Cargo.toml", "data/sales.csv", "data/customers.csv", "docs/guide.md", "notes.txt", "analysis.ipynb",
-    "scripts/load.py", "queries/report.sql", "config.yaml", "src/parser.rs", "tests/basic.rs", "LICENSE", "Makefile", "CHANGELOG.md", "src/utils/helpers.rs",
-    "data/prices.json", "package.json", "web/index.html", "notes/meeting.md", "docs/install.md", "setup.py", "requirements.txt", ".gitignore", "deploy.sh",
-    "src/model.py", "logs/server.log", "data/weather_2023.parquet", "todo.md", "src/config.rs", "docs/faq.md", "report_final.ipynb", "schema.sql", "budget.csv",
-    "app/settings.toml", "lib/network.rs", "etl/clean_orders.py", "notebooks/explore.ipynb", "CONTRIBUTING.md", "docs/architecture.md", "bench/run.sh", "src/server.rs", "data/raw/users.json",
+    "README.md",
+    "src/main.rs",
+    "src/lib.rs",
+    "Cargo.toml",
+    "data/sales.csv",
+    "data/customers.csv",
+    "docs/guide.md",
+    "notes.txt",
+    "analysis.ipynb",
+    "scripts/load.py",
+    "queries/report.sql",
+    "config.yaml",
+    "src/parser.rs",
+    "tests/basic.rs",
+    "LICENSE",
+    "Makefile",
+    "CHANGELOG.md",
+    "src/utils/helpers.rs",
+    "data/prices.json",
+    "package.json",
+    "web/index.html",
+    "notes/meeting.md",
+    "docs/install.md",
+    "setup.py",
+    "requirements.txt",
+    ".gitignore",
+    "deploy.sh",
+    "src/model.py",
+    "logs/server.log",
+    "data/weather_2023.parquet",
+    "todo.md",
+    "src/config.rs",
+    "docs/faq.md",
+    "report_final.ipynb",
+    "schema.sql",
+    "budget.csv",
+    "app/settings.toml",
+    "lib/network.rs",
+    "etl/clean_orders.py",
+    "notebooks/explore.ipynb",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "bench/run.sh",
+    "src/server.rs",
+    "data/raw/users.json",
 ];
 
 fn files(random: &mut impl Rng) -> Vec<String> {
     let count = random.random_range(0..14);
     let mut files: Vec<String> = FILES.choose_multiple(random, count).map(|path| (*path).to_owned()).collect();
-    let mut folders: Vec<String> = files.iter().filter_map(|path| path.rsplit_once('/').map(|(folder, _)| format!("{folder}/"))).collect();
+    let mut folders: Vec<String> =
+        files.iter().filter_map(|path| path.rsplit_once('/').map(|(folder, _)| format!("{folder}/"))).collect();
     folders.sort_unstable();
     folders.dedup();
     files.extend(folders);
@@ -189,7 +251,24 @@ fn files(random: &mut impl Rng) -> Vec<String> {
 }
 
 fn branches(random: &mut impl Rng) -> Vec<String> {
-    const NAMES: &[&str] = &["main", "master", "dev", "develop", "feature/login", "fix-typo", "release-1.2", "experiment", "staging", "feature/search", "hotfix", "refactor", "v2", "bugfix/crash", "docs-update", "wip"];
+    const NAMES: &[&str] = &[
+        "main",
+        "master",
+        "dev",
+        "develop",
+        "feature/login",
+        "fix-typo",
+        "release-1.2",
+        "experiment",
+        "staging",
+        "feature/search",
+        "hotfix",
+        "refactor",
+        "v2",
+        "bugfix/crash",
+        "docs-update",
+        "wip",
+    ];
     let count = random.random_range(0..5);
     NAMES.choose_multiple(random, count).map(|name| (*name).to_owned()).collect()
 }

@@ -1,8 +1,8 @@
 //! Answers of local models: text, reasoning and tool calls, through the whole engine.
 
 use codriver_inference::{
-    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, FinishReason, LocalModel,
-    Message, ModelError, SamplingParameters, ToolCall, ToolChoice, ToolDefinition,
+    Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, FinishReason, LocalModel, Message, ModelError,
+    SamplingParameters, ToolCall, ToolChoice, ToolDefinition,
 };
 use serde_json::{Value, json};
 
@@ -49,10 +49,7 @@ fn reasoning_text_and_a_call_are_told_apart_while_they_stream() {
             ChatEvent::ToolCall(call.clone()),
         ]
     );
-    assert_eq!(
-        response.message,
-        Message::assistant("Looking now.", vec![call])
-    );
+    assert_eq!(response.message, Message::assistant("Looking now.", vec![call]));
     assert_eq!(response.finish_reason, FinishReason::ToolCalls);
     assert_eq!(response.usage.completion_tokens, 14);
 }
@@ -60,71 +57,30 @@ fn reasoning_text_and_a_call_are_told_apart_while_they_stream() {
 #[test]
 fn reasoning_that_the_prompt_opened_is_reasoning() {
     let template = "{% for m in messages %}{{ m.content }}{% endfor %}<think>";
-    let script = Script {
-        pieces: &["Hm", "</think>", "Yes"],
-        start: "<think>",
-        template,
-    };
+    let script = Script { pieces: &["Hm", "</think>", "Yes"], start: "<think>", template };
     let (events, response) = chat(&script, request());
-    assert_eq!(
-        events,
-        [
-            ChatEvent::Reasoning("Hm".into()),
-            ChatEvent::Text("Yes".into())
-        ]
-    );
+    assert_eq!(events, [ChatEvent::Reasoning("Hm".into()), ChatEvent::Text("Yes".into())]);
     assert_eq!(response.message.content, "Yes");
 }
 
 #[test]
 fn llama_calls_are_json() {
-    let pieces = [
-        "{\"name\": \"sql\",",
-        " \"parameters\": {\"query\": \"x\"}}",
-        "; {\"name\": \"sql\"}",
-    ];
-    let script = Script {
-        pieces: &pieces,
-        start: GO,
-        template: JSON,
-    };
+    let pieces = ["{\"name\": \"sql\",", " \"parameters\": {\"query\": \"x\"}}", "; {\"name\": \"sql\"}"];
+    let script = Script { pieces: &pieces, start: GO, template: JSON };
     let (events, response) = chat(&script, request());
-    let calls = vec![
-        call("call_1", json!({ "query": "x" })),
-        call("call_2", json!({})),
-    ];
-    assert_eq!(
-        events,
-        calls
-            .iter()
-            .cloned()
-            .map(ChatEvent::ToolCall)
-            .collect::<Vec<_>>()
-    );
+    let calls = vec![call("call_1", json!({ "query": "x" })), call("call_2", json!({}))];
+    assert_eq!(events, calls.iter().cloned().map(ChatEvent::ToolCall).collect::<Vec<_>>());
     assert_eq!(response.message, Message::assistant("", calls));
     // The same text where no tool is on offer is text.
-    let (_, response) = chat(
-        &script,
-        ChatRequest {
-            tools: Vec::new(),
-            ..request()
-        },
-    );
-    assert_eq!(
-        response.message,
-        Message::assistant(pieces.concat(), Vec::new())
-    );
+    let (_, response) = chat(&script, ChatRequest { tools: Vec::new(), ..request() });
+    assert_eq!(response.message, Message::assistant(pieces.concat(), Vec::new()));
     assert_eq!(response.finish_reason, FinishReason::Stop);
 }
 
 #[test]
 fn json_that_is_no_call_is_text() {
     for answer in [r#"{"name": "Ada", "age": 36}"#, r#"{"name":"#, "{ x }"] {
-        let script = Script {
-            pieces: &[answer],
-            start: GO,
-            template: JSON,
-        };
+        let script = Script { pieces: &[answer], start: GO, template: JSON };
         let (_, response) = chat(&script, request());
         assert_eq!(response.message, Message::assistant(answer, Vec::new()));
     }
@@ -140,10 +96,7 @@ fn a_call_that_is_cut_off_comes_as_it_was_written() {
     let mut request = request();
     request.sampling.max_tokens = 4;
     let (_, response) = chat(&script, request);
-    assert_eq!(
-        response.message.tool_calls,
-        [call("call_1", json!("{\"query\": \"oops"))]
-    );
+    assert_eq!(response.message.tool_calls, [call("call_1", json!("{\"query\": \"oops"))]);
 }
 
 #[test]
@@ -155,25 +108,16 @@ fn ids_go_on_where_the_conversation_is() {
     };
     let mut request = request();
     let asked = call("call_1", json!({}));
-    request
-        .messages
-        .push(Message::assistant("", vec![asked.clone()]));
+    request.messages.push(Message::assistant("", vec![asked.clone()]));
     request.messages.push(Message::tool_result(&asked, "42"));
     assert_eq!(chat(&script, request).1.message.tool_calls[0].id, "call_2");
 }
 
 #[test]
 fn a_tool_that_is_not_on_offer_is_not_shown() {
-    let script = Script {
-        pieces: &["ok"],
-        start: GO,
-        template: SPANS,
-    };
+    let script = Script { pieces: &["ok"], start: GO, template: SPANS };
     let (_folder, model) = script.model();
-    let none = ChatRequest {
-        tool_choice: ToolChoice::None,
-        ..request()
-    };
+    let none = ChatRequest { tool_choice: ToolChoice::None, ..request() };
     assert!(!model.render_prompt(&none).unwrap().contains("sql"));
     assert!(model.render_prompt(&request()).unwrap().contains("sql"));
 }
@@ -181,23 +125,18 @@ fn a_tool_that_is_not_on_offer_is_not_shown() {
 #[test]
 fn a_template_that_knows_no_tools_shows_them_as_text() {
     let pieces = ["<tool_call>", "\n{\"name\": \"sql\", \"arguments\": {}}\n", "</tool_call>"];
-    let script = Script {
-        pieces: &pieces,
-        start: GO,
-        template: TEMPLATE,
-    };
+    let script = Script { pieces: &pieces, start: GO, template: TEMPLATE };
     let mut request = request();
     let asked = call("call_1", json!({ "query": "q" }));
-    request
-        .messages
-        .push(Message::assistant("Hm.", vec![asked.clone()]));
+    request.messages.push(Message::assistant("Hm.", vec![asked.clone()]));
     request.messages.push(Message::tool_result(&asked, "42"));
     request.messages.push(Message::user("And now?"));
     let (_folder, model) = script.model();
     let prompt = model.render_prompt(&request).unwrap();
     let (system, rest) = prompt.split_once("\nuser: ").unwrap();
     assert!(system.starts_with("system: s\n\n# Tools"), "{prompt}");
-    let signature = "<tools>\n{\"type\": \"function\", \"function\": {\"name\": \"sql\", \"description\": \"Runs a query.\"";
+    let signature =
+        "<tools>\n{\"type\": \"function\", \"function\": {\"name\": \"sql\", \"description\": \"Runs a query.\"";
     assert!(system.contains(signature), "{prompt}");
     assert_eq!(
         rest,
@@ -205,26 +144,14 @@ fn a_template_that_knows_no_tools_shows_them_as_text() {
          </tool_call>\nuser: <tool_response>\n42\n</tool_response>\nAnd now?\n<|go|>"
     );
     request.messages.truncate(2);
-    assert_eq!(
-        chat(&script, request).1.message.tool_calls,
-        [call("call_1", json!({}))]
-    );
+    assert_eq!(chat(&script, request).1.message.tool_calls, [call("call_1", json!({}))]);
 }
 
 #[test]
 fn stop_strings_end_answers_across_tokens() {
-    let script = Script {
-        pieces: &["abc", "def", "ghi"],
-        start: GO,
-        template: TEMPLATE,
-    };
-    for (stop, expected) in [
-        ("cde", "ab"),
-        ("fg", "abcde"),
-        ("abcdefghi", ""),
-        ("ix", "abcdefghi"),
-        ("", "abcdefghi"),
-    ] {
+    let script = Script { pieces: &["abc", "def", "ghi"], start: GO, template: TEMPLATE };
+    for (stop, expected) in [("cde", "ab"), ("fg", "abcde"), ("abcdefghi", ""), ("ix", "abcdefghi"), ("", "abcdefghi")]
+    {
         let mut request = request();
         request.sampling.stop = vec![stop.to_string(), "zzz".to_string()];
         let (_, response) = chat(&script, request);
@@ -236,15 +163,9 @@ fn stop_strings_end_answers_across_tokens() {
 #[test]
 fn characters_are_never_split() {
     // Each is two to four tokens, a byte each.
-    let script = Script {
-        pieces: &["é", "🙂", "ok", "語"],
-        start: GO,
-        template: TEMPLATE,
-    };
+    let script = Script { pieces: &["é", "🙂", "ok", "語"], start: GO, template: TEMPLATE };
     let (events, response) = chat(&script, request());
-    let pieces: Vec<ChatEvent> = ["é", "🙂", "ok", "語"]
-        .map(|piece| ChatEvent::Text(piece.into()))
-        .into();
+    let pieces: Vec<ChatEvent> = ["é", "🙂", "ok", "語"].map(|piece| ChatEvent::Text(piece.into())).into();
     assert_eq!(events, pieces);
     assert_eq!(response.message.content, "é🙂ok語");
     // Cut within a character, the answer ends in a replacement character, not in an error.
@@ -257,11 +178,7 @@ fn characters_are_never_split() {
 
 #[test]
 fn an_interrupt_stops_between_tokens_and_the_model_goes_on_working() {
-    let script = Script {
-        pieces: &["one", "two", "three"],
-        start: GO,
-        template: TEMPLATE,
-    };
+    let script = Script { pieces: &["one", "two", "three"], start: GO, template: TEMPLATE };
     let (_folder, model) = script.model();
     let cancellation = Cancellation::new();
     let mut seen = Vec::new();
@@ -271,26 +188,17 @@ fn an_interrupt_stops_between_tokens_and_the_model_goes_on_working() {
     });
     assert!(matches!(stopped, Err(ModelError::Cancelled)));
     assert_eq!(seen, [ChatEvent::Text("one".into())]);
-    let again = model
-        .chat(&request(), &Cancellation::new(), &mut |_| {})
-        .unwrap();
+    let again = model.chat(&request(), &Cancellation::new(), &mut |_| {}).unwrap();
     assert_eq!(again.message.content, "onetwothree");
 }
 
 #[test]
 fn a_conversation_beyond_the_window_is_an_error() {
-    let script = Script {
-        pieces: &["ok"],
-        start: GO,
-        template: TEMPLATE,
-    };
+    let script = Script { pieces: &["ok"], start: GO, template: TEMPLATE };
     let (_folder, model) = script.model();
     assert_eq!(model.context_window(), 1024);
     assert_eq!(model.count_tokens("12345<|go|>"), 6);
-    let long = ChatRequest {
-        messages: vec![Message::user("x".repeat(1100))],
-        ..request()
-    };
+    let long = ChatRequest { messages: vec![Message::user("x".repeat(1100))], ..request() };
     match model.chat(&long, &Cancellation::new(), &mut |_| {}) {
         Err(ModelError::ContextOverflow { prompt, window }) => {
             assert_eq!((prompt > 1100, window), (true, 1024))
@@ -301,18 +209,11 @@ fn a_conversation_beyond_the_window_is_an_error() {
 
 #[test]
 fn a_model_without_a_template_says_so() {
-    let script = Script {
-        pieces: &["ok"],
-        start: GO,
-        template: TEMPLATE,
-    };
+    let script = Script { pieces: &["ok"], start: GO, template: TEMPLATE };
     let (folder, _) = script.model();
     std::fs::remove_file(folder.path().join("tokenizer_config.json")).unwrap();
     let model = LocalModel::open(folder.path(), "cpu".parse().unwrap()).unwrap();
-    let error = model
-        .chat(&request(), &Cancellation::new(), &mut |_| {})
-        .unwrap_err()
-        .to_string();
+    let error = model.chat(&request(), &Cancellation::new(), &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("no chat template"), "{error}");
 }
 
@@ -324,29 +225,18 @@ fn request() -> ChatRequest {
             description: "Runs a query.".into(),
             parameters: json!({ "type": "object" }),
         }],
-        sampling: SamplingParameters {
-            max_tokens: 50,
-            ..SamplingParameters::default()
-        },
+        sampling: SamplingParameters { max_tokens: 50, ..SamplingParameters::default() },
         ..ChatRequest::default()
     }
 }
 
 fn call(id: &str, arguments: Value) -> ToolCall {
-    ToolCall {
-        id: id.into(),
-        name: "sql".into(),
-        arguments,
-    }
+    ToolCall { id: id.into(), name: "sql".into(), arguments }
 }
 
 fn chat(script: &Script, request: ChatRequest) -> (Vec<ChatEvent>, ChatResponse) {
     let (_folder, model) = script.model();
     let mut events = Vec::new();
-    let response = model
-        .chat(&request, &Cancellation::new(), &mut |event| {
-            events.push(event)
-        })
-        .unwrap();
+    let response = model.chat(&request, &Cancellation::new(), &mut |event| events.push(event)).unwrap();
     (events, response)
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use codriver_inference::{
-    Cancellation, ChatModel, ChatRequest, DeviceChoice, LocalModel, Message, ModelError, SamplingParameters, TextEmbedder,
+    Cancellation, ChatModel, ChatRequest, DeviceChoice, LocalModel, Message, ModelError, SamplingParameters,
+    TextEmbedder,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

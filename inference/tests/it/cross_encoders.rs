@@ -13,7 +13,8 @@ use crate::reference::{floats, fresh_seed, run};
 fn cross_encoders_score_as_transformers_does() {
     let folder = tempfile::tempdir().unwrap();
     let cases = run("cross_encoders.py", &[folder.path().to_str().unwrap(), &fresh_seed().to_string()]);
-    let (classes, cases): (Vec<&Value>, Vec<&Value>) = cases.as_array().unwrap().iter().partition(|case| case["name"] == "classes");
+    let (classes, cases): (Vec<&Value>, Vec<&Value>) =
+        cases.as_array().unwrap().iter().partition(|case| case["name"] == "classes");
     assert_eq!(cases.len(), 11);
     for case in cases {
         let (name, folder) = (case["name"].as_str().unwrap(), Path::new(case["folder"].as_str().unwrap()));
@@ -35,7 +36,10 @@ fn cross_encoders_score_as_transformers_does() {
         // A score must not depend on what shares its batch.
         assert_eq!(model.score(question, &texts[2..3]).unwrap(), ours[2..3], "{name}");
     }
-    let error = CrossEncoder::open(Path::new(classes[0]["folder"].as_str().unwrap()), DeviceChoice::Cpu).err().unwrap().to_string();
+    let error = CrossEncoder::open(Path::new(classes[0]["folder"].as_str().unwrap()), DeviceChoice::Cpu)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("3 classes") && error.contains("one label"), "{error}");
 }
 

@@ -14,10 +14,7 @@ use crate::reference::fresh_seed;
 #[test]
 fn names_are_devices() {
     assert_eq!("CPU".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cpu);
-    assert_eq!(
-        "vulkan".parse::<DeviceChoice>().unwrap(),
-        DeviceChoice::Wgpu
-    );
+    assert_eq!("vulkan".parse::<DeviceChoice>().unwrap(), DeviceChoice::Wgpu);
     let error = "tpu".parse::<DeviceChoice>().unwrap_err().to_string();
     assert!(error.contains("cpu, wgpu and cuda"), "{error}");
     for choice in [DeviceChoice::Cpu, DeviceChoice::Wgpu, DeviceChoice::Cuda] {
@@ -48,17 +45,10 @@ fn a_gpu_computes_what_the_cpu_computes() {
     write_random_model(folder.path(), 21);
     let logits = |choice| {
         let model = LocalModel::open(folder.path(), choice).unwrap();
-        model
-            .logits(&model.tokens("Some text for both").unwrap())
-            .unwrap()
+        model.logits(&model.tokens("Some text for both").unwrap()).unwrap()
     };
-    for (cpu, gpu) in logits(DeviceChoice::Cpu)
-        .iter()
-        .zip(&logits(DeviceChoice::Wgpu))
-    {
-        let scale = cpu
-            .iter()
-            .fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    for (cpu, gpu) in logits(DeviceChoice::Cpu).iter().zip(&logits(DeviceChoice::Wgpu)) {
+        let scale = cpu.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
         for (cpu, gpu) in cpu.iter().zip(gpu) {
             assert!((cpu - gpu).abs() < 1e-3 * scale, "{cpu} and {gpu}");
         }

@@ -61,7 +61,8 @@ fn with_failing_driver(test: &str, rest: fn(&Path)) {
 fn software_driver() -> Option<PathBuf> {
     let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].into_iter().filter_map(std::env::var_os);
     let named: Vec<PathBuf> = named.flat_map(|list| std::env::split_paths(&list).collect::<Vec<_>>()).collect();
-    let folders = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].into_iter().filter_map(|path| std::fs::read_dir(path).ok());
+    let folders =
+        ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"].into_iter().filter_map(|path| std::fs::read_dir(path).ok());
     let found = folders.flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let driver = |manifest: PathBuf| {
         let manifest: Value = serde_json::from_slice(&std::fs::read(manifest).ok()?).ok()?;

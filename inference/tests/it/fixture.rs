@@ -15,8 +15,7 @@ pub const GO: &str = "<|go|>";
 pub const END: &str = "<|end|>";
 
 /// A chat template that shows messages and nothing else.
-pub const TEMPLATE: &str =
-    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}<|go|>";
+pub const TEMPLATE: &str = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}<|go|>";
 
 /// A model that says `pieces`, each a token, whatever the prompt before [`GO`] says.
 ///
@@ -38,13 +37,9 @@ impl Script<'_> {
     }
 
     fn write(&self, folder: &Path) {
-        let bytes =
-            |piece: &&&str| piece.len() == 1 || (!piece.is_ascii() && piece.chars().count() == 1);
+        let bytes = |piece: &&&str| piece.len() == 1 || (!piece.is_ascii() && piece.chars().count() == 1);
         let written = std::iter::once(&self.start).chain(self.pieces);
-        let added: Vec<&str> = written
-            .filter(|piece| !bytes(piece) && **piece != GO)
-            .copied()
-            .collect();
+        let added: Vec<&str> = written.filter(|piece| !bytes(piece) && **piece != GO).copied().collect();
         let tokenizer = Tokens::new(&added);
         // A single character that is not an added token is its bytes, a token each.
         let chain: Vec<u32> = std::iter::once(&self.start)
@@ -83,11 +78,7 @@ pub fn write_random_chat_model(folder: &Path, seed: u64, template: &str, size: u
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let config = config(size, 32, 2);
     let mut weights = Weights::default();
-    let mut values = |count: usize| {
-        (0..count)
-            .map(|_| random.random_range(-0.3..0.3))
-            .collect::<Vec<f32>>()
-    };
+    let mut values = |count: usize| (0..count).map(|_| random.random_range(-0.3..0.3)).collect::<Vec<f32>>();
     weights.add("model.embed_tokens.weight", &[size, 32], values(size * 32));
     weights.add("lm_head.weight", &[size, 32], values(size * 32));
     let mut random = ChaCha8Rng::seed_from_u64(seed + 1);
@@ -125,10 +116,7 @@ pub struct Weights(BTreeMap<String, (Vec<usize>, Vec<u8>)>);
 
 impl Weights {
     pub fn add(&mut self, name: &str, shape: &[usize], values: Vec<f32>) {
-        let bytes = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.0.insert(name.to_string(), (shape.to_vec(), bytes));
     }
 
@@ -149,29 +137,19 @@ impl Weights {
                 ("mlp.down_proj", hidden, wide),
             ] {
                 let values = (0..rows * columns).map(&mut value).collect();
-                self.add(
-                    &format!("model.layers.{layer}.{name}.weight"),
-                    &[rows, columns],
-                    values,
-                );
+                self.add(&format!("model.layers.{layer}.{name}.weight"), &[rows, columns], values);
             }
             for name in ["input_layernorm", "post_attention_layernorm"] {
-                self.add(
-                    &format!("model.layers.{layer}.{name}.weight"),
-                    &[hidden],
-                    vec![1.0; hidden],
-                );
+                self.add(&format!("model.layers.{layer}.{name}.weight"), &[hidden], vec![1.0; hidden]);
             }
         }
     }
 
     pub fn write(&self, folder: &Path) {
-        let views = self.0.iter().map(|(name, (shape, bytes))| {
-            (
-                name.clone(),
-                TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
-            )
-        });
+        let views = self
+            .0
+            .iter()
+            .map(|(name, (shape, bytes))| (name.clone(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
         safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
     }
 }
@@ -183,11 +161,7 @@ struct Tokens {
 
 impl Tokens {
     fn new(added: &[&str]) -> Self {
-        let added = [GO, END]
-            .iter()
-            .chain(added)
-            .map(ToString::to_string)
-            .collect();
+        let added = [GO, END].iter().chain(added).map(ToString::to_string).collect();
         Self { added }
     }
 
@@ -203,9 +177,8 @@ impl Tokens {
     }
 
     fn write(&self, folder: &Path, template: &str) {
-        let vocabulary: serde_json::Map<String, Value> = (0..=255_u8)
-            .map(|byte| (letter(byte).to_string(), json!(byte)))
-            .collect();
+        let vocabulary: serde_json::Map<String, Value> =
+            (0..=255_u8).map(|byte| (letter(byte).to_string(), json!(byte))).collect();
         let added: Vec<Value> = (256..)
             .zip(&self.added)
             .map(|(id, content): (u32, _)| {
@@ -214,7 +187,8 @@ impl Tokens {
                         "lstrip": false, "rstrip": false, "normalized": false })
             })
             .collect();
-        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+        let byte_level =
+            json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
         let tokenizer = json!({
             "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
             "normalizer": null, "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
@@ -223,11 +197,7 @@ impl Tokens {
                        "vocab": vocabulary, "merges": [] },
         });
         write_json(folder, "tokenizer.json", &tokenizer);
-        write_json(
-            folder,
-            "tokenizer_config.json",
-            &json!({ "chat_template": template, "eos_token": END }),
-        );
+        write_json(folder, "tokenizer_config.json", &json!({ "chat_template": template, "eos_token": END }));
     }
 }
 

@@ -14,16 +14,9 @@ use crate::fixture::{TEMPLATE, write_random_chat_model, write_random_model};
 fn the_seed_decides() {
     let (_folder, model) = random_model();
     let generate = |seed, temperature| {
-        let sampling = SamplingParameters {
-            temperature,
-            seed,
-            max_tokens: 60,
-            ..SamplingParameters::default()
-        };
+        let sampling = SamplingParameters { temperature, seed, max_tokens: 60, ..SamplingParameters::default() };
         let mut pieces = String::new();
-        let text = model.generate("A prompt", &sampling, &Cancellation::new(), &mut |text| {
-            pieces.push_str(text)
-        });
+        let text = model.generate("A prompt", &sampling, &Cancellation::new(), &mut |text| pieces.push_str(text));
         let text = text.unwrap();
         assert_eq!(text, pieces, "what was streamed is what is returned");
         text
@@ -110,117 +103,49 @@ fn large_weights_are_the_same_before_they_are_packed() {
 #[test]
 fn tokens_come_as_often_as_their_scores_say() {
     let logits = [2.0, 1.0, 0.0, -1.0, f32::NEG_INFINITY];
-    let weights: Vec<f64> = logits
-        .iter()
-        .map(|logit: &f32| f64::from(*logit / 1.5).exp())
-        .collect();
+    let weights: Vec<f64> = logits.iter().map(|logit: &f32| f64::from(*logit / 1.5).exp()).collect();
     let total: f64 = weights.iter().sum();
-    let counts = draw(
-        &SamplingParameters {
-            temperature: 1.5,
-            seed: 3,
-            ..SamplingParameters::default()
-        },
-        &logits,
-    );
+    let counts = draw(&SamplingParameters { temperature: 1.5, seed: 3, ..SamplingParameters::default() }, &logits);
     for (token, weight) in weights.iter().enumerate() {
         let share = f64::from(counts.get(&(token as u32)).copied().unwrap_or(0)) / f64::from(DRAWS);
-        assert!(
-            (share - weight / total).abs() < 0.015,
-            "token {token}: {share} for {}",
-            weight / total
-        );
+        assert!((share - weight / total).abs() < 0.015, "token {token}: {share} for {}", weight / total);
     }
 }
 
 #[test]
 fn each_bound_leaves_the_tokens_it_should() {
     let logits = [0.7_f32, 0.1, 0.15, 0.05].map(f32::ln);
-    let base = SamplingParameters {
-        temperature: 1.0,
-        ..SamplingParameters::default()
-    };
+    let base = SamplingParameters { temperature: 1.0, ..SamplingParameters::default() };
     let kept = |parameters: SamplingParameters| {
         let mut tokens: Vec<u32> = draw(&parameters, &logits).into_keys().collect();
         tokens.sort_unstable();
         tokens
     };
     assert_eq!(kept(base.clone()), [0, 1, 2, 3]);
-    assert_eq!(
-        kept(SamplingParameters {
-            top_k: 2,
-            ..base.clone()
-        }),
-        [0, 2]
-    );
-    assert_eq!(
-        kept(SamplingParameters {
-            top_p: 0.8,
-            ..base.clone()
-        }),
-        [0, 2]
-    );
-    assert_eq!(
-        kept(SamplingParameters {
-            top_p: 0.0,
-            ..base.clone()
-        }),
-        [0]
-    );
-    assert_eq!(
-        kept(SamplingParameters {
-            min_p: 0.2,
-            ..base.clone()
-        }),
-        [0, 2]
-    );
-    assert_eq!(
-        kept(SamplingParameters {
-            min_p: 1.0,
-            ..base.clone()
-        }),
-        [0]
-    );
-    assert_eq!(
-        kept(SamplingParameters {
-            temperature: 0.0,
-            ..base
-        }),
-        [0]
-    );
+    assert_eq!(kept(SamplingParameters { top_k: 2, ..base.clone() }), [0, 2]);
+    assert_eq!(kept(SamplingParameters { top_p: 0.8, ..base.clone() }), [0, 2]);
+    assert_eq!(kept(SamplingParameters { top_p: 0.0, ..base.clone() }), [0]);
+    assert_eq!(kept(SamplingParameters { min_p: 0.2, ..base.clone() }), [0, 2]);
+    assert_eq!(kept(SamplingParameters { min_p: 1.0, ..base.clone() }), [0]);
+    assert_eq!(kept(SamplingParameters { temperature: 0.0, ..base }), [0]);
 }
 
 #[test]
 fn repetition_is_penalized_in_the_prompt_and_in_the_answer() {
-    let parameters = SamplingParameters {
-        repetition_penalty: 2.0,
-        ..SamplingParameters::default()
-    };
+    let parameters = SamplingParameters { repetition_penalty: 2.0, ..SamplingParameters::default() };
     let mut sampler = Sampler::new(&parameters, &[0, 3]).unwrap();
     // Token 0 falls to 1.0 and 3 to -2.0; then 1 was chosen and falls to 0.75.
     let logits = [2.0, 1.5, 0.9, -1.0];
-    let chosen: Vec<u32> = (0..3)
-        .map(|_| sampler.choose(&mut logits.clone()).unwrap())
-        .collect();
+    let chosen: Vec<u32> = (0..3).map(|_| sampler.choose(&mut logits.clone()).unwrap()).collect();
     assert_eq!(chosen, [1, 0, 0]);
 }
 
 #[test]
 fn scores_that_are_no_numbers_are_errors() {
     let parameters = SamplingParameters::default();
-    for logits in [
-        vec![1.0, f32::NAN],
-        vec![f32::INFINITY, 0.0],
-        vec![f32::NEG_INFINITY; 2],
-        vec![],
-    ] {
-        let result = Sampler::new(&parameters, &[])
-            .unwrap()
-            .choose(&mut logits.clone());
-        assert!(
-            matches!(result, Err(ModelError::Numeric(_))),
-            "{logits:?}: {result:?}"
-        );
+    for logits in [vec![1.0, f32::NAN], vec![f32::INFINITY, 0.0], vec![f32::NEG_INFINITY; 2], vec![]] {
+        let result = Sampler::new(&parameters, &[]).unwrap().choose(&mut logits.clone());
+        assert!(matches!(result, Err(ModelError::Numeric(_))), "{logits:?}: {result:?}");
     }
 }
 
@@ -228,31 +153,13 @@ fn scores_that_are_no_numbers_are_errors() {
 fn parameters_out_of_range_are_errors() {
     let default = SamplingParameters::default;
     for parameters in [
-        SamplingParameters {
-            temperature: -1.0,
-            ..default()
-        },
-        SamplingParameters {
-            temperature: f32::NAN,
-            ..default()
-        },
-        SamplingParameters {
-            top_p: 1.5,
-            ..default()
-        },
-        SamplingParameters {
-            min_p: -0.1,
-            ..default()
-        },
-        SamplingParameters {
-            repetition_penalty: 0.0,
-            ..default()
-        },
+        SamplingParameters { temperature: -1.0, ..default() },
+        SamplingParameters { temperature: f32::NAN, ..default() },
+        SamplingParameters { top_p: 1.5, ..default() },
+        SamplingParameters { min_p: -0.1, ..default() },
+        SamplingParameters { repetition_penalty: 0.0, ..default() },
     ] {
-        assert!(
-            matches!(Sampler::new(&parameters, &[]), Err(ModelError::Numeric(_))),
-            "{parameters:?}"
-        );
+        assert!(matches!(Sampler::new(&parameters, &[]), Err(ModelError::Numeric(_))), "{parameters:?}");
     }
 }
 
@@ -264,16 +171,8 @@ fn a_prompt_of_many_pieces_is_read_as_a_whole() {
     for length in [3, 120, 250] {
         let tokens = model.tokens(&text[..length]).unwrap();
         let expected = model.logits(&tokens).unwrap().pop().unwrap();
-        let best = expected
-            .iter()
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(b.1))
-            .unwrap()
-            .0 as u32;
-        let sampling = SamplingParameters {
-            max_tokens: 1,
-            ..SamplingParameters::default()
-        };
+        let best = expected.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0 as u32;
+        let sampling = SamplingParameters { max_tokens: 1, ..SamplingParameters::default() };
         let mut chosen = None;
         model
             .complete(&tokens, &sampling, &Cancellation::new(), &mut |token| {
@@ -290,21 +189,9 @@ fn a_prompt_of_many_pieces_is_read_as_a_whole() {
 #[test]
 fn nothing_comes_of_no_tokens() {
     let (_folder, model) = random_model();
-    let none = SamplingParameters {
-        max_tokens: 0,
-        ..SamplingParameters::default()
-    };
-    assert_eq!(
-        model
-            .generate("x", &none, &Cancellation::new(), &mut |_| {})
-            .unwrap(),
-        ""
-    );
-    assert!(
-        model
-            .generate("", &none, &Cancellation::new(), &mut |_| {})
-            .is_err()
-    );
+    let none = SamplingParameters { max_tokens: 0, ..SamplingParameters::default() };
+    assert_eq!(model.generate("x", &none, &Cancellation::new(), &mut |_| {}).unwrap(), "");
+    assert!(model.generate("", &none, &Cancellation::new(), &mut |_| {}).is_err());
     assert!(model.logits(&[]).is_err());
     assert!(model.logits(&[99_999]).is_err());
 }
@@ -318,9 +205,7 @@ fn draw(parameters: &SamplingParameters, logits: &[f32]) -> HashMap<u32, u32> {
     let mut sampler = Sampler::new(parameters, &[]).unwrap();
     let mut counts = HashMap::new();
     for _ in 0..DRAWS {
-        *counts
-            .entry(sampler.choose(&mut logits.to_vec()).unwrap())
-            .or_default() += 1;
+        *counts.entry(sampler.choose(&mut logits.to_vec()).unwrap()).or_default() += 1;
     }
     counts
 }

@@ -31,9 +31,7 @@ fn gguf_files_compute_what_transformers_and_llama_cpp_compute() {
         let text_tokens: Vec<u32> = serde_json::from_value(case["text_tokens"].clone()).unwrap();
         assert_eq!(model.tokens(TEXT).unwrap(), text_tokens, "{name}");
     }
-    for (case, file_type) in
-        cases.as_array().unwrap().iter().zip([FileType::Q8_0, FileType::Q6_K, FileType::Q4_K_M])
-    {
+    for (case, file_type) in cases.as_array().unwrap().iter().zip([FileType::Q8_0, FileType::Q6_K, FileType::Q4_K_M]) {
         let file = converted(&folder, case, file_type);
         let path = file.to_str().unwrap();
         let expected = reference::run(PROGRAM, &["run", path, &case["tokens"].to_string()]);
@@ -87,7 +85,10 @@ fn long_greedy_answers_are_those_of_llama_cpp() {
             if best(ours) != written[step] as usize {
                 let between = theirs[best(theirs)] - theirs[best(ours)];
                 let apart = ours.iter().zip(theirs).map(|(ours, theirs)| (ours - theirs).abs()).fold(0.0, f32::max);
-                assert!(between <= 2.0 * apart, "{name}, token {step}: {between} between the two, logits {apart} apart");
+                assert!(
+                    between <= 2.0 * apart,
+                    "{name}, token {step}: {between} between the two, logits {apart} apart"
+                );
                 first_tie = first_tie.min(step);
                 ties += 1;
             }
@@ -110,14 +111,7 @@ fn long_greedy_answers_are_those_of_llama_cpp() {
 /// At a few positions rounding has a router choose another expert, whose answer is another one: llama.cpp's
 /// own answers leave those without rounding there. At most positions a mixture is as close as other models,
 /// and on the whole no further from the exact answers than llama.cpp is.
-fn check_mixture(
-    path: &Path,
-    tokens: &[u32],
-    ours: &[Vec<f32>],
-    theirs: &[Vec<f32>],
-    skipped: usize,
-    tolerance: f32,
-) {
+fn check_mixture(path: &Path, tokens: &[u32], ours: &[Vec<f32>], theirs: &[Vec<f32>], skipped: usize, tolerance: f32) {
     let name = path.file_stem().unwrap().to_string_lossy();
     let text = serde_json::to_string(tokens).unwrap();
     let exact = reference::run(PROGRAM, &["exact", path.to_str().unwrap(), &text]);
@@ -204,9 +198,12 @@ fn files_that_are_no_model_are_named() {
 
 fn converted(folder: &TempDir, case: &Value, file_type: FileType) -> PathBuf {
     let output = folder.path().join(format!("{}-{file_type}.gguf", case["name"].as_str().unwrap()));
-    convert_to_gguf(Path::new(case["folder"].as_str().unwrap()), &output, file_type, &mut |_| {
-        ControlFlow::Continue(())
-    })
+    convert_to_gguf(
+        Path::new(case["folder"].as_str().unwrap()),
+        &output,
+        file_type,
+        &mut |_| ControlFlow::Continue(()),
+    )
     .unwrap();
     output
 }

@@ -16,11 +16,7 @@ pub fn run(program: &str, arguments: &[&str]) -> Value {
     );
     let path = Path::new("tests/reference").join(program);
     let mut command = Command::new(&python);
-    command
-        .arg(&path)
-        .args(arguments)
-        .env("HF_HUB_OFFLINE", "1")
-        .env("TOKENIZERS_PARALLELISM", "false");
+    command.arg(&path).args(arguments).env("HF_HUB_OFFLINE", "1").env("TOKENIZERS_PARALLELISM", "false");
     let output = command.output().unwrap();
     assert!(
         output.status.success(),
@@ -35,12 +31,10 @@ fn python() -> PathBuf {
     if let Some(python) = std::env::var_os("CODRIVER_PYTHON") {
         return python.into();
     }
-    let environment = std::env::var_os("CODRIVER_PYTHON_ENV")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| {
-            let home = std::env::var_os("HOME").expect("HOME is set");
-            Path::new(&home).join(".cache/codriver/python")
-        });
+    let environment = std::env::var_os("CODRIVER_PYTHON_ENV").map(PathBuf::from).unwrap_or_else(|| {
+        let home = std::env::var_os("HOME").expect("HOME is set");
+        Path::new(&home).join(".cache/codriver/python")
+    });
     environment.join("bin/python")
 }
 
@@ -49,22 +43,12 @@ fn python() -> PathBuf {
 pub fn fresh_seed() -> u64 {
     let seed = match std::env::var("CODRIVER_TEST_SEED") {
         Ok(seed) => seed.parse().unwrap(),
-        Err(_) => u64::from(
-            std::time::SystemTime::UNIX_EPOCH
-                .elapsed()
-                .unwrap()
-                .subsec_nanos(),
-        ),
+        Err(_) => u64::from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos()),
     };
     eprintln!("CODRIVER_TEST_SEED={seed}");
     seed
 }
 
 pub fn floats(value: &Value) -> Vec<f32> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|number| number.as_f64().unwrap() as f32)
-        .collect()
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
 }

@@ -149,7 +149,8 @@ impl Asked {
     }
 
     fn answer(&self, model: &LocalModel, speculate: bool) -> Result<Vec<u32>, ModelError> {
-        let options = CompletionOptions { priority: self.priority, speculate, ignore_end: self.sampling.constraint.is_none() };
+        let options =
+            CompletionOptions { priority: self.priority, speculate, ignore_end: self.sampling.constraint.is_none() };
         let cancellation = Cancellation::new();
         let mut tokens = Vec::new();
         model.complete_with(&self.prompt, &self.sampling, &options, &cancellation, &mut |token| {

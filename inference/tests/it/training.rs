@@ -2,9 +2,7 @@
 
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use codriver_inference::models::decoder::{
-    Activation, Decoder, DecoderConfig, ExpertsConfig, KvCache, LayerConfig,
-};
+use codriver_inference::models::decoder::{Activation, Decoder, DecoderConfig, ExpertsConfig, KvCache, LayerConfig};
 use codriver_inference::models::rotary::RotaryConfig;
 
 fn config() -> DecoderConfig {
@@ -64,13 +62,7 @@ fn learns_a_sequence(config: DecoderConfig) {
     device.seed(1);
     let mut decoder = config.init(&device);
     let mut optimizer = AdamConfig::new().init();
-    let sequence = tokens(
-        &[
-            &[3, 1, 4, 1, 5, 9, 2, 6, 5, 3],
-            &[2, 7, 1, 8, 2, 8, 1, 8, 2, 8],
-        ],
-        &device,
-    );
+    let sequence = tokens(&[&[3, 1, 4, 1, 5, 9, 2, 6, 5, 3], &[2, 7, 1, 8, 2, 8, 1, 8, 2, 8]], &device);
     let mut losses = Vec::new();
     for _ in 0..60 {
         let loss = loss(&decoder, &sequence);
@@ -78,11 +70,7 @@ fn learns_a_sequence(config: DecoderConfig) {
         let gradients = GradientsParams::from_grads(loss.backward(), &decoder);
         decoder = optimizer.step(0.02, decoder, gradients);
     }
-    assert!(
-        (losses[0] - 20.0_f32.ln()).abs() < 0.3,
-        "an untrained decoder guesses: {}",
-        losses[0]
-    );
+    assert!((losses[0] - 20.0_f32.ln()).abs() < 0.3, "an untrained decoder guesses: {}", losses[0]);
     let last = losses[losses.len() - 1];
     assert!(last < 0.4, "the loss fell to {last} only");
 }
@@ -112,12 +100,7 @@ fn cache_changes_nothing(config: DecoderConfig) {
     // Too small on purpose: it grows.
     let mut cache = KvCache::new(&decoder.config, 2, &device);
     let mut pieces = Vec::new();
-    for piece in [
-        &sequence[..4],
-        &sequence[4..5],
-        &sequence[5..6],
-        &sequence[6..],
-    ] {
+    for piece in [&sequence[..4], &sequence[4..5], &sequence[5..6], &sequence[6..]] {
         let hidden = decoder.hidden(tokens(&[piece], &device), Some(&mut cache));
         pieces.push(decoder.logits(hidden));
     }
@@ -132,14 +115,9 @@ fn cache_changes_nothing(config: DecoderConfig) {
 fn loss(decoder: &Decoder, sequence: &Tensor<2, Int>) -> Tensor<1> {
     let [batch, length] = sequence.dims();
     let logits = decoder.forward(sequence.clone().narrow(1, 0, length - 1));
-    let targets = sequence
-        .clone()
-        .narrow(1, 1, length - 1)
-        .reshape([batch * (length - 1)]);
+    let targets = sequence.clone().narrow(1, 1, length - 1).reshape([batch * (length - 1)]);
     let logits = logits.reshape([batch * (length - 1), 20]);
-    burn::nn::loss::CrossEntropyLossConfig::new()
-        .init(&logits.device())
-        .forward(logits, targets)
+    burn::nn::loss::CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, targets)
 }
 
 fn tokens(rows: &[&[i32]], device: &Device) -> Tensor<2, Int> {

@@ -76,21 +76,11 @@ fn send(kind: &str, id: &str, bundle: &Bundle) {
         message.extend(payload);
         message
     } else {
-        let plain = bundle
-            .parts
-            .iter()
-            .find(|(mime, _)| mime == "text/plain")
-            .or(bundle.parts.first());
-        plain
-            .map(|(_, content)| format!("{content}\n").into_bytes())
-            .unwrap_or_default()
+        let plain = bundle.parts.iter().find(|(mime, _)| mime == "text/plain").or(bundle.parts.first());
+        plain.map(|(_, content)| format!("{content}\n").into_bytes()).unwrap_or_default()
     };
     // There is nobody to tell when the notebook is gone.
-    if stdout
-        .write_all(&message)
-        .and_then(|()| stdout.flush())
-        .is_err()
-    {
+    if stdout.write_all(&message).and_then(|()| stdout.flush()).is_err() {
         std::process::exit(0);
     }
 }
@@ -103,12 +93,6 @@ fn put(buffer: &mut Vec<u8>, text: &str) {
 /// Unlike any other in the notebook, whichever cell or process made it.
 fn new_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_nanos());
-    format!(
-        "cell-{}-{now}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos());
+    format!("cell-{}-{now}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -37,14 +37,13 @@ pub fn frame(name: &str) -> Result<Frame, FrameError> {
         .ok_or_else(|| FrameError("frames exist only in a notebook's Rust cells".to_owned()))?;
     let broken = |error: std::io::Error| FrameError(format!("the kernel did not answer: {error}"));
     let mut stream = UnixStream::connect(path).map_err(broken)?;
-    stream
-        .write_all(format!("frame {}\n{name}", name.len()).as_bytes())
-        .map_err(broken)?;
+    stream.write_all(format!("frame {}\n{name}", name.len()).as_bytes()).map_err(broken)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(broken)?;
     match answer.split_first() {
-        Some((b'+', body)) => decode(&mut Reader(body))
-            .ok_or_else(|| FrameError("the kernel's answer broke off".to_owned())),
+        Some((b'+', body)) => {
+            decode(&mut Reader(body)).ok_or_else(|| FrameError("the kernel's answer broke off".to_owned()))
+        }
         Some((_, message)) => Err(FrameError(String::from_utf8_lossy(message).into_owned())),
         None => Err(FrameError("the kernel did not answer".to_owned())),
     }
@@ -65,17 +64,10 @@ impl Frame {
     /// If there is no column of this name.
     pub fn column<T: FromStr>(&self, name: &str) -> Vec<Option<T>> {
         let Some(index) = self.columns.iter().position(|column| column.name == name) else {
-            let names: Vec<&str> = self
-                .columns
-                .iter()
-                .map(|column| column.name.as_str())
-                .collect();
+            let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
             panic!("no column {name:?}; there are {}", names.join(", "));
         };
-        self.rows
-            .iter()
-            .map(|row| row[index].as_ref().and_then(|cell| cell.parse().ok()))
-            .collect()
+        self.rows.iter().map(|row| row[index].as_ref().and_then(|cell| cell.parse().ok())).collect()
     }
 }
 
@@ -84,15 +76,10 @@ fn decode(reader: &mut Reader<'_>) -> Option<Frame> {
     let width = reader.number()?;
     let mut frame = Frame::default();
     for _ in 0..width {
-        frame.columns.push(Column {
-            name: reader.text()??,
-            data_type: reader.text()??,
-        });
+        frame.columns.push(Column { name: reader.text()??, data_type: reader.text()?? });
     }
     for _ in 0..reader.number()? {
-        frame
-            .rows
-            .push((0..width).map(|_| reader.text()).collect::<Option<_>>()?);
+        frame.rows.push((0..width).map(|_| reader.text()).collect::<Option<_>>()?);
     }
     Some(frame)
 }

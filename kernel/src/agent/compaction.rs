@@ -7,7 +7,7 @@
 mod model;
 mod rules;
 
-use codriver_memory::{ConversationId, Memory, MemoryError, EarlierTurn};
+use codriver_memory::{ConversationId, EarlierTurn, Memory, MemoryError};
 use serde::{Deserialize, Serialize};
 
 pub use model::{Asked, Summarizer};
@@ -77,11 +77,7 @@ impl Compactions {
     }
 
     /// The turns after those that are condensed, oldest first.
-    pub fn later_turns(
-        &self,
-        memory: &Memory,
-        conversation: &ConversationId,
-    ) -> Result<Vec<EarlierTurn>, MemoryError> {
+    pub fn later_turns(&self, memory: &Memory, conversation: &ConversationId) -> Result<Vec<EarlierTurn>, MemoryError> {
         let condensed = self.current().map_or(0, |compaction| compaction.last);
         memory.earlier_turns(conversation, condensed, MOST_TURNS)
     }
@@ -108,11 +104,7 @@ impl Compactions {
 impl Compaction {
     /// Condenses `turns`, the oldest first, and what an earlier compaction stood for. `None` where
     /// that would not be shorter.
-    pub fn make(
-        turns: &[EarlierTurn],
-        previous: Option<&Self>,
-        summarizer: &mut Summarizer<'_>,
-    ) -> Option<Self> {
+    pub fn make(turns: &[EarlierTurn], previous: Option<&Self>, summarizer: &mut Summarizer<'_>) -> Option<Self> {
         let (first, last) = (turns.first()?.number, turns.last()?.number);
         let told = |turn: &EarlierTurn| format!("{}\n{}", turn.request, turn.answer);
         let before: usize = turns.iter().map(|turn| summarizer.count(&told(turn))).sum::<usize>()

@@ -104,7 +104,8 @@ impl Retrieved {
             }
             gap |= item.kind == TURN;
             let share = shares.of(section);
-            item.dropped = Some(format!("over the budget of {share} tokens for {}, and no room elsewhere", section.words()));
+            item.dropped =
+                Some(format!("over the budget of {share} tokens for {}, and no room elsewhere", section.words()));
         }
     }
 

@@ -102,7 +102,9 @@ fn spawn(memory: Arc<Memory>) -> Arc<Progress> {
         let embedder = folder.map(|folder| open(&folder));
         if let Some(name) = reranker {
             let opened = reranking::open_reranker(&name, reranking::PATIENCE);
-            memory.use_reranker(opened.inspect_err(|reason| tracing::warn!("search goes on without a reranker: {reason}")));
+            memory.use_reranker(
+                opened.inspect_err(|reason| tracing::warn!("search goes on without a reranker: {reason}")),
+            );
         }
         match embedder {
             Some(Ok(embedder)) => memory.use_embedder(embedder),

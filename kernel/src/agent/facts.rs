@@ -15,7 +15,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use codriver_inference::{Cancellation, ChatModel, Usage};
-use codriver_memory::{ExtractedFact, FactExtractor, FactId, Memory, MemoryError, ModelCall, NewTurn, RuleExtractor, TurnId};
+use codriver_memory::{
+    ExtractedFact, FactExtractor, FactId, Memory, MemoryError, ModelCall, NewTurn, RuleExtractor, TurnId,
+};
 
 use super::ledger::{self, UserData};
 use super::secrets::Secrets;
@@ -162,7 +164,11 @@ impl Learner {
                 Learning::Rules | Learning::Off => false,
             };
             let unable = state.models.get(told.model.name()).is_some_and(|habits| habits.unable);
-            if !asks || unable || !told.model.reads_system_prompt() || !ModelExtractor::has_something_to_read(&told.turn) {
+            if !asks
+                || unable
+                || !told.model.reads_system_prompt()
+                || !ModelExtractor::has_something_to_read(&told.turn)
+            {
                 return;
             }
             state.waiting.push_back(told);
@@ -184,8 +190,13 @@ impl Learner {
     pub fn settle(&self, interrupt: &Interrupt) {
         let begin = Instant::now();
         let mut state = self.shared.state();
-        while (state.reading.is_some() || !state.waiting.is_empty()) && !interrupt.is_set() && begin.elapsed() < LONGEST {
-            (state, _) = self.shared.changed.wait_timeout(state, Duration::from_millis(50)).unwrap_or_else(PoisonError::into_inner);
+        while (state.reading.is_some() || !state.waiting.is_empty()) && !interrupt.is_set() && begin.elapsed() < LONGEST
+        {
+            (state, _) = self
+                .shared
+                .changed
+                .wait_timeout(state, Duration::from_millis(50))
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -144,7 +144,11 @@ pub fn run(
         }
         KnowledgeCommand::Remove { origin } => {
             let removed = ingest::remove(memory, origin, workspace)?;
-            MimeBundle::plain(if removed == 1 { "1 document is forgotten".to_owned() } else { format!("{removed} documents are forgotten") })
+            MimeBundle::plain(if removed == 1 {
+                "1 document is forgotten".to_owned()
+            } else {
+                format!("{removed} documents are forgotten")
+            })
         }
         KnowledgeCommand::Show { origin } => {
             let documents = ingest::select(memory, origin, workspace)?;
@@ -164,7 +168,12 @@ fn get_ready(session: &Session, interrupt: &Interrupt, watch: &mut dyn FnMut(&Pr
 }
 
 /// The pieces are found by their words already; now by their meaning, too, where there is a model for it.
-fn embed(report: &mut Report, session: &Session, workplace: &Workplace, watch: &mut dyn FnMut(&Progress)) -> Result<(), IngestError> {
+fn embed(
+    report: &mut Report,
+    session: &Session,
+    workplace: &Workplace,
+    watch: &mut dyn FnMut(&Progress),
+) -> Result<(), IngestError> {
     if !report.interrupted {
         ingest::embed(&session.memory, workplace, report, watch)?;
     }
@@ -181,7 +190,12 @@ struct Workplace {
 
 impl Workplace {
     fn new(session: &Session, interrupt: &Interrupt, network: Network) -> Self {
-        Self { workspace: session.workspace.clone(), interrupt: interrupt.clone(), network, commits: Commits::default() }
+        Self {
+            workspace: session.workspace.clone(),
+            interrupt: interrupt.clone(),
+            network,
+            commits: Commits::default(),
+        }
     }
 }
 

@@ -17,9 +17,8 @@ pub struct UserData {
 impl UserData {
     /// Of the tables that are in the context: their columns' values, where some are listed.
     pub fn of_context(items: &[ContextItem], environment: &Environment) -> Self {
-        let named = |name: &str| {
-            items.iter().any(|item| item.kind == "table" && item.title == name && item.dropped.is_none())
-        };
+        let named =
+            |name: &str| items.iter().any(|item| item.kind == "table" && item.title == name && item.dropped.is_none());
         let mut data = Self::default();
         for table in environment.tables.iter().filter(|table| named(&table.name)) {
             let listed = || table.columns.iter().filter(|column| !column.values.is_empty());

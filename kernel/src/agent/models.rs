@@ -266,7 +266,9 @@ impl ModelManager {
     /// The folder of a LoRA adapter.
     fn adapter(&self, name: &str) -> Result<PathBuf, ModelError> {
         let model = find_model(name, &self.workspace).map_err(|reason| {
-            ModelError::Unsupported(format!("{reason}. An adapter is a folder with adapter_config.json, or a name of %model list"))
+            ModelError::Unsupported(format!(
+                "{reason}. An adapter is a folder with adapter_config.json, or a name of %model list"
+            ))
         })?;
         if model.purpose != Purpose::Adapter {
             return Err(ModelError::Unsupported(format!("{name} is no adapter: adapter_config.json is missing in it")));

@@ -37,8 +37,7 @@ pub fn system(agent: &AgentDefinition, tools: &[ToolDefinition], groups: &[Group
     let tools: Vec<NamedTool<'_>> =
         tools.iter().map(|tool| NamedTool { name: &tool.name, description: &tool.description }).collect();
     let rendered = environment().get_template(&agent.template).and_then(|template| {
-        template
-            .render(context! { agent => agent.name, description => agent.description, tools, context => groups })
+        template.render(context! { agent => agent.name, description => agent.description, tools, context => groups })
     });
     match rendered {
         Ok(text) => Ok(text.trim().to_owned()),
@@ -108,9 +107,7 @@ pub fn text(name: &str, version: Option<&str>) -> Result<String, CellError> {
     };
     text.ok_or_else(|| match version {
         None => unknown(name),
-        Some(version) => {
-            failed(format!("{name} has no version {version}; %prompt list shows which there are"))
-        }
+        Some(version) => failed(format!("{name} has no version {version}; %prompt list shows which there are")),
     })
 }
 

@@ -27,7 +27,9 @@ pub fn chosen() -> Option<String> {
 pub fn open_reranker(name: &str, patience: Duration) -> Result<Arc<dyn Reranker>, String> {
     let model = find_model(name, &std::env::current_dir().unwrap_or_default())?;
     if !model.path.is_dir() {
-        return Err(format!("{name} is one file; a cross-encoder is a folder with config.json, model.safetensors and tokenizer.json"));
+        return Err(format!(
+            "{name} is one file; a cross-encoder is a folder with config.json, model.safetensors and tokenizer.json"
+        ));
     }
     let model = CrossEncoder::open(&model.path, DeviceChoice::Cpu).map_err(|error| error.to_string())?;
     Ok(Arc::new(Adapter { model, patience, resting: Mutex::default() }))

@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use codriver_inference::{Cancellation, ChatEvent, ChatRequest, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage};
+use codriver_inference::{
+    Cancellation, ChatEvent, ChatRequest, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage,
+};
 use codriver_memory::{ContextItem, ConversationId, Memory};
 use serde_json::{Value, json};
 

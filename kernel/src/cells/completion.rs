@@ -172,7 +172,8 @@ fn magic_arguments(session: &Session, name: &str, code: &str, start: usize, curs
         let found = session.sql.complete(arguments, arguments.len());
         return Completions { start: start + found.start, end: start + found.end, matches: found.matches };
     }
-    let is_value = code[start..word_start].split_whitespace().next_back().is_some_and(|word| takes_value(command, word));
+    let is_value =
+        code[start..word_start].split_whitespace().next_back().is_some_and(|word| takes_value(command, word));
     let mut matches: Vec<Completion> = command
         .get_subcommands()
         .filter(|_| !is_value)

@@ -91,7 +91,9 @@ pub fn model(arguments: &ModelArguments) -> anyhow::Result<ExitCode> {
         ModelCommand::Info(arguments) => info(arguments),
         ModelCommand::Rm(arguments) => remove(arguments),
         ModelCommand::Bench(arguments) => bench::bench(arguments),
-        ModelCommand::Convert(arguments) => convert::write(|interrupt, on_progress| arguments.run(&inputs, interrupt, on_progress)),
+        ModelCommand::Convert(arguments) => {
+            convert::write(|interrupt, on_progress| arguments.run(&inputs, interrupt, on_progress))
+        }
         ModelCommand::Quantize(arguments) => {
             convert::write(|interrupt, on_progress| arguments.run(&inputs, interrupt, on_progress))
         }

@@ -59,12 +59,7 @@ impl RustEngine {
     /// [`RustEngine::start`] with frames, a workspace or another runtime binary.
     pub fn start_with(options: RustOptions) -> Self {
         let session = Mutex::new(Session::start(&options));
-        Self {
-            options,
-            session,
-            variables: Mutex::default(),
-            last_error: Mutex::default(),
-        }
+        Self { options, session, variables: Mutex::default(), last_error: Mutex::default() }
     }
 
     /// Waits until cells can run, or says why they cannot.
@@ -107,41 +102,25 @@ impl RustEngine {
 
     /// Completions at `cursor` (a byte offset into `code`). While a cell runs there are none.
     pub fn complete(&self, code: &str, cursor: usize) -> Completions {
-        let answer = self
-            .idle_session()
-            .and_then(|mut session| session.complete(code, cursor));
+        let answer = self.idle_session().and_then(|mut session| session.complete(code, cursor));
         let Some((start, end, matches)) = answer else {
-            return Completions {
-                start: cursor,
-                end: cursor,
-                matches: Vec::new(),
-            };
+            return Completions { start: cursor, end: cursor, matches: Vec::new() };
         };
         let mut seen = std::collections::BTreeSet::new();
         let matches = (matches.into_iter())
             .filter(|(text, _)| seen.insert(text.clone()))
             .map(|(text, kind)| Completion { text, kind })
             .collect();
-        Completions {
-            start,
-            end,
-            matches,
-        }
+        Completions { start, end, matches }
     }
 
     /// Type and documentation of what stands at `cursor` (a byte offset into `code`).
     pub fn inspect(&self, code: &str, cursor: usize) -> Option<MimeBundle> {
-        if let Some((plain, html)) = self
-            .idle_session()
-            .and_then(|mut session| session.inspect(code, cursor))
-        {
+        if let Some((plain, html)) = self.idle_session().and_then(|mut session| session.inspect(code, cursor)) {
             return Some(MimeBundle::html(ammonia::clean(&html), plain));
         }
         let word = word_at(code, cursor);
-        let variable = self
-            .variables()
-            .into_iter()
-            .find(|variable| variable.split(':').next() == Some(word));
+        let variable = self.variables().into_iter().find(|variable| variable.split(':').next() == Some(word));
         variable.map(MimeBundle::plain)
     }
 
@@ -176,12 +155,8 @@ fn word_at(code: &str, cursor: usize) -> &str {
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
     let start = code[..cursor]
         .rfind(|character| !is_word(character))
-        .map_or(0, |offset| {
-            offset + code[offset..].chars().next().map_or(1, char::len_utf8)
-        });
-    let end = code[cursor..]
-        .find(|character| !is_word(character))
-        .map_or(code.len(), |offset| cursor + offset);
+        .map_or(0, |offset| offset + code[offset..].chars().next().map_or(1, char::len_utf8));
+    let end = code[cursor..].find(|character| !is_word(character)).map_or(code.len(), |offset| cursor + offset);
     &code[start..end]
 }
 

@@ -29,9 +29,7 @@ pub struct ShellEngine {
 
 impl ShellEngine {
     pub fn new(workspace: impl Into<PathBuf>) -> Self {
-        Self {
-            workspace: workspace.into(),
-        }
+        Self { workspace: workspace.into() }
     }
 
     /// Runs `script` with bash, streaming what it writes. A non-zero exit code is an error.
@@ -49,25 +47,18 @@ impl ShellEngine {
             .process_group(0)
             .spawn()
             .map_err(|error| {
-                CellError::new(
-                    "ShellError",
-                    format!("cannot start bash in {}: {error}", self.workspace.display()),
-                )
+                CellError::new("ShellError", format!("cannot start bash in {}: {error}", self.workspace.display()))
             })?;
         let group = Group::of(child.id());
         let open = Arc::new(AtomicBool::new(true));
         let (ended, all_ended) = channel();
         if let Some(stdout) = child.stdout.take() {
             let output = context.output.clone();
-            forward(stdout, Arc::clone(&open), ended.clone(), move |text| {
-                output.stdout(text)
-            });
+            forward(stdout, Arc::clone(&open), ended.clone(), move |text| output.stdout(text));
         }
         if let Some(stderr) = child.stderr.take() {
             let output = context.output.clone();
-            forward(stderr, Arc::clone(&open), ended, move |text| {
-                output.stderr(text)
-            });
+            forward(stderr, Arc::clone(&open), ended, move |text| output.stderr(text));
         }
         let guard = context.interrupt.on_interrupt({
             let group = group.clone();
@@ -78,41 +69,24 @@ impl ShellEngine {
         drop(guard);
         let deadline = Instant::now() + LAST_OUTPUT;
         // Each reader says when it is through; both are gone when the channel closes.
-        while all_ended
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            .is_ok()
-        {}
+        while all_ended.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
         open.store(false, Ordering::SeqCst);
         if context.interrupt.is_set() {
-            return Err(CellError::interrupted(
-                "the shell command and what it started were stopped",
-            ));
+            return Err(CellError::interrupted("the shell command and what it started were stopped"));
         }
-        outcome(status.map_err(|error| {
-            CellError::new("ShellError", format!("cannot wait for bash: {error}"))
-        })?)
+        outcome(status.map_err(|error| CellError::new("ShellError", format!("cannot wait for bash: {error}")))?)
     }
 }
 
 fn outcome(status: ExitStatus) -> CellResult {
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(CellOutcome::default()),
-        (Some(code), _) => Err(CellError::new(
-            "ShellError",
-            format!("the command ended with exit code {code}"),
-        )),
+        (Some(code), _) => Err(CellError::new("ShellError", format!("the command ended with exit code {code}"))),
         (None, Some(number)) => {
-            let name = Signal::try_from(number)
-                .map_or_else(|_| String::new(), |signal| format!(" ({signal})"));
-            Err(CellError::new(
-                "ShellError",
-                format!("the command was ended by signal {number}{name}"),
-            ))
+            let name = Signal::try_from(number).map_or_else(|_| String::new(), |signal| format!(" ({signal})"));
+            Err(CellError::new("ShellError", format!("the command was ended by signal {number}{name}")))
         }
-        (None, None) => Err(CellError::new(
-            "ShellError",
-            "the command ended without an exit code",
-        )),
+        (None, None) => Err(CellError::new("ShellError", "the command ended without an exit code")),
     }
 }
 
@@ -160,10 +134,7 @@ struct Group {
 
 impl Group {
     fn of(id: u32) -> Self {
-        Self {
-            leader: Pid::from_raw(id.cast_signed()),
-            finished: Arc::new(AtomicBool::new(false)),
-        }
+        Self { leader: Pid::from_raw(id.cast_signed()), finished: Arc::new(AtomicBool::new(false)) }
     }
 
     /// Asks, then insists, then kills, without blocking the caller.
@@ -198,9 +169,7 @@ impl Group {
         let Ok(processes) = std::fs::read_dir("/proc") else {
             return;
         };
-        let numbers = processes
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         for member in numbers.map(Pid::from_raw) {
             let ours = member != self.leader && getpgid(Some(member)) == Ok(self.leader);
             if ours

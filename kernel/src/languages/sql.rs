@@ -50,10 +50,7 @@ pub struct SqlOptions {
 
 impl Default for SqlOptions {
     fn default() -> Self {
-        Self {
-            limit: 100,
-            output: None,
-        }
+        Self { limit: 100, output: None }
     }
 }
 
@@ -101,11 +98,7 @@ impl SqlEngine {
         connection.execute_batch(&format!("ATTACH ':memory:' AS {session}; USE {session}"))?;
         aside.execute_batch(&format!("USE {session}"))?;
         let interrupt = connection.interrupt_handle();
-        Ok(Self(Arc::new(Inner {
-            connection: Mutex::new(connection),
-            interrupt,
-            aside: Mutex::new(aside),
-        })))
+        Ok(Self(Arc::new(Inner { connection: Mutex::new(connection), interrupt, aside: Mutex::new(aside) })))
     }
 
     /// Shows what is remembered as views `memory.NAME` and `recall('text', k)`.
@@ -130,9 +123,7 @@ impl SqlEngine {
         let mut outcome = CellOutcome::default();
         for (index, statement) in statements.iter().enumerate() {
             if context.interrupt.is_set() {
-                return Err(CellError::interrupted(
-                    "the cell was stopped; statements before took effect",
-                ));
+                return Err(CellError::interrupted("the cell was stopped; statements before took effect"));
             }
             if Some(index) == shown {
                 let frame = match &options.output {
@@ -152,27 +143,17 @@ impl SqlEngine {
 
     /// Runs one statement and returns its rows. With `read_only`, only what DuckDB itself
     /// parses as a query over the session's tables is run.
-    pub fn query(
-        &self,
-        sql: &str,
-        read_only: bool,
-        limit: usize,
-        interrupt: &Interrupt,
-    ) -> Result<Frame, CellError> {
+    pub fn query(&self, sql: &str, read_only: bool, limit: usize, interrupt: &Interrupt) -> Result<Frame, CellError> {
         let connection = self.connection();
         let _interrupt = self.stop_on(interrupt);
         let statement = if read_only {
-            let tables = catalog::table_names(&connection)
-                .map_err(|error| error::cell_error(&error, sql, 0))?;
+            let tables = catalog::table_names(&connection).map_err(|error| error::cell_error(&error, sql, 0))?;
             guard::read_only(&connection, sql, &tables)?
         } else {
             match statements(sql).as_slice() {
                 [statement] => statement.clone(),
                 found => {
-                    return Err(CellError::new(
-                        "SqlError",
-                        format!("expected one statement, found {}", found.len()),
-                    ));
+                    return Err(CellError::new("SqlError", format!("expected one statement, found {}", found.len())));
                 }
             }
         };
@@ -180,10 +161,7 @@ impl SqlEngine {
             return run::fetch(&connection, sql, &statement, limit);
         }
         let changed = run::execute(&connection, sql, &statement)?;
-        Ok(Frame {
-            total_rows: changed,
-            ..Frame::default()
-        })
+        Ok(Frame { total_rows: changed, ..Frame::default() })
     }
 
     /// The rows of a kept frame, a table or a view.
@@ -207,32 +185,21 @@ impl SqlEngine {
         });
         match names {
             Some(names) => complete::complete(code, cursor, &names),
-            None => Completions {
-                start: cursor,
-                end: cursor,
-                matches: Vec::new(),
-            },
+            None => Completions { start: cursor, end: cursor, matches: Vec::new() },
         }
     }
 
     /// What is known about a table, view or function.
     pub fn inspect(&self, word: &str) -> Option<MimeBundle> {
-        self.look_up(|connection| catalog::inspect(connection, word))
-            .flatten()
+        self.look_up(|connection| catalog::inspect(connection, word)).flatten()
     }
 
     pub fn is_complete(&self, code: &str) -> Completeness {
-        complete::is_complete(code, |sql| {
-            self.look_up(|connection| parse_error(connection, sql))
-                .flatten()
-        })
+        complete::is_complete(code, |sql| self.look_up(|connection| parse_error(connection, sql)).flatten())
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.0
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn stop_on(&self, interrupt: &Interrupt) -> InterruptGuard {
@@ -245,29 +212,18 @@ impl SqlEngine {
         let answer = match self.0.connection.try_lock() {
             Ok(connection) => question(&connection),
             Err(TryLockError::Poisoned(poisoned)) => question(&poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => {
-                question(&self.0.aside.lock().unwrap_or_else(PoisonError::into_inner))
-            }
+            Err(TryLockError::WouldBlock) => question(&self.0.aside.lock().unwrap_or_else(PoisonError::into_inner)),
         };
-        answer
-            .inspect_err(|error| tracing::debug!(%error, "the catalog did not answer"))
-            .ok()
+        answer.inspect_err(|error| tracing::debug!(%error, "the catalog did not answer")).ok()
     }
 }
 
 fn check_name(name: &str) -> Result<(), CellError> {
     let starts_well = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
-    if starts_well
-        && name
-            .chars()
-            .all(|character| character.is_alphanumeric() || character == '_')
-    {
+    if starts_well && name.chars().all(|character| character.is_alphanumeric() || character == '_') {
         return Ok(());
     }
-    Err(CellError::new(
-        "SqlError",
-        format!("{name:?} is no name for a frame; use letters, digits and underscores"),
-    ))
+    Err(CellError::new("SqlError", format!("{name:?} is no name for a frame; use letters, digits and underscores")))
 }
 
 /// Plans read better as text than as a table of one wide cell.
@@ -289,10 +245,7 @@ fn changed_rows(statement: &Statement, changed: usize) -> Option<MimeBundle> {
         _ => return None,
     };
     let rows = if changed == 1 { "row" } else { "rows" };
-    Some(MimeBundle::plain(format!(
-        "{} {rows} {verb}",
-        render::table::grouped(changed)
-    )))
+    Some(MimeBundle::plain(format!("{} {rows} {verb}", render::table::grouped(changed))))
 }
 
 /// The parser's complaint about a statement, if it has one.

@@ -28,10 +28,8 @@ pub fn to_html(text: &str) -> String {
 }
 
 fn push_text(html: &mut String, text: &str, style: &Style, open: &mut bool) {
-    let shown: String = text
-        .chars()
-        .filter(|character| !character.is_control() || matches!(character, '\n' | '\t'))
-        .collect();
+    let shown: String =
+        text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect();
     if shown.is_empty() {
         return;
     }
@@ -49,9 +47,7 @@ fn escape_sequence(text: &str) -> (Option<&str>, &str) {
     if let Some(parameters) = body.strip_prefix('[') {
         return match parameters.find(|character: char| ('@'..='~').contains(&character)) {
             Some(end) => {
-                let codes = parameters[end..]
-                    .starts_with('m')
-                    .then(|| &parameters[..end]);
+                let codes = parameters[end..].starts_with('m').then(|| &parameters[..end]);
                 (codes, &parameters[end + 1..])
             }
             None => (None, ""),
@@ -60,11 +56,7 @@ fn escape_sequence(text: &str) -> (Option<&str>, &str) {
     if let Some(command) = body.strip_prefix(']') {
         let bell = command.find('\u{7}').map(|end| end + 1);
         let terminator = command.find("\u{1b}\\").map(|end| end + 2);
-        let end = bell
-            .into_iter()
-            .chain(terminator)
-            .min()
-            .unwrap_or(command.len());
+        let end = bell.into_iter().chain(terminator).min().unwrap_or(command.len());
         return (None, &command[end..]);
     }
     let skipped = body.chars().next().map_or(0, char::len_utf8);
@@ -85,13 +77,8 @@ struct Style {
 
 impl Style {
     fn apply(&mut self, codes: &str) {
-        let mut numbers = codes.split([';', ':']).map(|code| {
-            if code.is_empty() {
-                Some(0)
-            } else {
-                code.parse::<u16>().ok()
-            }
-        });
+        let mut numbers =
+            codes.split([';', ':']).map(|code| if code.is_empty() { Some(0) } else { code.parse::<u16>().ok() });
         while let Some(code) = numbers.next() {
             match code.unwrap_or(u16::MAX) {
                 0 => *self = Self::default(),
@@ -123,16 +110,8 @@ impl Style {
         let mut css = String::new();
         let (foreground, background) = match self.inverse {
             true => (
-                Some(
-                    self.background
-                        .clone()
-                        .unwrap_or_else(|| "var(--jp-layout-color0, #fff)".to_owned()),
-                ),
-                Some(
-                    self.foreground
-                        .clone()
-                        .unwrap_or_else(|| "var(--jp-content-font-color1, #000)".to_owned()),
-                ),
+                Some(self.background.clone().unwrap_or_else(|| "var(--jp-layout-color0, #fff)".to_owned())),
+                Some(self.foreground.clone().unwrap_or_else(|| "var(--jp-content-font-color1, #000)".to_owned())),
             ),
             false => (self.foreground.clone(), self.background.clone()),
         };
@@ -148,10 +127,7 @@ impl Style {
             (self.underline, "text-decoration: underline; "),
             (self.strike, "text-decoration: line-through; "),
         ];
-        flags
-            .iter()
-            .filter(|(set, _)| *set)
-            .for_each(|(_, rule)| css.push_str(rule));
+        flags.iter().filter(|(set, _)| *set).for_each(|(_, rule)| css.push_str(rule));
         css.trim_end().to_owned()
     }
 }
@@ -188,12 +164,7 @@ fn extended(numbers: &mut impl Iterator<Item = Option<u16>>) -> Option<String> {
             index @ 16..=231 => {
                 let level = |step: u16| if step == 0 { 0 } else { 55 + 40 * step };
                 let index = index - 16;
-                format!(
-                    "rgb({}, {}, {})",
-                    level(index / 36),
-                    level(index / 6 % 6),
-                    level(index % 6)
-                )
+                format!("rgb({}, {}, {})", level(index / 36), level(index / 6 % 6), level(index % 6))
             }
             index => {
                 let gray = 8 + 10 * (index - 232);
@@ -202,12 +173,7 @@ fn extended(numbers: &mut impl Iterator<Item = Option<u16>>) -> Option<String> {
         }),
         2 => {
             let mut channel = || numbers.next().flatten().map(|value| value.min(255));
-            Some(format!(
-                "rgb({}, {}, {})",
-                channel()?,
-                channel()?,
-                channel()?
-            ))
+            Some(format!("rgb({}, {}, {})", channel()?, channel()?, channel()?))
         }
         _ => None,
     }
@@ -223,22 +189,13 @@ mod tests {
             to_html("a\u{1b}[1;31m<b>\u{1b}[0m & c"),
             "a<span style=\"color: var(--jp-ansi-red, #e75c58); font-weight: bold;\">&lt;b&gt;</span> &amp; c"
         );
-        assert_eq!(
-            to_html("\u{1b}[38;5;196mx\u{1b}[m"),
-            "<span style=\"color: rgb(255, 0, 0);\">x</span>"
-        );
-        assert_eq!(
-            to_html("\u{1b}[48;2;1;2;3mx"),
-            "<span style=\"background-color: rgb(1, 2, 3);\">x</span>"
-        );
+        assert_eq!(to_html("\u{1b}[38;5;196mx\u{1b}[m"), "<span style=\"color: rgb(255, 0, 0);\">x</span>");
+        assert_eq!(to_html("\u{1b}[48;2;1;2;3mx"), "<span style=\"background-color: rgb(1, 2, 3);\">x</span>");
     }
 
     #[test]
     fn other_sequences_vanish() {
-        assert_eq!(
-            to_html("a\u{1b}[2K\u{1b}]0;title\u{7}b\u{1b}(\r\u{8}"),
-            "ab"
-        );
+        assert_eq!(to_html("a\u{1b}[2K\u{1b}]0;title\u{7}b\u{1b}(\r\u{8}"), "ab");
         assert_eq!(to_html("cut\u{1b}[31"), "cut");
         assert_eq!(to_html("\u{1b}"), "");
     }

@@ -89,7 +89,12 @@ pub fn table(columns: &[&str], rows: &[Vec<String>]) -> MimeBundle {
 }
 
 /// A table in which one column of a row may lead to what it names.
-pub fn table_with_links(columns: &[&str], rows: &[Vec<String>], linked_column: &str, links: &[Option<String>]) -> MimeBundle {
+pub fn table_with_links(
+    columns: &[&str],
+    rows: &[Vec<String>],
+    linked_column: &str,
+    links: &[Option<String>],
+) -> MimeBundle {
     let html = table_html_with(columns, rows, &|row, column, cell| match links.get(row) {
         Some(Some(link)) if column == linked_column => linked(link, cell),
         _ => escape(cell),
@@ -213,7 +218,10 @@ fn table_html(columns: &[&str], rows: &[Vec<String>]) -> String {
 /// `show` makes HTML of a row's number, a column's name and a cell.
 fn table_html_with(columns: &[&str], rows: &[Vec<String>], show: &dyn Fn(usize, &str, &str) -> String) -> String {
     let row = |(number, row): (usize, &Vec<String>)| {
-        let cells = columns.iter().zip(row).map(|(column, cell)| format!("<td style=\"{CELL}\">{}</td>", show(number, column, cell)));
+        let cells = columns
+            .iter()
+            .zip(row)
+            .map(|(column, cell)| format!("<td style=\"{CELL}\">{}</td>", show(number, column, cell)));
         format!("<tr>{}</tr>", cells.collect::<String>())
     };
     table_of_rows(columns, &rows.iter().enumerate().map(row).collect::<String>())

@@ -59,7 +59,9 @@ pub fn compaction_card(compaction: &Compaction) -> MimeBundle {
     for (name, entries) in compaction.lists() {
         if !entries.is_empty() {
             let entries: String = entries.iter().map(|entry| format!("<li>{}</li>", escape(entry))).collect();
-            body.push_str(&format!("<p style=\"margin:4px 0 0;\"><b>{name}</b></p><ul style=\"margin:0 0 4px;\">{entries}</ul>"));
+            body.push_str(&format!(
+                "<p style=\"margin:4px 0 0;\"><b>{name}</b></p><ul style=\"margin:0 0 4px;\">{entries}</ul>"
+            ));
         }
     }
     if !compaction.summary.is_empty() {
@@ -92,7 +94,10 @@ pub fn ledger_table(entries: &[StoredSent]) -> MimeBundle {
             ]
         })
         .collect();
-    table(&["when (UTC)", "sent to", "model", "for", "bytes", "tokens sent", "tokens back", "rows of yours", "columns"], &rows)
+    table(
+        &["when (UTC)", "sent to", "model", "for", "bytes", "tokens sent", "tokens back", "rows of yours", "columns"],
+        &rows,
+    )
 }
 
 fn summary(items: &[ContextItem], window: usize) -> String {
@@ -101,12 +106,7 @@ fn summary(items: &[ContextItem], window: usize) -> String {
     let tokens: usize = kept.iter().map(|item| item.tokens).sum();
     let dropped = items.len() - kept.len();
     let left_out = if dropped == 0 { String::new() } else { format!(", {dropped} left out") };
-    format!(
-        "{chosen} item{}{left_out} · {} of {} tokens",
-        plural(chosen),
-        grouped(tokens),
-        grouped(window)
-    )
+    format!("{chosen} item{}{left_out} · {} of {} tokens", plural(chosen), grouped(tokens), grouped(window))
 }
 
 fn used(items: &[ContextItem], section: Section) -> usize {
@@ -140,12 +140,8 @@ fn section_rows(items: &[ContextItem]) -> Vec<(Section, Vec<String>)> {
         let of_section = || items.iter().filter(|item| item.details.section == section.name());
         let kept = of_section().filter(|item| item.dropped.is_none()).count();
         let dropped = of_section().count() - kept;
-        let cells = vec![
-            section.words().to_owned(),
-            grouped(used(items, *section)),
-            kept.to_string(),
-            dropped.to_string(),
-        ];
+        let cells =
+            vec![section.words().to_owned(), grouped(used(items, *section)), kept.to_string(), dropped.to_string()];
         (of_section().next().is_some()).then_some((*section, cells))
     };
     Section::ALL.iter().filter_map(row).collect()
@@ -169,7 +165,8 @@ fn sections_plain(items: &[ContextItem]) -> String {
     table_plain(&SECTION_COLUMNS, &rows)
 }
 
-const COLUMNS: [&str; 11] = ["#", "part", "kind", "item", "origin", "meaning", "words", "reranker", "tokens", "rank", "used"];
+const COLUMNS: [&str; 11] =
+    ["#", "part", "kind", "item", "origin", "meaning", "words", "reranker", "tokens", "rank", "used"];
 
 /// Those that say something, with their place in a row: without a reranker it has no column.
 fn columns(items: &[ContextItem]) -> Vec<(usize, &'static str)> {
@@ -202,7 +199,8 @@ fn row(index: usize, item: &ContextItem) -> Vec<String> {
 
 fn plain(items: &[ContextItem]) -> String {
     let (places, columns): (Vec<usize>, Vec<&str>) = columns(items).into_iter().unzip();
-    let cells = |row: Vec<String>| -> Vec<String> { places.iter().filter_map(|place| row.get(*place).cloned()).collect() };
+    let cells =
+        |row: Vec<String>| -> Vec<String> { places.iter().filter_map(|place| row.get(*place).cloned()).collect() };
     let rows: Vec<Vec<String>> = items.iter().enumerate().map(|(index, item)| cells(row(index, item))).collect();
     table_plain(&columns, &rows)
 }

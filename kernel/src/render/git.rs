@@ -204,7 +204,9 @@ fn follows(upstream: &Upstream) -> String {
 
 /// A table of cells that are HTML already.
 fn table(columns: &[&str], rows: &[Vec<String>]) -> String {
-    let mut html = String::from("<div style=\"overflow-x:auto\"><table style=\"border-collapse:collapse;table-layout:auto;margin:0\"><thead><tr>");
+    let mut html = String::from(
+        "<div style=\"overflow-x:auto\"><table style=\"border-collapse:collapse;table-layout:auto;margin:0\"><thead><tr>",
+    );
     for column in columns {
         html.push_str(&format!("<th style=\"{CELL}color:{MUTED};font-weight:normal\">{}</th>", escape(column)));
     }

@@ -32,11 +32,7 @@ fn html(frame: &Frame) -> String {
         "<div class=\"codriver-frame\" style=\"overflow-x: auto\"><table border=\"0\" class=\"dataframe\"><thead><tr>",
     );
     for column in &frame.columns {
-        let align = if is_number(&column.data_type) {
-            "right"
-        } else {
-            "left"
-        };
+        let align = if is_number(&column.data_type) { "right" } else { "left" };
         html.push_str(&format!(
             "<th style=\"text-align: {align}\">{}<br><span style=\"font-weight: normal; font-size: 85%; color: var(--jp-ui-font-color2, #777)\">{}</span></th>",
             escape(&column.name),
@@ -59,16 +55,9 @@ fn html(frame: &Frame) -> String {
 }
 
 fn html_cell(cell: Option<&str>, column: &FrameColumn) -> String {
-    let align = if is_number(&column.data_type) {
-        "right"
-    } else {
-        "left"
-    };
+    let align = if is_number(&column.data_type) { "right" } else { "left" };
     match cell {
-        Some(text) => format!(
-            "<td style=\"text-align: {align}; white-space: pre-wrap\">{}</td>",
-            escape(text)
-        ),
+        Some(text) => format!("<td style=\"text-align: {align}; white-space: pre-wrap\">{}</td>", escape(text)),
         None => format!(
             "<td style=\"text-align: {align}; color: var(--jp-ui-font-color3, #999); font-style: italic\">NULL</td>"
         ),
@@ -77,16 +66,8 @@ fn html_cell(cell: Option<&str>, column: &FrameColumn) -> String {
 
 fn shape(frame: &Frame) -> String {
     let rows = if frame.total_rows == 1 { "row" } else { "rows" };
-    let columns = if frame.columns.len() == 1 {
-        "column"
-    } else {
-        "columns"
-    };
-    let mut text = format!(
-        "{} {rows} × {} {columns}",
-        grouped(frame.total_rows),
-        frame.columns.len()
-    );
+    let columns = if frame.columns.len() == 1 { "column" } else { "columns" };
+    let mut text = format!("{} {rows} × {} {columns}", grouped(frame.total_rows), frame.columns.len());
     if frame.rows.len() < frame.total_rows {
         text.push_str(&format!(" (first {} shown)", grouped(frame.rows.len())));
     }
@@ -94,30 +75,15 @@ fn shape(frame: &Frame) -> String {
 }
 
 fn plain(frame: &Frame) -> String {
-    let header: Vec<String> = frame
-        .columns
-        .iter()
-        .map(|column| one_line(&column.name))
-        .collect();
-    let types: Vec<String> = frame
-        .columns
-        .iter()
-        .map(|column| one_line(&column.data_type))
-        .collect();
+    let header: Vec<String> = frame.columns.iter().map(|column| one_line(&column.name)).collect();
+    let types: Vec<String> = frame.columns.iter().map(|column| one_line(&column.data_type)).collect();
     let body: Vec<Vec<String>> = (frame.rows.iter())
-        .map(|row| {
-            row.iter()
-                .map(|cell| one_line(cell.as_deref().unwrap_or("NULL")))
-                .collect()
-        })
+        .map(|row| row.iter().map(|cell| one_line(cell.as_deref().unwrap_or("NULL"))).collect())
         .collect();
     let widths: Vec<usize> = (0..header.len())
         .map(|index| {
             let cells = body.iter().map(|row| row[index].width());
-            cells
-                .chain([header[index].width(), types[index].width()])
-                .max()
-                .unwrap_or(0)
+            cells.chain([header[index].width(), types[index].width()]).max().unwrap_or(0)
         })
         .collect();
     let rule = |left: &str, middle: &str, right: &str| {
@@ -128,11 +94,7 @@ fn plain(frame: &Frame) -> String {
         let padded: Vec<String> = (cells.iter().enumerate())
             .map(|(index, cell)| {
                 let space = " ".repeat(widths[index].saturating_sub(cell.width()));
-                if right(index) {
-                    format!(" {space}{cell} ")
-                } else {
-                    format!(" {cell}{space} ")
-                }
+                if right(index) { format!(" {space}{cell} ") } else { format!(" {cell}{space} ") }
             })
             .collect();
         format!("│{}│\n", padded.join("│"))
@@ -198,16 +160,11 @@ mod tests {
     use super::*;
 
     fn sample() -> Frame {
-        let column = |name: &str, data_type: &str| FrameColumn {
-            name: name.to_owned(),
-            data_type: data_type.to_owned(),
-        };
+        let column =
+            |name: &str, data_type: &str| FrameColumn { name: name.to_owned(), data_type: data_type.to_owned() };
         Frame {
             columns: vec![column("<城市>", "VARCHAR"), column("n", "BIGINT")],
-            rows: vec![
-                vec![Some("東京".to_owned()), Some("1200".to_owned())],
-                vec![Some("<b>\n".to_owned()), None],
-            ],
+            rows: vec![vec![Some("東京".to_owned()), Some("1200".to_owned())], vec![Some("<b>\n".to_owned()), None]],
             total_rows: 1234,
         }
     }
@@ -219,10 +176,7 @@ mod tests {
         assert!(widths.iter().all(|width| *width == widths[0]), "{text}");
         assert!(text.contains("│ 東京    │   1200 │"), "{text}");
         assert!(text.contains("│ <b>\\n   │   NULL │"), "{text}");
-        assert!(
-            text.ends_with("1,234 rows × 2 columns (first 2 shown)"),
-            "{text}"
-        );
+        assert!(text.ends_with("1,234 rows × 2 columns (first 2 shown)"), "{text}");
     }
 
     #[test]
@@ -235,10 +189,7 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!(
-            [0, 12, 123, 1234, 1_234_567].map(grouped),
-            ["0", "12", "123", "1,234", "1,234,567"]
-        );
+        assert_eq!([0, 12, 123, 1234, 1_234_567].map(grouped), ["0", "12", "123", "1,234", "1,234,567"]);
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub fn figures(group: &str, figures: &[Usage], days: u16) -> MimeBundle {
     if figures.len() > 1 {
         rows.push(total(figures));
     }
-    let columns = [group, "turns", "tokens read", "tokens written", "beside turns", "cost", "median", "95 %", "memory helped"];
+    let columns =
+        [group, "turns", "tokens read", "tokens written", "beside turns", "cost", "median", "95 %", "memory helped"];
     let table = table(&columns, &rows);
     let title = format!("Tokens by {group}, {span}");
     let html = table.data.get("text/html").and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -80,7 +81,8 @@ fn money(amount: f64) -> String {
 
 /// A bar a group: what was read and what was written.
 fn chart(figures: &[Usage]) -> String {
-    let shown = figures.get(figures.len().saturating_sub(MOST_BARS)..).filter(|_| figures.len() > MOST_BARS).unwrap_or(figures);
+    let shown =
+        figures.get(figures.len().saturating_sub(MOST_BARS)..).filter(|_| figures.len() > MOST_BARS).unwrap_or(figures);
     let most = shown.iter().map(|usage| usage.prompt_tokens + usage.completion_tokens).max().unwrap_or(0).max(1);
     let scale = (WIDTH - LABEL - 70) as f64 / most as f64;
     let bars: String = shown

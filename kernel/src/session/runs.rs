@@ -110,7 +110,9 @@ static MAKING: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 fn made(code: &str) -> BTreeSet<String> {
     let captures = MAKING.iter().flat_map(|pattern| pattern.captures_iter(code));
-    captures.flat_map(|found| found.iter().skip(1).flatten().map(|name| name.as_str().to_lowercase()).collect::<Vec<_>>()).collect()
+    captures
+        .flat_map(|found| found.iter().skip(1).flatten().map(|name| name.as_str().to_lowercase()).collect::<Vec<_>>())
+        .collect()
 }
 
 #[cfg(test)]
@@ -121,7 +123,10 @@ mod tests {
     fn what_a_cell_makes_is_seen() {
         assert!(WORD.is_some() && MAKING.is_some());
         let made_by = |code: &str| made(code).into_iter().collect::<Vec<_>>().join(" ");
-        assert_eq!(made_by("%%sql\nCREATE OR REPLACE TEMP TABLE Sales AS FROM 'a.csv'; insert into log values (1)"), "log sales");
+        assert_eq!(
+            made_by("%%sql\nCREATE OR REPLACE TEMP TABLE Sales AS FROM 'a.csv'; insert into log values (1)"),
+            "log sales"
+        );
         assert_eq!(made_by("let mut total = 1;\nfn area(r: f64) -> f64 { r }\nstruct P;"), "area p total");
         assert_eq!(made_by("update sales set x = 1; delete from old"), "old sales");
         assert_eq!(made_by("%set month March"), "month");

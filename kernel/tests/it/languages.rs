@@ -19,11 +19,8 @@ pub struct Recorded {
 impl Recorded {
     pub fn new() -> Self {
         let sink = Arc::new(RecordingSink::default());
-        let context = CellContext {
-            output: Output::new(sink.clone()),
-            interrupt: Interrupt::new(),
-            execution_count: 1,
-        };
+        let context =
+            CellContext { output: Output::new(sink.clone()), interrupt: Interrupt::new(), execution_count: 1 };
         Self { context, sink }
     }
 
@@ -33,22 +30,14 @@ impl Recorded {
 
     pub fn stdout(&self) -> String {
         let text = |event| {
-            if let OutputEvent::Stdout(text) = event {
-                Some(text)
-            } else {
-                None
-            }
+            if let OutputEvent::Stdout(text) = event { Some(text) } else { None }
         };
         self.events().into_iter().filter_map(text).collect()
     }
 
     pub fn stderr(&self) -> String {
         let text = |event| {
-            if let OutputEvent::Stderr(text) = event {
-                Some(text)
-            } else {
-                None
-            }
+            if let OutputEvent::Stderr(text) = event { Some(text) } else { None }
         };
         self.events().into_iter().filter_map(text).collect()
     }

@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 /// Without an embedding model: what words find is the same on every machine.
 fn memory(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_codriver"));
-    command.arg("memory").args(arguments).env("CODRIVER_DATA_DIR", data).env("CODRIVER_EMBEDDING_MODEL", data.join("nowhere"));
+    command
+        .arg("memory")
+        .args(arguments)
+        .env("CODRIVER_DATA_DIR", data)
+        .env("CODRIVER_EMBEDDING_MODEL", data.join("nowhere"));
     command.env_remove("CODRIVER_MEMORY_KEY").output().unwrap()
 }
 
@@ -40,19 +44,27 @@ fn documents_are_imported_found_exported_and_removed() {
     let imported = memory(&data, &["import", file, "--collection", "papers"]);
     let said = errors(&imported);
     assert!(said.contains("line 3: not JSON") && said.contains("line 4: \"c\" has no \"text\""), "{said}");
-    assert!(said.contains("3 added, 1 replaced, 0 unchanged, 0 texts embedded, 2 lines left out") && said.contains("words alone"), "{said}");
+    assert!(
+        said.contains("3 added, 1 replaced, 0 unchanged, 0 texts embedded, 2 lines left out")
+            && said.contains("words alone"),
+        "{said}"
+    );
     let again = errors(&memory(&data, &["import", file, "--collection", "papers"]));
     assert!(again.contains("0 added, 1 replaced, 3 unchanged"), "{again}");
 
-    let found = text(&memory(&data, &["search", "--collection", "papers", "--mode", "lexical", "--json", "flutter", "flows"]));
+    let found =
+        text(&memory(&data, &["search", "--collection", "papers", "--mode", "lexical", "--json", "flutter", "flows"]));
     let found: Value = serde_json::from_str(&found).unwrap();
     assert_eq!((&found["results"][0]["id"], &found["results"][0]["metadata"]), (&json!("d"), &json!({"year": 2001})));
     let arguments = ["search", "-c", "papers", "--mode", "lexical", "--filter", "year=1999", "-k", "1", "flutter"];
     let found = text(&memory(&data, &arguments));
     assert!(found.contains("wings flutter when they are fast") && !found.contains("supersonic"), "{found}");
 
-    for (narrow, found_too) in [(["--where", "year>=2000"], false), (["--where", "year<2000"], true), (["--since", "2000"], false)] {
-        let arguments = ["search", "-c", "papers", "--mode", "lexical", "--date-key", "year", narrow[0], narrow[1], "flutter"];
+    for (narrow, found_too) in
+        [(["--where", "year>=2000"], false), (["--where", "year<2000"], true), (["--since", "2000"], false)]
+    {
+        let arguments =
+            ["search", "-c", "papers", "--mode", "lexical", "--date-key", "year", narrow[0], narrow[1], "flutter"];
         let found = text(&memory(&data, &arguments));
         assert_eq!(found.contains("wings flutter"), found_too, "{narrow:?}: {found}");
         assert_eq!(found.contains("supersonic"), !found_too, "{narrow:?}: {found}");
@@ -60,8 +72,20 @@ fn documents_are_imported_found_exported_and_removed() {
 
     let queries = folder.path().join("queries.jsonl");
     fs_err::write(&queries, "{\"id\":\"q1\",\"query\":\"flat plates\"}\n{\"id\":2,\"query\":\"zebra\"}\n").unwrap();
-    let arguments = ["search", "--collection", "papers", "--mode", "lexical", "--batch", queries.to_str().unwrap(), "-k", "5", "--json"];
-    let lines: Vec<Value> = text(&memory(&data, &arguments)).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let arguments = [
+        "search",
+        "--collection",
+        "papers",
+        "--mode",
+        "lexical",
+        "--batch",
+        queries.to_str().unwrap(),
+        "-k",
+        "5",
+        "--json",
+    ];
+    let lines: Vec<Value> =
+        text(&memory(&data, &arguments)).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((lines.len(), &lines[0]["id"], &lines[0]["results"][0]["id"]), (2, &json!("q1"), &json!("b")));
     assert_eq!(lines[1], json!({ "id": 2, "results": [] }));
 
@@ -79,7 +103,10 @@ fn documents_are_imported_found_exported_and_removed() {
     assert_eq!(text(&memory(&data, &["export", "--collection", "copy"])), exported);
 
     let listed: Value = serde_json::from_str(&text(&memory(&data, &["list", "--json"]))).unwrap();
-    assert_eq!((listed["collections"].as_array().map(Vec::len), &listed["collections"][1]["documents"]), (Some(2), &json!(3)));
+    assert_eq!(
+        (listed["collections"].as_array().map(Vec::len), &listed["collections"][1]["documents"]),
+        (Some(2), &json!(3))
+    );
     let refused = memory(&data, &["remove", "--collection", "copy"]);
     assert!(!refused.status.success() && errors(&refused).contains("--yes"), "{}", errors(&refused));
     text(&memory(&data, &["remove", "--collection", "copy", "--yes"]));

@@ -70,10 +70,24 @@ fn plain(bundle: &MimeBundle) -> String {
 fn is_safe(bundle: &MimeBundle) {
     let html = html(bundle);
     assert!(!html.contains("<script") && !html.contains('\u{1b}') && !html.contains('\u{202e}'), "{html}");
-    for (open, close) in [("<div", "</div>"), ("<span", "</span>"), ("<table", "</table>"), ("<td", "</td>"), ("<tr", "</tr>")] {
+    for (open, close) in
+        [("<div", "</div>"), ("<span", "</span>"), ("<table", "</table>"), ("<td", "</td>"), ("<tr", "</tr>")]
+    {
         assert_eq!(html.matches(open).count(), html.matches(close).count(), "{open} in {html}");
     }
-    let ours = ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[36m", "\u{1b}[1;31m", "\u{1b}[1;32m", "\u{1b}[1;33m", "\u{1b}[1;36m"];
+    let ours = [
+        "\u{1b}[0m",
+        "\u{1b}[1m",
+        "\u{1b}[2m",
+        "\u{1b}[31m",
+        "\u{1b}[32m",
+        "\u{1b}[33m",
+        "\u{1b}[36m",
+        "\u{1b}[1;31m",
+        "\u{1b}[1;32m",
+        "\u{1b}[1;33m",
+        "\u{1b}[1;36m",
+    ];
     for (position, _) in bundle.text().match_indices('\u{1b}') {
         assert!(ours.iter().any(|code| bundle.text()[position..].starts_with(code)), "{:?}", bundle.text());
     }
@@ -83,14 +97,22 @@ fn is_safe(bundle: &MimeBundle) {
 #[test]
 fn a_diff_by_file_with_line_numbers() {
     let repo = Repo::new();
-    let whole = changes(repo.path(), &DiffOptions { from: Some("HEAD~1..HEAD".to_owned()), ..DiffOptions::default() }).unwrap();
+    let whole =
+        changes(repo.path(), &DiffOptions { from: Some("HEAD~1..HEAD".to_owned()), ..DiffOptions::default() }).unwrap();
     let bundle = git::diff(&whole);
     is_safe(&bundle);
     let html = html(&bundle);
     assert!(html.contains("<b>a.rs</b>") && html.contains(">+1</span>") && html.contains(">−1</span>"), "{html}");
     assert!(html.contains("var(--jp-diff-added-color0,rgba("), "{html}");
-    assert!(html.contains(">1</td>") && html.contains(">fn TWO() {}</td>") && html.contains(">fn two() {}</td>"), "{html}");
-    assert!(bundle.text().contains("\u{1b}[31m-fn two() {}\u{1b}[0m\n\u{1b}[32m+fn TWO() {}\u{1b}[0m\n"), "{:?}", bundle.text());
+    assert!(
+        html.contains(">1</td>") && html.contains(">fn TWO() {}</td>") && html.contains(">fn two() {}</td>"),
+        "{html}"
+    );
+    assert!(
+        bundle.text().contains("\u{1b}[31m-fn two() {}\u{1b}[0m\n\u{1b}[32m+fn TWO() {}\u{1b}[0m\n"),
+        "{:?}",
+        bundle.text()
+    );
     let stripped = plain(&bundle);
     assert!(stripped.contains(whole.patch.trim_end()), "the text is the patch, coloured: {stripped}");
 }
@@ -110,7 +132,17 @@ fn every_kind_of_change_has_its_heading() {
     let bundle = git::diff(&changes(repo.path(), &DiffOptions { staged: true, ..DiffOptions::default() }).unwrap());
     is_safe(&bundle);
     let html = html(&bundle);
-    for expected in ["<b>new.txt</b>", "from old.txt", "<b>a.rs</b>", "· deleted", "<b>bin</b>", "· binary", "<b>empty</b>", "· new file", "No newline at end of file"] {
+    for expected in [
+        "<b>new.txt</b>",
+        "from old.txt",
+        "<b>a.rs</b>",
+        "· deleted",
+        "<b>bin</b>",
+        "· binary",
+        "<b>empty</b>",
+        "· new file",
+        "No newline at end of file",
+    ] {
         assert!(html.contains(expected), "{expected} in {html}");
     }
 }
@@ -123,7 +155,10 @@ fn hostile_contents_are_shown_not_obeyed() {
     let bundle = diff::unified(&patch);
     is_safe(&bundle);
     let html = html(&bundle);
-    assert!(html.contains("&lt;script&gt;") && html.contains("‹U+202E›") && html.contains("^[[31m") && html.contains("^M"), "{html}");
+    assert!(
+        html.contains("&lt;script&gt;") && html.contains("‹U+202E›") && html.contains("^[[31m") && html.contains("^M"),
+        "{html}"
+    );
     assert!(html.contains(">+2</span>") && html.contains(">−1</span>"), "counts of the hunk decide, not looks: {html}");
     assert!(html.contains(">-- a removed line<") && html.contains(">++ an added line\n"), "{html}");
     assert_eq!(html.matches("<details").count(), 1, "{html}");
@@ -140,13 +175,22 @@ fn line_ends_are_said_once_or_shown_where_they_differ() {
 
 #[test]
 fn other_unified_diffs_and_no_diffs() {
-    let bundle = diff::unified("--- one.txt\t2024-01-01\n+++ two.txt\n@@ -1 +1 @@\n-a\n+b\n--- three\n+++ three\n@@ -0,0 +1 @@\n+c\n");
+    let bundle = diff::unified(
+        "--- one.txt\t2024-01-01\n+++ two.txt\n@@ -1 +1 @@\n-a\n+b\n--- three\n+++ three\n@@ -0,0 +1 @@\n+c\n",
+    );
     let text = html(&bundle);
     assert!(text.contains("<b>two.txt</b>") && text.contains("<b>three</b>"), "{text}");
     assert_eq!(plain(&diff::unified("")), "No differences.");
     let nonsense = diff::unified(&format!("not a diff {HOSTILE}"));
     is_safe(&nonsense);
-    for patch in ["@@ -1,9 +1,9 @@\n", "diff --git\n@@ -x +y @@\n", "diff --git a/é b/é\n", "+\n-\n\\", "@@ -1,99999999999999999999 +1 @@\n+x", "diff \n@@ -1 +1 @@\né"] {
+    for patch in [
+        "@@ -1,9 +1,9 @@\n",
+        "diff --git\n@@ -x +y @@\n",
+        "diff --git a/é b/é\n",
+        "+\n-\n\\",
+        "@@ -1,99999999999999999999 +1 @@\n+x",
+        "diff \n@@ -1 +1 @@\né",
+    ] {
         is_safe(&diff::unified(patch));
     }
 }

@@ -11,15 +11,39 @@ use super::{Chunk, Place, STEP};
 
 /// Navigation, machinery and what is not shown.
 const BOILERPLATE: [&str; 22] = [
-    "script", "style", "noscript", "template", "nav", "header", "footer", "aside", "form", "button", "select", "input", "svg", "canvas",
-    "iframe", "object", "video", "audio", "dialog", "head", "menu", "map",
+    "script", "style", "noscript", "template", "nav", "header", "footer", "aside", "form", "button", "select", "input",
+    "svg", "canvas", "iframe", "object", "video", "audio", "dialog", "head", "menu", "map",
 ];
 const ROLES: [&str; 7] = ["navigation", "banner", "contentinfo", "search", "complementary", "menu", "dialog"];
 
 /// Elements that begin and end a line of their own.
 const BLOCKS: [&str; 26] = [
-    "p", "div", "section", "article", "main", "ul", "ol", "li", "dl", "dt", "dd", "table", "tr", "blockquote", "pre", "figure", "figcaption",
-    "h1", "h2", "h3", "h4", "h5", "h6", "hr", "details", "summary",
+    "p",
+    "div",
+    "section",
+    "article",
+    "main",
+    "ul",
+    "ol",
+    "li",
+    "dl",
+    "dt",
+    "dd",
+    "table",
+    "tr",
+    "blockquote",
+    "pre",
+    "figure",
+    "figcaption",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "details",
+    "summary",
 ];
 
 /// Quality of the place before a block, behind headings.
@@ -29,7 +53,8 @@ pub(super) fn chunk(name: &str, source: &str) -> Vec<Chunk> {
     let html = Html::parse_document(source);
     let page = Page::read(&html);
     let title = first(&html, "title").map(|title| title.split_whitespace().collect::<Vec<_>>().join(" "));
-    let name = title.filter(|title| !title.is_empty()).map_or_else(|| name.to_owned(), |title| format!("{name}{STEP}{title}"));
+    let name =
+        title.filter(|title| !title.is_empty()).map_or_else(|| name.to_owned(), |title| format!("{name}{STEP}{title}"));
     let text = Text::new(&page.text);
     let mut outline = Outline::new(&text);
     for block in &page.blocks {
@@ -44,7 +69,10 @@ pub(super) fn chunk(name: &str, source: &str) -> Vec<Chunk> {
     }
     sections.end(&mut outline, &text);
     let pieces = outline.chunks(&name, &text).into_iter();
-    pieces.map(|piece| Chunk { text: piece.text.trim().to_owned(), place: Place::Whole, ..piece }).filter(|piece| !piece.text.is_empty()).collect()
+    pieces
+        .map(|piece| Chunk { text: piece.text.trim().to_owned(), place: Place::Whole, ..piece })
+        .filter(|piece| !piece.text.is_empty())
+        .collect()
 }
 
 fn first(html: &Html, selector: &str) -> Option<String> {
@@ -110,7 +138,10 @@ impl Page {
             Node::Element(element) => {
                 let name = element.name();
                 let hidden = element.attr("hidden").is_some() || element.attr("aria-hidden") == Some("true");
-                if BOILERPLATE.contains(&name) || element.attr("role").is_some_and(|role| ROLES.contains(&role)) || hidden {
+                if BOILERPLATE.contains(&name)
+                    || element.attr("role").is_some_and(|role| ROLES.contains(&role))
+                    || hidden
+                {
                     return false;
                 }
                 if BLOCKS.contains(&name) {

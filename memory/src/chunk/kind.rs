@@ -49,7 +49,10 @@ impl Kind {
     /// By the name's ending, or else by the first bytes.
     pub fn of(path: &Path, beginning: &[u8]) -> Self {
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        ending.and_then(|ending| Self::of_ending(&ending)).or_else(|| Self::of_beginning(beginning)).unwrap_or(Self::Text)
+        ending
+            .and_then(|ending| Self::of_ending(&ending))
+            .or_else(|| Self::of_beginning(beginning))
+            .unwrap_or(Self::Text)
     }
 
     /// Of a `Content-Type`, with or without parameters; `None` for what says nothing (`text/plain` does not).
@@ -128,7 +131,8 @@ impl Kind {
         if let Some(program) = first.strip_prefix("#!") {
             let names = ["python", "node", "deno", "bash", "zsh", "ksh", "sh"];
             let words = || program.split(|character: char| !character.is_alphanumeric());
-            let name = names.into_iter().find(|name| words().any(|word| word.trim_end_matches(char::is_numeric) == *name))?;
+            let name =
+                names.into_iter().find(|name| words().any(|word| word.trim_end_matches(char::is_numeric) == *name))?;
             return match name {
                 "python" => Some(Self::Python),
                 "node" => Some(Self::JavaScript),

@@ -28,7 +28,10 @@ pub(super) fn grammar(kind: Kind) -> Option<Grammar> {
 
 /// Comments, which belong to what follows them.
 pub(super) fn is_comment(node: Node<'_>) -> bool {
-    matches!(node.kind(), "comment" | "line_comment" | "block_comment" | "marginalia" | "html_comment" | "hash_bang_line" | "shebang")
+    matches!(
+        node.kind(),
+        "comment" | "line_comment" | "block_comment" | "marginalia" | "html_comment" | "hash_bang_line" | "shebang"
+    )
 }
 
 /// What stands before a definition and is a part of it.
@@ -81,11 +84,16 @@ fn javascript(node: Node<'_>, source: &str) -> Option<String> {
         "lexical_declaration" | "variable_declaration" => {
             let declared = node.named_child(0).filter(|child| child.kind() == "variable_declarator")?;
             let value = declared.child_by_field_name("value")?;
-            let is_function = matches!(value.kind(), "arrow_function" | "function_expression" | "class" | "object" | "call_expression");
+            let is_function = matches!(
+                value.kind(),
+                "arrow_function" | "function_expression" | "class" | "object" | "call_expression"
+            );
             return is_function.then(|| field(declared, "name", source)).flatten();
         }
         "export_statement" => return javascript(node.child_by_field_name("declaration")?, source),
-        "expression_statement" => return javascript(node.named_child(0).filter(|child| child.kind() == "internal_module")?, source),
+        "expression_statement" => {
+            return javascript(node.named_child(0).filter(|child| child.kind() == "internal_module")?, source);
+        }
         _ => return None,
     };
     Some(format!("{word}{}", field(node, "name", source)?))
@@ -110,12 +118,16 @@ fn sql(node: Node<'_>, source: &str) -> Option<String> {
         _ => return None,
     };
     let mut cursor = node.walk();
-    let name = node.named_children(&mut cursor).find(|child| matches!(child.kind(), "object_reference" | "identifier"))?;
+    let name =
+        node.named_children(&mut cursor).find(|child| matches!(child.kind(), "object_reference" | "identifier"))?;
     Some(format!("{word} {}", text(name, source)?))
 }
 
 fn shell(node: Node<'_>, source: &str) -> Option<String> {
-    (node.kind() == "function_definition").then(|| field(node, "name", source)).flatten().map(|name| format!("{name}()"))
+    (node.kind() == "function_definition")
+        .then(|| field(node, "name", source))
+        .flatten()
+        .map(|name| format!("{name}()"))
 }
 
 fn field(node: Node<'_>, name: &str, source: &str) -> Option<String> {

@@ -21,7 +21,9 @@ pub(super) fn outline(text: &Text<'_>) -> Outline {
     let mut heading: Option<(u32, usize, String)> = None;
     for (event, range) in Parser::new_ext(text.source, options).into_offset_iter() {
         match event {
-            Event::Start(Tag::Heading { level, .. }) if nesting == 0 => heading = Some((number(level), range.start, String::new())),
+            Event::Start(Tag::Heading { level, .. }) if nesting == 0 => {
+                heading = Some((number(level), range.start, String::new()))
+            }
             Event::End(TagEnd::Heading(_)) => {
                 if let Some((level, start, name)) = heading.take() {
                     sections.begin(&mut outline, text, level, start, name);
@@ -95,15 +97,31 @@ fn number(level: HeadingLevel) -> u32 {
 fn is_block(tag: &Tag<'_>) -> bool {
     matches!(
         tag,
-        Tag::Paragraph | Tag::BlockQuote(_) | Tag::CodeBlock(_) | Tag::HtmlBlock | Tag::List(_) | Tag::Item | Tag::Table(_)
-            | Tag::FootnoteDefinition(_) | Tag::MetadataBlock(_) | Tag::DefinitionList
+        Tag::Paragraph
+            | Tag::BlockQuote(_)
+            | Tag::CodeBlock(_)
+            | Tag::HtmlBlock
+            | Tag::List(_)
+            | Tag::Item
+            | Tag::Table(_)
+            | Tag::FootnoteDefinition(_)
+            | Tag::MetadataBlock(_)
+            | Tag::DefinitionList
     )
 }
 
 fn is_block_end(end: &TagEnd) -> bool {
     matches!(
         end,
-        TagEnd::Paragraph | TagEnd::BlockQuote(_) | TagEnd::CodeBlock | TagEnd::HtmlBlock | TagEnd::List(_) | TagEnd::Item | TagEnd::Table
-            | TagEnd::FootnoteDefinition | TagEnd::MetadataBlock(_) | TagEnd::DefinitionList
+        TagEnd::Paragraph
+            | TagEnd::BlockQuote(_)
+            | TagEnd::CodeBlock
+            | TagEnd::HtmlBlock
+            | TagEnd::List(_)
+            | TagEnd::Item
+            | TagEnd::Table
+            | TagEnd::FootnoteDefinition
+            | TagEnd::MetadataBlock(_)
+            | TagEnd::DefinitionList
     )
 }

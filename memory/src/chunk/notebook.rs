@@ -12,10 +12,17 @@ pub(super) fn chunk(name: &str, text: &str) -> Result<Vec<Chunk>, ChunkError> {
     let notebook: Value = serde_json::from_str(text).map_err(|error| ChunkError::Notebook(error.to_string()))?;
     let cells = cells(&notebook).ok_or_else(|| ChunkError::Notebook("it has no cells".to_owned()))?;
     let metadata = &notebook["metadata"];
-    let language = [&metadata["language_info"]["name"], &metadata["kernelspec"]["language"], &metadata["kernelspec"]["name"]]
-        .into_iter()
-        .find_map(|name| Kind::of_language(name.as_str()?));
-    let mut reader = Reader { name, language: language.unwrap_or(Kind::Text), headings: Vec::new(), chunks: Vec::new(), waiting: None };
+    let language =
+        [&metadata["language_info"]["name"], &metadata["kernelspec"]["language"], &metadata["kernelspec"]["name"]]
+            .into_iter()
+            .find_map(|name| Kind::of_language(name.as_str()?));
+    let mut reader = Reader {
+        name,
+        language: language.unwrap_or(Kind::Text),
+        headings: Vec::new(),
+        chunks: Vec::new(),
+        waiting: None,
+    };
     for (index, cell) in cells.into_iter().enumerate() {
         reader.cell(index + 1, cell);
     }
@@ -62,7 +69,9 @@ impl Reader<'_> {
             let shown = format!("Output:\n{outputs}");
             match pieces.last_mut() {
                 // A short cell and its result belong together.
-                Some(last) if last.text.len() + shown.len() <= 3 * BUDGET => last.text = format!("{}\n\n{shown}", last.text.trim_end()),
+                Some(last) if last.text.len() + shown.len() <= 3 * BUDGET => {
+                    last.text = format!("{}\n\n{shown}", last.text.trim_end())
+                }
                 _ => pieces.extend(chunk_text(&format!("{title}{STEP}output"), Kind::Text, &outputs)),
             }
         }
@@ -100,7 +109,12 @@ impl Reader<'_> {
 
     fn keep(&mut self, number: usize, id: Option<String>, pieces: Vec<Chunk>) {
         let place = Place::Cell { number, id };
-        self.chunks.extend(pieces.into_iter().filter(|piece| !piece.text.trim().is_empty()).map(|piece| Chunk { place: place.clone(), ..piece }));
+        self.chunks.extend(
+            pieces
+                .into_iter()
+                .filter(|piece| !piece.text.trim().is_empty())
+                .map(|piece| Chunk { place: place.clone(), ..piece }),
+        );
     }
 
     fn title(&self, number: usize) -> String {
@@ -130,13 +144,21 @@ fn outputs(outputs: &Value) -> String {
     let head = text.floor_char_boundary(MOST_OUTPUT * 3 / 4);
     let tail = text.ceil_char_boundary(text.len() - MOST_OUTPUT / 4);
     let left_out = tail - head;
-    format!("{}\n… {left_out} bytes left out …\n{}", text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default())
+    format!(
+        "{}\n… {left_out} bytes left out …\n{}",
+        text.get(..head).unwrap_or_default(),
+        text.get(tail..).unwrap_or_default()
+    )
 }
 
 fn output(output: &Value) -> String {
     match output["output_type"].as_str().unwrap_or_default() {
         "stream" => joined(&output["text"]),
-        "error" | "pyerr" => format!("{}: {}", output["ename"].as_str().unwrap_or("Error"), output["evalue"].as_str().unwrap_or_default()),
+        "error" | "pyerr" => format!(
+            "{}: {}",
+            output["ename"].as_str().unwrap_or("Error"),
+            output["evalue"].as_str().unwrap_or_default()
+        ),
         _ => {
             // Format 3 has the data beside the type.
             let data = if output["data"].is_object() { &output["data"] } else { output };
@@ -148,7 +170,10 @@ fn output(output: &Value) -> String {
 /// The best text among the representations of one result.
 fn shown(data: &Value) -> String {
     let mut parts = Vec::new();
-    let text = ["text/markdown", "text/plain", "text"].iter().map(|mime| joined(&data[*mime])).find(|text| !text.trim().is_empty());
+    let text = ["text/markdown", "text/plain", "text"]
+        .iter()
+        .map(|mime| joined(&data[*mime]))
+        .find(|text| !text.trim().is_empty());
     match text {
         Some(text) => parts.push(text),
         None => {

@@ -73,7 +73,10 @@ impl Outline {
             let numbered = if part == 1 { title.clone() } else { format!("{title} ({part})") };
             last = title;
             let trimmed = text.trimmed(&piece);
-            let lines = Place::Lines { first: text.line_of(trimmed.start) + 1, last: text.line_of(trimmed.end.saturating_sub(1).max(trimmed.start)) + 1 };
+            let lines = Place::Lines {
+                first: text.line_of(trimmed.start) + 1,
+                last: text.line_of(trimmed.end.saturating_sub(1).max(trimmed.start)) + 1,
+            };
             chunks.push(Chunk { title: numbered, text: text.slice(&piece).to_owned(), place: lines });
         }
         chunks
@@ -147,9 +150,10 @@ impl Outline {
             return tokens <= limit || slight && tokens <= BUDGET || opens;
         }
         // The line that opens a block, with the first part of what is in it.
-        let opens = right.around.and_then(|scope| self.scopes.get(scope)).is_some_and(|scope| {
-            scope.parent == left.around && scope.range.start >= text.trimmed(&right.range).start
-        });
+        let opens = right
+            .around
+            .and_then(|scope| self.scopes.get(scope))
+            .is_some_and(|scope| scope.parent == left.around && scope.range.start >= text.trimmed(&right.range).start);
         opens && !left.named && left.tokens <= SLIGHT && tokens <= BUDGET + STRETCH
     }
 
@@ -157,7 +161,8 @@ impl Outline {
         let content = text.content(&range);
         let around = self.around(&content);
         let named = self.inside(around, &content).next().is_some();
-        let is_empty = text.slice(&range).chars().all(|character| character.is_whitespace() || CLOSING.contains(character));
+        let is_empty =
+            text.slice(&range).chars().all(|character| character.is_whitespace() || CLOSING.contains(character));
         Piece { tokens: text.tokens(&range), around, named, is_empty, range }
     }
 
@@ -194,7 +199,8 @@ impl Outline {
         }
         path.push(name.to_owned());
         path.reverse();
-        let mut names: Vec<String> = self.inside(around, &content).take(MOST_NAMES + 1).map(|scope| shortened(&scope.name)).collect();
+        let mut names: Vec<String> =
+            self.inside(around, &content).take(MOST_NAMES + 1).map(|scope| shortened(&scope.name)).collect();
         names.dedup();
         if names.len() > MOST_NAMES {
             names.truncate(MOST_NAMES);

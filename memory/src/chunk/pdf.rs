@@ -41,7 +41,10 @@ pub fn pages(bytes: &[u8]) -> Result<Vec<String>, String> {
 
 fn contained<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
         Err(format!("it breaks the rules of PDF ({})", message.unwrap_or_else(|| "no reason given".to_owned())))
     })
 }

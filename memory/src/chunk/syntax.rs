@@ -100,7 +100,8 @@ impl Walker<'_, '_> {
         let mut begins = if begins_line { line_start } else { start };
         let closes = self.text.slice(&(start..end)).chars().all(|character| CLOSING.contains(character));
         if begins_line && !closes && start < end {
-            let waited = level.waiting.take().filter(|waiting| waiting.attributes.is_some() || waiting.last_line + 1 >= line);
+            let waited =
+                level.waiting.take().filter(|waiting| waiting.attributes.is_some() || waiting.last_line + 1 >= line);
             if let Some(waiting) = waited {
                 begins = self.text.start(waiting.first_line);
                 self.cut_before(waiting.first_line, waiting.attributes.unwrap_or(line), quality);
@@ -108,7 +109,11 @@ impl Walker<'_, '_> {
                 self.outline.cut(line, quality);
             }
         }
-        let name = if self.named.take_if(|named| *named == node.id()).is_some() { None } else { (self.grammar.name)(node, self.text.source) };
+        let name = if self.named.take_if(|named| *named == node.id()).is_some() {
+            None
+        } else {
+            (self.grammar.name)(node, self.text.source)
+        };
         let mut scope = level.scope;
         if let Some(name) = name {
             if let Some(wrapped) = wrapped(node) {
@@ -156,7 +161,8 @@ fn wrapped(node: Node<'_>) -> Option<Node<'_>> {
         "expression_statement" => node.named_child(0),
         "statement" => {
             let mut cursor = node.walk();
-            node.named_children(&mut cursor).find(|child| child.kind().starts_with("create_") || matches!(child.kind(), "alter_table" | "insert"))
+            node.named_children(&mut cursor)
+                .find(|child| child.kind().starts_with("create_") || matches!(child.kind(), "alter_table" | "insert"))
         }
         _ => None,
     }

@@ -27,7 +27,12 @@ struct Column {
     missing: Option<f64>,
 }
 
-pub(super) fn chunk(name: &str, kind: Kind, file: &Path, stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<Chunk>, String> {
+pub(super) fn chunk(
+    name: &str,
+    kind: Kind,
+    file: &Path,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<Chunk>, String> {
     let table = Table::open(kind, file)?;
     let mut columns = table.columns()?;
     let sample = table.sample()?;
@@ -64,7 +69,9 @@ impl Table {
                 .with("temp_directory", "")?
                 .threads(1)?;
             let connection = Connection::open_in_memory_with_flags(config)?;
-            let rules = format!("SET allowed_paths = ['{path}']; SET enable_external_access = false; SET lock_configuration = true");
+            let rules = format!(
+                "SET allowed_paths = ['{path}']; SET enable_external_access = false; SET lock_configuration = true"
+            );
             connection.execute_batch(&rules)?;
             connection.execute_batch(&format!("CREATE VIEW data AS SELECT * FROM {reader}"))?;
             Ok(connection)
@@ -74,7 +81,8 @@ impl Table {
 
     fn columns(&self) -> Result<Vec<Column>, String> {
         let read = |row: &Row<'_>| Ok(Column { name: row.get(0)?, data_type: row.get(1)?, range: None, missing: None });
-        let mut statement = self.connection.prepare("SELECT column_name, column_type FROM (DESCRIBE data)").map_err(explain)?;
+        let mut statement =
+            self.connection.prepare("SELECT column_name, column_type FROM (DESCRIBE data)").map_err(explain)?;
         let rows = statement.query_map([], read).map_err(explain)?;
         rows.collect::<duckdb::Result<_>>().map_err(explain)
     }
@@ -108,7 +116,11 @@ impl Table {
     }
 
     /// `None` if it took too long, was stopped or failed: the columns and the sample are worth having without it.
-    fn in_time<T>(&self, stop: &(dyn Fn() -> bool + Sync), work: impl FnOnce(&Connection) -> duckdb::Result<T>) -> Option<T> {
+    fn in_time<T>(
+        &self,
+        stop: &(dyn Fn() -> bool + Sync),
+        work: impl FnOnce(&Connection) -> duckdb::Result<T>,
+    ) -> Option<T> {
         let handle = self.connection.interrupt_handle();
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -131,7 +143,10 @@ impl Table {
 
 /// The first piece says what the table is and shows rows; wide tables list their columns in further ones.
 fn told(name: &str, columns: &[Column], sample: &[Vec<String>], rows: Option<u64>) -> Vec<Chunk> {
-    let rows = rows.map_or_else(|| "many rows (not counted)".to_owned(), |rows| if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") });
+    let rows = rows.map_or_else(
+        || "many rows (not counted)".to_owned(),
+        |rows| if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") },
+    );
     let count = if columns.len() == 1 { "1 column".to_owned() } else { format!("{} columns", columns.len()) };
     let mut lines: Vec<String> = columns.iter().map(described).collect();
     if !sample.is_empty() {
@@ -157,7 +172,11 @@ fn told(name: &str, columns: &[Column], sample: &[Vec<String>], rows: Option<u64
 fn described(column: &Column) -> String {
     let mut text = format!("{} {}", column.name, column.data_type);
     if let Some((least, most)) = &column.range {
-        text.push_str(&if least == most { format!(", always {}", short(least)) } else { format!(", {} to {}", short(least), short(most)) });
+        text.push_str(&if least == most {
+            format!(", always {}", short(least))
+        } else {
+            format!(", {} to {}", short(least), short(most))
+        });
     }
     if let Some(missing) = column.missing.filter(|missing| *missing > 0.0) {
         text.push_str(&format!(", {missing:.0} % NULL"));

@@ -60,7 +60,11 @@ impl<'a> Text<'a> {
     pub fn content(&self, range: &Range<usize>) -> Range<usize> {
         let start = self.trimmed(range).start;
         let text = self.slice(&(start..range.end.max(start)));
-        start..start + text.trim_end_matches(|character: char| character.is_whitespace() || CLOSING.contains(character)).len()
+        start
+            ..start
+                + text
+                    .trim_end_matches(|character: char| character.is_whitespace() || CLOSING.contains(character))
+                    .len()
     }
 }
 

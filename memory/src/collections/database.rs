@@ -108,7 +108,8 @@ impl Database {
 
     pub fn put(&mut self, records: &[Record]) -> Result<Stored, MemoryError> {
         // Of two of one identifier the later counts.
-        let latest: HashMap<&str, usize> = records.iter().enumerate().map(|(position, record)| (record.id.as_str(), position)).collect();
+        let latest: HashMap<&str, usize> =
+            records.iter().enumerate().map(|(position, record)| (record.id.as_str(), position)).collect();
         let present = self.present(latest.keys().copied())?;
         let mut stored = Stored::default();
         let mut replaced: Vec<u64> = Vec::new();
@@ -157,7 +158,8 @@ impl Database {
     }
 
     pub fn delete(&mut self, identifiers: &[String]) -> Result<usize, MemoryError> {
-        let slots: Vec<u64> = self.present(identifiers.iter().map(String::as_str))?.into_values().map(|row| row.0).collect();
+        let slots: Vec<u64> =
+            self.present(identifiers.iter().map(String::as_str))?.into_values().map(|row| row.0).collect();
         if !slots.is_empty() {
             self.in_transaction(|connection| {
                 delete_slots(connection, &slots)?;
@@ -168,7 +170,10 @@ impl Database {
     }
 
     /// Those that are there, with their slots, by identifier.
-    fn present<'a>(&self, identifiers: impl Iterator<Item = &'a str>) -> Result<HashMap<String, (u64, Record)>, MemoryError> {
+    fn present<'a>(
+        &self,
+        identifiers: impl Iterator<Item = &'a str>,
+    ) -> Result<HashMap<String, (u64, Record)>, MemoryError> {
         let wanted: HashSet<&str> = identifiers.collect();
         if self.count()? == 0 {
             return Ok(HashMap::new());
@@ -179,7 +184,8 @@ impl Database {
             wanted.iter().try_for_each(|id| appender.append_row(params![id]))?;
             appender.flush()?;
             drop(appender);
-            let sql = "SELECT d.slot, d.id, d.title, d.text, d.metadata FROM documents d SEMI JOIN wanted w ON w.id = d.id";
+            let sql =
+                "SELECT d.slot, d.id, d.title, d.text, d.metadata FROM documents d SEMI JOIN wanted w ON w.id = d.id";
             let read = |row: &Row<'_>| self.record(row).map(|(slot, record)| (record.id.clone(), (slot, record)));
             connection.prepare(sql)?.query_map([], read)?.collect()
         })
@@ -208,7 +214,9 @@ impl Database {
     /// Vectors of texts that are no longer there.
     pub fn drop_unused_vectors(&mut self) -> Result<(), MemoryError> {
         self.in_transaction(|connection| {
-            connection.execute("DELETE FROM embeddings WHERE content NOT IN (SELECT content FROM documents)", []).map(drop)
+            connection
+                .execute("DELETE FROM embeddings WHERE content NOT IN (SELECT content FROM documents)", [])
+                .map(drop)
         })
     }
 
@@ -217,16 +225,23 @@ impl Database {
     }
 
     fn state(&self) -> Result<(u32, u64), MemoryError> {
-        self.explained(|connection| connection.query_row("SELECT version, revision FROM state", [], |row| Ok((row.get(0)?, row.get(1)?))))
+        self.explained(|connection| {
+            connection.query_row("SELECT version, revision FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
     }
 
     pub fn count(&self) -> Result<usize, MemoryError> {
-        let count: i64 = self.explained(|connection| connection.query_row("SELECT count(*) FROM documents", [], |row| row.get(0)))?;
+        let count: i64 =
+            self.explained(|connection| connection.query_row("SELECT count(*) FROM documents", [], |row| row.get(0)))?;
         Ok(usize::try_from(count).unwrap_or(0))
     }
 
     pub fn bytes(&self) -> u64 {
-        [self.path.clone(), log_of(&self.path)].iter().filter_map(|path| fs_err::metadata(path).ok()).map(|file| file.len()).sum()
+        [self.path.clone(), log_of(&self.path)]
+            .iter()
+            .filter_map(|path| fs_err::metadata(path).ok())
+            .map(|file| file.len())
+            .sum()
     }
 
     pub fn vault(&self) -> &Vault {

@@ -7,9 +7,9 @@ use std::str::FromStr;
 use codriver_vectors::{Admit, EXACT_BELOW};
 use serde_json::Value;
 
+use crate::collections::Metadata;
 use crate::collections::database::Database;
 use crate::collections::windows::{self, DocumentVectors};
-use crate::collections::Metadata;
 use crate::error::MemoryError;
 
 /// What a value of the metadata is to be.
@@ -54,7 +54,8 @@ impl FromStr for Condition {
             let (key, rest) = text.split_at(first);
             SIGNS.iter().find_map(|(sign, comparison)| Some((key, *comparison, rest.strip_prefix(sign)?)))
         });
-        let (key, comparison, value) = parts.ok_or("write it as KEY=VALUE; != < <= > >= and ~ (contains) compare, too")?;
+        let (key, comparison, value) =
+            parts.ok_or("write it as KEY=VALUE; != < <= > >= and ~ (contains) compare, too")?;
         Ok(Self { key: key.trim().to_owned(), comparison, value: value.trim().to_owned() })
     }
 }
@@ -168,14 +169,41 @@ mod tests {
             unreachable!()
         };
         for met in [
-            "year=1999", "year>=1999", "year<=1999.5", "year>200", "year<2e3", "year!=2000", "kind=Paper", "kind~pap", "tags=a", "tags!=c",
-            "date>=2024-02", "date<2024-03-02", "a.b=true", "a.c=dotted", "missing!=x", "none!=x", "kind = Paper",
+            "year=1999",
+            "year>=1999",
+            "year<=1999.5",
+            "year>200",
+            "year<2e3",
+            "year!=2000",
+            "kind=Paper",
+            "kind~pap",
+            "tags=a",
+            "tags!=c",
+            "date>=2024-02",
+            "date<2024-03-02",
+            "a.b=true",
+            "a.c=dotted",
+            "missing!=x",
+            "none!=x",
+            "kind = Paper",
         ] {
             let condition: Condition = met.parse().unwrap();
             assert!(condition.admits(&metadata), "{met}");
             assert_eq!(condition.to_string().parse::<Condition>().unwrap(), condition);
         }
-        for unmet in ["year=1998", "year>1999", "year<200", "kind=paper", "tags=c", "tags!=a", "date<2024", "missing=x", "missing<1", "a.b=x", "a.x=1"] {
+        for unmet in [
+            "year=1998",
+            "year>1999",
+            "year<200",
+            "kind=paper",
+            "tags=c",
+            "tags!=a",
+            "date<2024",
+            "missing=x",
+            "missing<1",
+            "a.b=x",
+            "a.x=1",
+        ] {
             assert!(!unmet.parse::<Condition>().unwrap().admits(&metadata), "{unmet}");
         }
         for wrong in ["year", "=1999", "", "!"] {

@@ -67,7 +67,9 @@ impl Indexes {
         }
         loaded.vectors = None;
         let (index, written) = self.caught_up_vectors(database, model, revision)?;
-        let (_, current) = loaded.vectors.insert((model.to_owned(), Current { revision, written, index: Arc::new(DocumentVectors::new(index)) }));
+        let (_, current) = loaded
+            .vectors
+            .insert((model.to_owned(), Current { revision, written, index: Arc::new(DocumentVectors::new(index)) }));
         Ok(Arc::clone(&current.index))
     }
 
@@ -124,15 +126,22 @@ impl Indexes {
         let vault = database.vault();
         let detail = match open_words(&path, vault, &[]) {
             Ok(lexical) if lexical.label() == label(revision) => Ok(format!("{} documents, up to date", lexical.len())),
-            Ok(lexical) => Ok(format!("{} documents, older than the database: caught up at the next search", lexical.len())),
+            Ok(lexical) => {
+                Ok(format!("{} documents, older than the database: caught up at the next search", lexical.len()))
+            }
             Err(error) => Err(missing_or(&path, &error)),
         };
         let mut findings = vec![finding("lexical", detail)];
         for (model, _) in database.models()? {
             let path = windows_file(&self.folder, &model);
             let detail = match open_vectors(&path, vault) {
-                Ok(generation) if generation.label() == revision => Ok(format!("{} of {model}, up to date", generation.len())),
-                Ok(generation) => Ok(format!("{} of {model}, older than the database: caught up at the next search", generation.len())),
+                Ok(generation) if generation.label() == revision => {
+                    Ok(format!("{} of {model}, up to date", generation.len()))
+                }
+                Ok(generation) => Ok(format!(
+                    "{} of {model}, older than the database: caught up at the next search",
+                    generation.len()
+                )),
                 Err(error) => Err(missing_or(&path, &error)),
             };
             findings.push(finding("vectors", detail));
@@ -151,7 +160,9 @@ impl Indexes {
             Some(lexical) => lexical,
             None => match usable(&path, || open_words(&path, database.vault(), &[])) {
                 Some(lexical) if lexical.label() == label(revision) => return Ok((Arc::new(lexical), true)),
-                Some(lexical) if lexical.label().split(':').next() == label(revision).split(':').next() => Arc::new(lexical),
+                Some(lexical) if lexical.label().split(':').next() == label(revision).split(':').next() => {
+                    Arc::new(lexical)
+                }
                 _ => Arc::new(Lexical::new(&[])?),
             },
         };
@@ -172,7 +183,12 @@ impl Indexes {
         Ok((lexical, false))
     }
 
-    fn caught_up_vectors(&self, database: &Database, model: &str, revision: u64) -> Result<(Vectors, bool), MemoryError> {
+    fn caught_up_vectors(
+        &self,
+        database: &Database,
+        model: &str,
+        revision: u64,
+    ) -> Result<(Vectors, bool), MemoryError> {
         let path = windows_file(&self.folder, model);
         let slots = database.embedded_slots(model)?;
         let mut vectors = match usable(&path, || open_vectors(&path, database.vault())) {

@@ -72,7 +72,8 @@ impl Collection {
         };
         let database = self.database()?;
         let vectors = embedder.map(|embedder| self.vectors(&database, embedder)).transpose()?;
-        let lexical = matches!(asked.mode, Mode::Hybrid | Mode::Lexical).then(|| self.indexes.lexical(&database)).transpose()?;
+        let lexical =
+            matches!(asked.mode, Mode::Hybrid | Mode::Lexical).then(|| self.indexes.lexical(&database)).transpose()?;
         let allowed = (!asked.filter.is_empty()).then(|| Allowed::read(&database, &asked.filter)).transpose()?;
         let allowed = match &vectors {
             Some(vectors) => allowed.map(|allowed| allowed.among(vectors)),
@@ -87,7 +88,8 @@ impl Collection {
                 return Err(MemoryError::Stopped);
             }
             let embedded = embedder.map(|embedder| embedder.embed(batch).map_err(MemoryError::Embedder)).transpose()?;
-            let search = Search { lexical: lexical.as_ref(), vectors: vectors.as_deref(), allowed: allowed.as_ref(), asked };
+            let search =
+                Search { lexical: lexical.as_ref(), vectors: vectors.as_deref(), allowed: allowed.as_ref(), asked };
             found.extend(search.all(batch, embedded.as_deref())?);
         }
         progress(queries.len(), queries.len());
@@ -103,7 +105,11 @@ impl Collection {
         let vectors = self.indexes.vectors(database, embedder.name())?;
         if vectors.is_empty() && database.count()? > 0 {
             let others = database.models()?.into_iter().map(|(model, _)| model).collect();
-            return Err(MemoryError::NotEmbedded { collection: self.name().to_owned(), model: embedder.name().to_owned(), others });
+            return Err(MemoryError::NotEmbedded {
+                collection: self.name().to_owned(),
+                model: embedder.name().to_owned(),
+                others,
+            });
         }
         Ok(vectors)
     }
@@ -142,16 +148,23 @@ impl Search<'_> {
     fn one(&self, query: &str, vector: &[f32]) -> Result<Vec<Fused>, MemoryError> {
         let k = self.asked.k;
         let by_words = |k: usize| match self.lexical {
-            Some(lexical) => words_of(lexical, query, k, &|slot| self.allowed.is_none_or(|allowed| allowed.contains(slot))),
+            Some(lexical) => {
+                words_of(lexical, query, k, &|slot| self.allowed.is_none_or(|allowed| allowed.contains(slot)))
+            }
             None => Ok(WordHits::default()),
         };
         let Some(vectors) = self.vectors else {
             let words = by_words(k)?;
-            return Ok(words.hits.iter().map(|hit| Fused { key: hit.key, score: hit.bm25, cosine: None, bm25: Some(hit.bm25) }).collect());
+            return Ok(words
+                .hits
+                .iter()
+                .map(|hit| Fused { key: hit.key, score: hit.bm25, cosine: None, bm25: Some(hit.bm25) })
+                .collect());
         };
         let by_meaning = |exactly: bool| {
             let near = vectors.nearest(vector, k, exactly, self.allowed).into_iter();
-            near.map(|near| Fused { key: near.key, score: near.cosine, cosine: Some(near.cosine), bm25: None }).collect()
+            near.map(|near| Fused { key: near.key, score: near.cosine, cosine: Some(near.cosine), bm25: None })
+                .collect()
         };
         Ok(match self.asked.mode {
             Mode::Exact => by_meaning(true),

@@ -54,26 +54,77 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     };
     use FactKind::{Fact, Preference};
     let rules = [
-        rule(r"(?:please |and |also )*(?:remember|note|keep in mind|don'?t forget|do not forget)(?: that|:|,)? (?P<fact>.{6,})", Fact, 0.9, "you asked to remember it", false),
-        rule(r"(?:from now on|in (?:the )?future|going forward)[,:]? (?P<fact>.{6,})", Preference, 0.8, "you said how it is to be from now on", false),
-        rule(r"(?:please )?(?P<fact>(?:always|never) .{6,})", Preference, 0.8, "you said what is to be done always, or never", false),
-        rule(r"(?P<fact>(?:i|we) (?:always |usually |really |much )?(?:prefer|like|dislike|hate) .{3,})", Preference, 0.8, "you said what you prefer", false),
+        rule(
+            r"(?:please |and |also )*(?:remember|note|keep in mind|don'?t forget|do not forget)(?: that|:|,)? (?P<fact>.{6,})",
+            Fact,
+            0.9,
+            "you asked to remember it",
+            false,
+        ),
+        rule(
+            r"(?:from now on|in (?:the )?future|going forward)[,:]? (?P<fact>.{6,})",
+            Preference,
+            0.8,
+            "you said how it is to be from now on",
+            false,
+        ),
+        rule(
+            r"(?:please )?(?P<fact>(?:always|never) .{6,})",
+            Preference,
+            0.8,
+            "you said what is to be done always, or never",
+            false,
+        ),
+        rule(
+            r"(?P<fact>(?:i|we) (?:always |usually |really |much )?(?:prefer|like|dislike|hate) .{3,})",
+            Preference,
+            0.8,
+            "you said what you prefer",
+            false,
+        ),
         rule(r"(?P<fact>(?:my name is|call me|i am called) .{2,60})", Preference, 0.9, "you said your name", false),
         rule(r"(?P<fact>i (?:work|am working) (?:at|for|as|in) .{2,})", Fact, 0.7, "you said where you work", false),
-        rule(r"(?P<fact>(?:we|our team) (?:always )?use .{3,} (?:for|as) .{3,})", Preference, 0.7, "you said what you use for it", false),
-        rule(r"(?:by the way, |fyi:? |note: |actually,? )?(?P<fact>(?:the|our|my|all|every) .{2,60}? (?:is|are|starts?|begins?|ends?|takes?|costs?|lives?|runs?|has|have) .{1,})", Fact, 0.5, "you said what it is", true),
+        rule(
+            r"(?P<fact>(?:we|our team) (?:always )?use .{3,} (?:for|as) .{3,})",
+            Preference,
+            0.7,
+            "you said what you use for it",
+            false,
+        ),
+        rule(
+            r"(?:by the way, |fyi:? |note: |actually,? )?(?P<fact>(?:the|our|my|all|every) .{2,60}? (?:is|are|starts?|begins?|ends?|takes?|costs?|lives?|runs?|has|have) .{1,})",
+            Fact,
+            0.5,
+            "you said what it is",
+            true,
+        ),
     ];
     rules.into_iter().flatten().collect()
 });
 
 /// What holds for the moment is no fact.
 const PASSING: [&str; 15] = [
-    "today", "right now", "at the moment", "this time", "just now", "yesterday", "wrong", "broken", "empty", "missing", "failing", "result", "error",
-    "above", "below",
+    "today",
+    "right now",
+    "at the moment",
+    "this time",
+    "just now",
+    "yesterday",
+    "wrong",
+    "broken",
+    "empty",
+    "missing",
+    "failing",
+    "result",
+    "error",
+    "above",
+    "below",
 ];
 
-const EVERYWHERE: [&str; 6] = ["in all projects", "in every project", "in all notebooks", "in every notebook", "everywhere", "in general"];
-const HERE: [&str; 5] = ["in this project", "in this repository", "in this repo", "in this notebook", "for this project"];
+const EVERYWHERE: [&str; 6] =
+    ["in all projects", "in every project", "in all notebooks", "in every notebook", "everywhere", "in general"];
+const HERE: [&str; 5] =
+    ["in this project", "in this repository", "in this repo", "in this notebook", "for this project"];
 
 impl FactExtractor for RuleExtractor {
     fn name(&self) -> &str {
@@ -86,10 +137,12 @@ impl FactExtractor for RuleExtractor {
 }
 
 fn fact(sentence: &str) -> Option<ExtractedFact> {
-    let (rule, told) = RULES.iter().find_map(|rule| Some((rule, rule.shape.captures(sentence)?.name("fact")?.as_str().trim())))?;
+    let (rule, told) =
+        RULES.iter().find_map(|rule| Some((rule, rule.shape.captures(sentence)?.name("fact")?.as_str().trim())))?;
     let lower = told.to_lowercase();
     let contains = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
-    if rule.definite && (contains(&PASSING) || !Statement::read(told).is_some_and(|statement| statement.is_definite())) {
+    if rule.definite && (contains(&PASSING) || !Statement::read(told).is_some_and(|statement| statement.is_definite()))
+    {
         return None;
     }
     let about_a_person = ["i ", "my ", "call me "].iter().any(|begin| lower.starts_with(begin));
@@ -119,7 +172,9 @@ pub fn sentences(text: &str) -> Vec<String> {
         }
         let line = line.trim_start_matches(['-', '*', '#', ' ']);
         let mut begin = 0;
-        let ends = line.match_indices(['.', '!', '?', ';']).filter(|(end, _)| line.get(end + 1..).is_none_or(|rest| rest.is_empty() || rest.starts_with(' ')));
+        let ends = line
+            .match_indices(['.', '!', '?', ';'])
+            .filter(|(end, _)| line.get(end + 1..).is_none_or(|rest| rest.is_empty() || rest.starts_with(' ')));
         for end in ends.map(|(end, _)| end + 1).chain([line.len()]) {
             let sentence = line.get(begin..end).unwrap_or_default().trim();
             begin = end;
@@ -161,14 +216,29 @@ mod tests {
     fn what_a_person_says_of_the_project_and_of_themselves_is_found() {
         use FactKind::{Fact, Preference};
         for (request, text, kind, scope) in [
-            ("Please remember that the fiscal year starts in April.", "The fiscal year starts in April", Fact, Scope::Project),
+            (
+                "Please remember that the fiscal year starts in April.",
+                "The fiscal year starts in April",
+                Fact,
+                Scope::Project,
+            ),
             ("I prefer short answers", "I prefer short answers", Preference, Scope::Global),
-            ("I prefer tabs for indentation in this project.", "I prefer tabs for indentation in this project", Preference, Scope::Project),
+            (
+                "I prefer tabs for indentation in this project.",
+                "I prefer tabs for indentation in this project",
+                Preference,
+                Scope::Project,
+            ),
             ("call me Ada", "Call me Ada", Preference, Scope::Global),
             ("From now on, give amounts in thousands", "Give amounts in thousands", Preference, Scope::Project),
             ("never delete files without asking", "Never delete files without asking", Preference, Scope::Project),
             ("We use DuckDB for analytics.", "We use DuckDB for analytics", Preference, Scope::Project),
-            ("How much was sold? By the way, our currency is Swiss francs.", "Our currency is Swiss francs", Fact, Scope::Project),
+            (
+                "How much was sold? By the way, our currency is Swiss francs.",
+                "Our currency is Swiss francs",
+                Fact,
+                Scope::Project,
+            ),
         ] {
             assert_eq!(found(request), [(text.to_owned(), kind, scope)], "{request}");
         }

@@ -10,7 +10,8 @@ use crate::records::{Fact, FactId, Scope};
 
 /// Words that say who speaks, or nothing: a model writes "the user prefers" where a person said "I prefer".
 const FILLERS: [&str; 22] = [
-    "the", "a", "an", "i", "we", "you", "user", "s", "our", "my", "your", "their", "his", "her", "this", "that", "is", "are", "be", "am", "was", "were",
+    "the", "a", "an", "i", "we", "you", "user", "s", "our", "my", "your", "their", "his", "her", "this", "that", "is",
+    "are", "be", "am", "was", "were",
 ];
 
 /// Signs that make another thing of a word or a number.
@@ -29,7 +30,8 @@ impl Reading {
         let telling: Vec<String> = words(text).into_iter().filter(|word| !FILLERS.contains(&word.as_str())).collect();
         // `C#` is not `C++`, and -5 is not 5.
         let signs = text.chars().filter(|character| SIGNS.contains(character));
-        let words = if telling.len() > 1 { telling.join(" ") + " " + &signs.collect::<String>() } else { String::new() };
+        let words =
+            if telling.len() > 1 { telling.join(" ") + " " + &signs.collect::<String>() } else { String::new() };
         Self { fingerprint: fingerprint(text), statement: Statement::read(text), words }
     }
 
@@ -39,7 +41,11 @@ impl Reading {
 
     /// Whether both say the same, to the letter or to the word.
     pub fn repeats(&self, other: &Self) -> bool {
-        let to_the_word = || !self.words.is_empty() && self.words == other.words && !matches!(self.relation(other), Relation::Contradiction(_));
+        let to_the_word = || {
+            !self.words.is_empty()
+                && self.words == other.words
+                && !matches!(self.relation(other), Relation::Contradiction(_))
+        };
         self.fingerprint == other.fingerprint || to_the_word()
     }
 
@@ -93,11 +99,17 @@ impl Known {
     }
 
     /// The facts that may say the same as a text, or the contrary, and those named, in order.
-    pub(super) fn candidates<'a>(&'a self, text: &Reading, named: &HashSet<String>) -> impl Iterator<Item = (&'a Fact, &'a Reading)> + use<'a> {
+    pub(super) fn candidates<'a>(
+        &'a self,
+        text: &Reading,
+        named: &HashSet<String>,
+    ) -> impl Iterator<Item = (&'a Fact, &'a Reading)> + use<'a> {
         let alike = keys(text).into_iter().filter_map(|key| self.alike.get(&key)).flatten().copied();
         let named = named.iter().filter_map(|id| self.positions.get(&FactId::from(id.as_str())).copied());
         let positions: BTreeSet<usize> = alike.chain(named).collect();
-        positions.into_iter().filter_map(move |position| Some((self.facts.get(position)?, self.readings.get(position)?.as_ref())))
+        positions
+            .into_iter()
+            .filter_map(move |position| Some((self.facts.get(position)?, self.readings.get(position)?.as_ref())))
     }
 
     fn find_hidden(&self) -> HashSet<String> {

@@ -79,13 +79,22 @@ impl State {
         })
     }
 
-    fn near_facts(&mut self, embedder: &dyn Embedder, text: &str, vector: &[f32]) -> Result<HashSet<String>, MemoryError> {
+    fn near_facts(
+        &mut self,
+        embedder: &dyn Embedder,
+        text: &str,
+        vector: &[f32],
+    ) -> Result<HashSet<String>, MemoryError> {
         if self.known()?.facts.is_empty() {
             return Ok(HashSet::new());
         }
         let options = SearchOptions { kinds: vec!["fact"], ..SearchOptions::default() };
         let hits = self.find(Some(embedder), text, Some(vector), NEIGHBOURS, &options)?;
-        Ok(hits.into_iter().filter(|hit| hit.cosine.is_some_and(|cosine| cosine >= SAME_MEANING)).map(|hit| hit.id).collect())
+        Ok(hits
+            .into_iter()
+            .filter(|hit| hit.cosine.is_some_and(|cosine| cosine >= SAME_MEANING))
+            .map(|hit| hit.id)
+            .collect())
     }
 
     /// After a fact was kept: its vector is, too, or is waited for. What was kept is kept either way.
@@ -151,7 +160,8 @@ fn words_agree(one: &str, other: &str) -> bool {
         let words = text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
         // The first word has a capital whatever it is.
         let strict = |(position, word): (usize, &str)| {
-            let special = word.chars().any(|character| character.is_ascii_digit()) || (position > 0 && word.chars().next().is_some_and(char::is_uppercase));
+            let special = word.chars().any(|character| character.is_ascii_digit())
+                || (position > 0 && word.chars().next().is_some_and(char::is_uppercase));
             (word.to_lowercase(), special)
         };
         words.enumerate().map(strict).collect()

@@ -23,10 +23,23 @@ pub(super) enum Value {
 }
 
 const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-const MONTHS: [&str; 12] =
-    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
 const ON: [&str; 8] = ["on", "yes", "true", "enabled", "active", "allowed", "mandatory", "required"];
-const OFF: [&str; 9] = ["off", "no", "false", "disabled", "inactive", "forbidden", "optional", "deprecated", "not allowed"];
+const OFF: [&str; 9] =
+    ["off", "no", "false", "disabled", "inactive", "forbidden", "optional", "deprecated", "not allowed"];
 const CURRENCIES: [(&str, &[&str]); 8] = [
     ("EUR", &["euro", "euros", "eur", "€"]),
     ("USD", &["dollar", "dollars", "us dollars", "usd", "$"]),
@@ -71,8 +84,9 @@ const UNITS: [(&str, f64, &[&str]); 30] = [
     ("tokens", 1.0, &["token", "tokens"]),
 ];
 
-static QUANTITY: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"^(?P<before>[€$£¥₹]?)\s?(?P<number>[+-]?\d[\d,_]*(?:\.\d+)?)\s?(?P<factor>k|thousand|million|billion)?\s?(?P<unit>[\p{L}%°µ€$£¥₹][\p{L} ]*)?$").ok());
+static QUANTITY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"^(?P<before>[€$£¥₹]?)\s?(?P<number>[+-]?\d[\d,_]*(?:\.\d+)?)\s?(?P<factor>k|thousand|million|billion)?\s?(?P<unit>[\p{L}%°µ€$£¥₹][\p{L} ]*)?$").ok()
+});
 static DATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^(?:\d{4}-\d{2}(?:-\d{2})?(?:[t ]\d{2}:\d{2}.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}(?::\d{2})+(?: ?[ap]m)?|\d{1,2}(?:st|nd|rd|th)?(?: of)? [a-z]+(?: \d{4})?|[a-z]+ \d{1,2}(?:st|nd|rd|th)?(?:,? \d{4})?)$").ok()
 });
@@ -102,7 +116,11 @@ impl Value {
         if DATE.as_ref().is_some_and(|date| date.is_match(bare)) && only_months(bare) {
             return Self::Date(bare.replace(" of ", " "));
         }
-        if is_name(text) { Self::Name(bare.trim_matches(['`', '"', '\'']).to_owned()) } else { Self::Other(bare.to_owned()) }
+        if is_name(text) {
+            Self::Name(bare.trim_matches(['`', '"', '\'']).to_owned())
+        } else {
+            Self::Other(bare.to_owned())
+        }
     }
 
     /// Whether two values of the same thing cannot both be right. Of words nobody can say that.
@@ -157,12 +175,18 @@ fn only_months(text: &str) -> bool {
 
 /// Every word has a capital, or is written like something of a program: `a_b`, `a/b`, `a.b`, `v2`.
 fn is_name(text: &str) -> bool {
-    let quoted = text.len() > 2 && [('`', '`'), ('"', '"'), ('\'', '\'')].iter().any(|(begin, end)| text.starts_with(*begin) && text.ends_with(*end));
-    let technical = |word: &str| word.contains(['_', '/', '.', '@', ':', '\\']) || word.chars().any(|character| character.is_ascii_digit());
+    let quoted = text.len() > 2
+        && [('`', '`'), ('"', '"'), ('\'', '\'')]
+            .iter()
+            .any(|(begin, end)| text.starts_with(*begin) && text.ends_with(*end));
+    let technical = |word: &str| {
+        word.contains(['_', '/', '.', '@', ':', '\\']) || word.chars().any(|character| character.is_ascii_digit())
+    };
     let capital = |word: &str| word.chars().next().is_some_and(char::is_uppercase);
     let linking = ["of", "and", "the", "de", "von", "van", "la"];
     let mut words = text.split_whitespace().filter(|word| !linking.contains(word)).peekable();
-    quoted || (words.peek().is_some() && words.clone().count() <= 4 && words.all(|word| capital(word) || technical(word)))
+    quoted
+        || (words.peek().is_some() && words.clone().count() <= 4 && words.all(|word| capital(word) || technical(word)))
 }
 
 #[cfg(test)]
@@ -190,12 +214,21 @@ mod tests {
 
     #[test]
     fn only_values_of_one_kind_exclude_each_other() {
-        for (one, other) in
-            [("30 s", "60 s"), ("May", "June"), ("enabled", "disabled"), ("PostgreSQL", "MySQL"), ("src/main.rs", "src/lib.rs"), ("3.2", "3.3"), ("2026-01-01", "2026-02-01"), ("euro", "dollars")]
-        {
+        for (one, other) in [
+            ("30 s", "60 s"),
+            ("May", "June"),
+            ("enabled", "disabled"),
+            ("PostgreSQL", "MySQL"),
+            ("src/main.rs", "src/lib.rs"),
+            ("3.2", "3.3"),
+            ("2026-01-01", "2026-02-01"),
+            ("euro", "dollars"),
+        ] {
             assert!(Value::read(one).excludes(&Value::read(other)), "{one}, {other}");
         }
-        for (one, other) in [("30 s", "30 GB"), ("fast", "old"), ("large", "12 GB"), ("May", "fast"), ("very slow", "blue")] {
+        for (one, other) in
+            [("30 s", "30 GB"), ("fast", "old"), ("large", "12 GB"), ("May", "fast"), ("very slow", "blue")]
+        {
             assert!(!Value::read(one).excludes(&Value::read(other)), "{one}, {other}");
         }
     }

@@ -41,26 +41,80 @@ pub(super) fn compare(new: &Statement, old: &Statement) -> Relation {
     let subject = &new.subject;
     match (new.value == old.value, new.negated == old.negated) {
         (true, true) => Relation::Same,
-        (true, false) => Relation::Contradiction(format!("one says of \"{subject}\" what the other denies: {}", new.said)),
-        (false, true) if !new.negated && new.excludes(old) => {
-            Relation::Contradiction(format!("both say what holds for \"{subject}\": before {}, now {}", old.said, new.said))
+        (true, false) => {
+            Relation::Contradiction(format!("one says of \"{subject}\" what the other denies: {}", new.said))
         }
+        (false, true) if !new.negated && new.excludes(old) => Relation::Contradiction(format!(
+            "both say what holds for \"{subject}\": before {}, now {}",
+            old.said, new.said
+        )),
         _ => Relation::Unrelated,
     }
 }
 
 /// Nouns of what has one value at a time, and that no adjective is said of.
 const PROPERTIES: [&str; 41] = [
-    "name", "deadline", "port", "hostname", "currency", "language", "version", "owner", "branch", "timezone", "time zone", "format", "path",
-    "directory", "url", "address", "e-mail", "email", "budget", "limit", "timeout", "encoding", "editor", "theme", "manager", "maintainer",
-    "license", "licence", "separator", "delimiter", "indentation", "birthday", "job", "role", "employer", "threshold", "colour", "color",
-    "price", "goal", "default",
+    "name",
+    "deadline",
+    "port",
+    "hostname",
+    "currency",
+    "language",
+    "version",
+    "owner",
+    "branch",
+    "timezone",
+    "time zone",
+    "format",
+    "path",
+    "directory",
+    "url",
+    "address",
+    "e-mail",
+    "email",
+    "budget",
+    "limit",
+    "timeout",
+    "encoding",
+    "editor",
+    "theme",
+    "manager",
+    "maintainer",
+    "license",
+    "licence",
+    "separator",
+    "delimiter",
+    "indentation",
+    "birthday",
+    "job",
+    "role",
+    "employer",
+    "threshold",
+    "colour",
+    "color",
+    "price",
+    "goal",
+    "default",
 ];
 
 /// Begins a sentence and says nothing.
 const OPENINGS: [&str; 16] = [
-    "remember that ", "remember: ", "remember, ", "note that ", "note: ", "please ", "actually, ", "actually ", "from now on, ", "from now on ",
-    "in fact, ", "now, ", "now ", "by the way, ", "fyi: ", "always ",
+    "remember that ",
+    "remember: ",
+    "remember, ",
+    "note that ",
+    "note: ",
+    "please ",
+    "actually, ",
+    "actually ",
+    "from now on, ",
+    "from now on ",
+    "in fact, ",
+    "now, ",
+    "now ",
+    "by the way, ",
+    "fyi: ",
+    "always ",
 ];
 
 struct Shapes {
@@ -75,12 +129,22 @@ struct Shapes {
 static SHAPES: LazyLock<Option<Shapes>> = LazyLock::new(|| {
     let shape = |pattern: &str| Regex::new(pattern).ok();
     Some(Shapes {
-        over: shape(r"^(?i:i|we|the user|the team)(?: do)?(?P<not> not)? (?i:prefers?|likes?|wants?) (?P<value>.+?) (?i:over|to|rather than|instead of|more than) (?P<other>.+)$")?,
-        choice: shape(r"^(?:(?i:i|we|the user|the team) )?(?i:do )?(?P<not>(?i:not |never ))?(?i:prefers?|uses?|using|likes?|wants?|write|stick to) (?P<value>.+) (?i:for|as|when) (?P<subject>.+)$")?,
+        over: shape(
+            r"^(?i:i|we|the user|the team)(?: do)?(?P<not> not)? (?i:prefers?|likes?|wants?) (?P<value>.+?) (?i:over|to|rather than|instead of|more than) (?P<other>.+)$",
+        )?,
+        choice: shape(
+            r"^(?:(?i:i|we|the user|the team) )?(?i:do )?(?P<not>(?i:not |never ))?(?i:prefers?|uses?|using|likes?|wants?|write|stick to) (?P<value>.+) (?i:for|as|when) (?P<subject>.+)$",
+        )?,
         name: shape(r"^(?i:my name is|call me|i am called) (?P<value>.+)$")?,
-        equals: shape(r"^(?P<subject>[^=:]{1,60}?)\s*(?::=|==?|:)\s+(?P<value>.+)$|^(?P<subject2>[\w.-]{1,60})=(?P<value2>\S+)$")?,
-        is: shape(r"^(?P<subject>.+?) (?i:is|are|was|were|will be|equals?|means?)(?: (?P<not>not|no longer|never))?(?: (?i:now|currently|always|still))?(?: (?P<how>called|named|set to|due|due on|due in|in|on|at|from|with|written in|stored in|located in|based in|kept in|hosted on|deployed to|owned by|run by|maintained by|led by|managed by))? (?P<value>.+)$")?,
-        verb: shape(r"^(?P<subject>.+?) (?:(?i:does|do|did|will) (?P<not>not )?)?(?P<verb>start|begin|end|finish|run|live|open|close|expire|happen|default|belong|point|listen|deploy|ship|cost|weigh|take|last|need|require|contain|have|has|store|use)(?:s|es)? (?:(?P<how>in|on|at|to|from|until|under) )?(?P<value>.+)$")?,
+        equals: shape(
+            r"^(?P<subject>[^=:]{1,60}?)\s*(?::=|==?|:)\s+(?P<value>.+)$|^(?P<subject2>[\w.-]{1,60})=(?P<value2>\S+)$",
+        )?,
+        is: shape(
+            r"^(?P<subject>.+?) (?i:is|are|was|were|will be|equals?|means?)(?: (?P<not>not|no longer|never))?(?: (?i:now|currently|always|still))?(?: (?P<how>called|named|set to|due|due on|due in|in|on|at|from|with|written in|stored in|located in|based in|kept in|hosted on|deployed to|owned by|run by|maintained by|led by|managed by))? (?P<value>.+)$",
+        )?,
+        verb: shape(
+            r"^(?P<subject>.+?) (?:(?i:does|do|did|will) (?P<not>not )?)?(?P<verb>start|begin|end|finish|run|live|open|close|expire|happen|default|belong|point|listen|deploy|ship|cost|weigh|take|last|need|require|contain|have|has|store|use)(?:s|es)? (?:(?P<how>in|on|at|to|from|until|under) )?(?P<value>.+)$",
+        )?,
     })
 });
 
@@ -101,7 +165,9 @@ impl Statement {
         }
         if let Some(found) = shapes.choice.captures(&text) {
             let about = subject(found.name("subject")?.as_str());
-            return Some(Self::new(&about, "choice", found.name("value")?.as_str(), found.name("not").is_some()).single());
+            return Some(
+                Self::new(&about, "choice", found.name("value")?.as_str(), found.name("not").is_some()).single(),
+            );
         }
         if let Some(found) = shapes.is.captures(&text) {
             let about = found.name("subject")?.as_str();
@@ -124,7 +190,12 @@ impl Statement {
             };
             let how = found.name("how").map_or("", |how| how.as_str());
             let negated = found.name("not").is_some();
-            return Some(Self::new(found.name("subject")?.as_str(), format!("{verb} {how}").trim_end(), found.name("value")?.as_str(), negated));
+            return Some(Self::new(
+                found.name("subject")?.as_str(),
+                format!("{verb} {how}").trim_end(),
+                found.name("value")?.as_str(),
+                negated,
+            ));
         }
         let found = shapes.equals.captures(&text)?;
         let about = found.name("subject").or_else(|| found.name("subject2"))?.as_str();
@@ -146,7 +217,9 @@ impl Statement {
     fn new(about: &str, relation: &str, value: &str, negated: bool) -> Self {
         let value = value.trim().trim_matches(['`', '"', '\'']);
         let lower = about.trim().to_lowercase();
-        let determined = ["the ", "our ", "my ", "this ", "its ", "all ", "each ", "every "].iter().any(|word| lower.starts_with(word));
+        let determined = ["the ", "our ", "my ", "this ", "its ", "all ", "each ", "every "]
+            .iter()
+            .any(|word| lower.starts_with(word));
         let named_subject = !determined && about.split_whitespace().count() <= 2 && !lower.ends_with('s');
         Self {
             subject: subject(about),
@@ -173,13 +246,22 @@ impl Statement {
 /// Without openings, contractions and a final full stop.
 fn plain(text: &str) -> String {
     let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for (short, long) in
-        [("n't", " not"), ("n’t", " not"), ("I'm", "I am"), ("we're", "we are"), ("it's", "it is"), ("ca not", "can not"), ("wo not", "will not")]
-    {
+    for (short, long) in [
+        ("n't", " not"),
+        ("n’t", " not"),
+        ("I'm", "I am"),
+        ("we're", "we are"),
+        ("it's", "it is"),
+        ("ca not", "can not"),
+        ("wo not", "will not"),
+    ] {
         text = text.replace(short, long);
     }
     let mut rest = text.trim_end_matches(['.', '!', ';', ' ']);
-    while let Some(opening) = OPENINGS.iter().find(|opening| rest.get(..opening.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(opening))) {
+    while let Some(opening) = OPENINGS
+        .iter()
+        .find(|opening| rest.get(..opening.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(opening)))
+    {
         rest = rest.get(opening.len()..).unwrap_or_default();
     }
     rest.to_owned()
@@ -189,7 +271,9 @@ fn plain(text: &str) -> String {
 fn subject(text: &str) -> String {
     let lower = text.trim().trim_matches(['`', '"', '\'']).to_lowercase();
     let mut rest = lower.as_str();
-    while let Some(shorter) = ["the ", "a ", "an ", "our ", "this ", "that ", "its "].iter().find_map(|article| rest.strip_prefix(article)) {
+    while let Some(shorter) =
+        ["the ", "a ", "an ", "our ", "this ", "that ", "its "].iter().find_map(|article| rest.strip_prefix(article))
+    {
         rest = shorter;
     }
     rest.to_owned()

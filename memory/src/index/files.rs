@@ -61,7 +61,8 @@ pub(crate) fn write_vectors(
 
 /// Of the vectors of one model.
 pub(crate) fn vectors_file(folder: &Path, model: &str) -> PathBuf {
-    let readable: String = model.chars().map(|character| if character.is_alphanumeric() { character } else { '-' }).take(40).collect();
+    let readable: String =
+        model.chars().map(|character| if character.is_alphanumeric() { character } else { '-' }).take(40).collect();
     let unique: String = digest(model).chars().take(8).collect();
     folder.join(format!("vectors-{readable}-{unique}"))
 }
@@ -91,5 +92,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), MemoryError> {
         file.sync_all()?;
         fs_err::rename(&part, path)
     };
-    written().map_err(|error: std::io::Error| MemoryError::Unwritable { path: path.display().to_string(), reason: error.to_string() })
+    written().map_err(|error: std::io::Error| MemoryError::Unwritable {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })
 }

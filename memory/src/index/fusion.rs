@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn what_can_be_had_of_a_long_query_is_what_the_best_has() {
-        let words = |count: u32| WordHits { hits: vec![hit(1, 10.0, 50), hit(2, 5.0, 50)], ideal: 40.0, numbers: 0.0, count };
+        let words =
+            |count: u32| WordHits { hits: vec![hit(1, 10.0, 50), hit(2, 5.0, 50)], ideal: 40.0, numbers: 0.0, count };
         let reachable = [0, 1, 8, 64, 500].map(|count| words(count).reachable());
         // The fourth and the fifth to rounding; 22.6 words are half way between 8 and 64.
         assert_eq!(reachable.map(f32::round), [40.0, 40.0, 40.0, 10.0, 10.0]);

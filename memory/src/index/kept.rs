@@ -199,11 +199,18 @@ impl Label {
             return Ok(None);
         }
         let sums = store.document_sums()?.into_iter();
-        let documents: HashMap<u64, u64> = sums.map(|(name, place, sum)| (origin_of_document(&name, &place), sum)).collect();
+        let documents: HashMap<u64, u64> =
+            sums.map(|(name, place, sum)| (origin_of_document(&name, &place), sum)).collect();
         let changed = |origin: &&u64| self.documents.get(origin) != documents.get(origin);
         let stale: HashSet<u64> = self.documents.keys().filter(changed).copied().collect();
         let fresh: HashSet<u64> = documents.keys().filter(changed).copied().collect();
-        let now = Self { words: words::VERSION, next_key: self.next_key, messages: messages.rows, messages_sum: messages.all, documents };
+        let now = Self {
+            words: words::VERSION,
+            next_key: self.next_key,
+            messages: messages.rows,
+            messages_sum: messages.all,
+            documents,
+        };
         Ok(Some(Behind { stale, documents: fresh, now }))
     }
 }
@@ -275,7 +282,13 @@ impl Entry {
     }
 
     fn of_chunk(stored: &StoredChunk, vault: &Vault) -> Self {
-        let document = crate::knowledge::chunk_document(&stored.place, &stored.document, stored.position, &stored.chunk, stored.kept_at);
+        let document = crate::knowledge::chunk_document(
+            &stored.place,
+            &stored.document,
+            stored.position,
+            &stored.chunk,
+            stored.kept_at,
+        );
         let text = document.content();
         let mut row = [0; COLUMNS.len()];
         row[CONTENT] = key(&digest(&text));

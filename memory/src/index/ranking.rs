@@ -47,9 +47,14 @@ const ALIKE: f32 = 0.85;
 
 /// The best `k` of `ranked` (best first), each next one the best after what it repeats of those before it is taken off
 /// (maximal marginal relevance; Carbonell and Goldstein, 1998).
-pub(crate) fn diversified<'v>(ranked: Vec<Relevance>, k: usize, vector: &dyn Fn(u32) -> Option<&'v [f32]>) -> Vec<Relevance> {
+pub(crate) fn diversified<'v>(
+    ranked: Vec<Relevance>,
+    k: usize,
+    vector: &dyn Fn(u32) -> Option<&'v [f32]>,
+) -> Vec<Relevance> {
     // What is far behind cannot come forward.
-    let mut left: Vec<(Relevance, f32)> = ranked.into_iter().take(4 * k.min(1 << 20)).map(|relevance| (relevance, 1.0)).collect();
+    let mut left: Vec<(Relevance, f32)> =
+        ranked.into_iter().take(4 * k.min(1 << 20)).map(|relevance| (relevance, 1.0)).collect();
     let mut chosen: Vec<Relevance> = Vec::with_capacity(k.min(left.len()));
     while chosen.len() < k && !left.is_empty() {
         let mut best = 0;
@@ -104,10 +109,16 @@ mod tests {
     fn what_repeats_a_better_one_comes_after_what_does_not() {
         let vectors = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]];
         let ranked = |scores: [f32; 4]| -> Vec<Relevance> {
-            (0..).zip(scores).map(|(slot, score)| Relevance { slot, cosine: None, bm25: None, weight: 1.0, score }).collect()
+            (0..)
+                .zip(scores)
+                .map(|(slot, score)| Relevance { slot, cosine: None, bm25: None, weight: 1.0, score })
+                .collect()
         };
         let order = |ranked: Vec<Relevance>, k: usize| -> Vec<u32> {
-            diversified(ranked, k, &|slot| vectors.get(slot as usize).map(|vector| &vector[..])).iter().map(|found| found.slot).collect()
+            diversified(ranked, k, &|slot| vectors.get(slot as usize).map(|vector| &vector[..]))
+                .iter()
+                .map(|found| found.slot)
+                .collect()
         };
         assert_eq!(order(ranked([0.9, 0.8, 0.7, 0.6]), 4), [0, 2, 3, 1]);
         assert_eq!(order(ranked([0.9, 0.8, 0.3, 0.2]), 3), [0, 1, 2]);

@@ -63,7 +63,13 @@ impl<'a> Filter<'a> {
 impl Index {
     /// The best `k` documents for a query, best first; newer ones first among equals, and what says nearly the same as
     /// a better one later.
-    pub fn search(&self, query: &str, vector: Option<&[f32]>, k: usize, filter: &Filter<'_>) -> Result<Vec<Found>, MemoryError> {
+    pub fn search(
+        &self,
+        query: &str,
+        vector: Option<&[f32]>,
+        k: usize,
+        filter: &Filter<'_>,
+    ) -> Result<Vec<Found>, MemoryError> {
         let candidates = CANDIDATES.max(4 * k);
         let mut statistics = WordStatistics::of(query);
         // However often the query says it: questions repeat what matters little.
@@ -125,7 +131,8 @@ impl Index {
             let hit = described(&Document { id: note.id, origin: note.origin, ..text.document() });
             return Ok(Found { hit, kept: Some(text) });
         }
-        let slot = self.fresh_slot(relevance.slot).ok_or_else(|| MemoryError::Index("a document is gone".to_owned()))?;
+        let slot =
+            self.fresh_slot(relevance.slot).ok_or_else(|| MemoryError::Index("a document is gone".to_owned()))?;
         Ok(Found { hit: described(&slot.document), kept: None })
     }
 
@@ -168,8 +175,14 @@ impl Index {
             if found.len() >= count {
                 break;
             }
-            found.extend(fresh(near.key).filter_map(|slot| self.fresh_candidate(slot, filter)).map(|candidate| (candidate, near.cosine)));
-            found.extend(kept(near.key).into_iter().filter(admits_kept).map(|text| (self.kept_candidate(text), near.cosine)));
+            found.extend(
+                fresh(near.key)
+                    .filter_map(|slot| self.fresh_candidate(slot, filter))
+                    .map(|candidate| (candidate, near.cosine)),
+            );
+            found.extend(
+                kept(near.key).into_iter().filter(admits_kept).map(|text| (self.kept_candidate(text), near.cosine)),
+            );
         }
         found
     }
@@ -199,7 +212,12 @@ impl Index {
     }
 
     /// With their BM25.
-    fn by_words(&self, statistics: &WordStatistics, count: usize, filter: &Filter<'_>) -> Result<Vec<(Candidate, f32)>, MemoryError> {
+    fn by_words(
+        &self,
+        statistics: &WordStatistics,
+        count: usize,
+        filter: &Filter<'_>,
+    ) -> Result<Vec<(Candidate, f32)>, MemoryError> {
         let average_length = statistics.tokens as f32 / statistics.documents.max(1) as f32;
         let first = self.first();
         let mut scores = vec![0.0f32; if statistics.words.is_empty() { 0 } else { self.slots.len() }];

@@ -66,7 +66,9 @@ fn fold(word: &str) -> Cow<'_, str> {
         return Cow::Borrowed(word);
     }
     if word.is_ascii() {
-        return Cow::Owned(word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').map(|c| c.to_ascii_lowercase()).collect());
+        return Cow::Owned(
+            word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').map(|c| c.to_ascii_lowercase()).collect(),
+        );
     }
     let combining = |character: &char| ('\u{300}'..='\u{36f}').contains(character);
     let folded = word.nfkd().filter(|character| !combining(character)).nfc().flat_map(char::to_lowercase);
@@ -79,7 +81,8 @@ fn name_parts(word: &str) -> Vec<&str> {
     for part in word.split(|character: char| !character.is_alphanumeric()) {
         let (mut start, mut before) = (0, None::<char>);
         for (position, character) in part.char_indices() {
-            let begins_word = || part[position..].chars().skip(1).take(2).filter(|next| next.is_lowercase()).count() == 2;
+            let begins_word =
+                || part[position..].chars().skip(1).take(2).filter(|next| next.is_lowercase()).count() == 2;
             let boundary = character.is_uppercase()
                 && before.is_some_and(|before| before.is_lowercase() || (before.is_uppercase() && begins_word()));
             if boundary {
@@ -104,8 +107,8 @@ fn stem(word: &str) -> Cow<'_, str> {
 
 /// Lucene's for English (`EnglishAnalyzer.ENGLISH_STOP_WORDS_SET`), which [`each_word`] leaves as they are.
 const STOP_WORDS: [&str; 33] = [
-    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of", "on", "or", "such",
-    "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with",
+    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of",
+    "on", "or", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with",
 ];
 
 /// Whether a word, as [`each_word`] gives it, says nothing by itself.
@@ -117,7 +120,7 @@ static ENGLISH: LazyLock<Stemmer> = LazyLock::new(|| Stemmer::create(Algorithm::
 
 #[cfg(test)]
 mod tests {
-    use super::{is_stop_word, STOP_WORDS, words};
+    use super::{STOP_WORDS, is_stop_word, words};
 
     fn joined(text: &str) -> String {
         words(text).join(" ")

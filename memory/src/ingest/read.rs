@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Surroundings, walk};
 use crate::chunk::{Chunk, ChunkError, Kind, chunk, chunk_pages, chunk_table};
-use crate::records::{StoredDocument, Scope};
+use crate::records::{Scope, StoredDocument};
 
 /// The largest files of each sort that are read whole; tables may be of any size.
 const LARGEST_TEXT: u64 = 16 << 20;
@@ -72,7 +72,8 @@ pub(super) struct Job {
 
 impl Job {
     pub fn run(&self, surroundings: &dyn Surroundings) -> Outcome {
-        let outcome = if super::source::is_address(&self.origin) { self.page(surroundings) } else { self.file(surroundings) };
+        let outcome =
+            if super::source::is_address(&self.origin) { self.page(surroundings) } else { self.file(surroundings) };
         outcome.unwrap_or_else(|problem| match problem {
             Problem::LeftOut(reason) if !self.named => Outcome::LeftOut(reason),
             Problem::LeftOut(reason) | Problem::Failed(reason) => Outcome::Failed(reason),
@@ -91,7 +92,10 @@ impl Job {
                 return Ok(Outcome::Same(document));
             }
             let stop = || surroundings.is_cancelled();
-            return Ok(Outcome::Read(document, chunk_table(&self.title(surroundings), kind, path, &stop).map_err(unreadable)?));
+            return Ok(Outcome::Read(
+                document,
+                chunk_table(&self.title(surroundings), kind, path, &stop).map_err(unreadable)?,
+            ));
         }
         let largest = if matches!(kind, Kind::Pdf | Kind::Notebook) { LARGEST_DOCUMENT } else { LARGEST_TEXT };
         if stamp.bytes > largest {
@@ -110,7 +114,8 @@ impl Job {
         let fetched = surroundings.fetch(&self.origin).map_err(Problem::Failed)?;
         let address = self.origin.split(['?', '#']).next().unwrap_or_default();
         let beginning = fetched.contents.get(..fetched.contents.len().min(BEGINNING)).unwrap_or_default();
-        let kind = Kind::of_content_type(&fetched.content_type).unwrap_or_else(|| Kind::of(Path::new(address), beginning));
+        let kind =
+            Kind::of_content_type(&fetched.content_type).unwrap_or_else(|| Kind::of(Path::new(address), beginning));
         let bytes = fetched.contents.len() as u64;
         let document = self.document(kind, bytes, None, digest(&fetched.contents), None, Utc::now());
         if !kind.is_table() {
@@ -126,13 +131,22 @@ impl Job {
         Ok(Outcome::Read(document, chunks))
     }
 
-    fn cut(&self, document: StoredDocument, kind: Kind, contents: &[u8], surroundings: &dyn Surroundings) -> Result<Outcome, Problem> {
+    fn cut(
+        &self,
+        document: StoredDocument,
+        kind: Kind,
+        contents: &[u8],
+        surroundings: &dyn Surroundings,
+    ) -> Result<Outcome, Problem> {
         if self.is_same(&document) {
             return Ok(Outcome::Same(document));
         }
         let title = self.title(surroundings);
         let chunks = if kind == Kind::Pdf {
-            chunk_pages(&title, &surroundings.pdf_pages(contents).map_err(|reason| unreadable(ChunkError::Pdf(reason)))?)
+            chunk_pages(
+                &title,
+                &surroundings.pdf_pages(contents).map_err(|reason| unreadable(ChunkError::Pdf(reason)))?,
+            )
         } else {
             chunk(&title, kind, contents).map_err(unreadable)?
         };
@@ -145,7 +159,9 @@ impl Job {
     }
 
     fn is_same(&self, document: &StoredDocument) -> bool {
-        self.known.as_ref().is_some_and(|known| known.digest == document.digest && known.kind == document.kind && known.collection == document.collection)
+        self.known.as_ref().is_some_and(|known| {
+            known.digest == document.digest && known.kind == document.kind && known.collection == document.collection
+        })
     }
 
     /// The path as people of the project say it.
@@ -154,9 +170,29 @@ impl Job {
         path.strip_prefix(surroundings.workspace()).unwrap_or(path).display().to_string()
     }
 
-    fn document(&self, kind: Kind, bytes: u64, modified: Option<i64>, digest: String, commit: Option<String>, read_at: DateTime<Utc>) -> StoredDocument {
+    fn document(
+        &self,
+        kind: Kind,
+        bytes: u64,
+        modified: Option<i64>,
+        digest: String,
+        commit: Option<String>,
+        read_at: DateTime<Utc>,
+    ) -> StoredDocument {
         let (origin, source, collection) = (self.origin.clone(), self.source.clone(), self.collection.clone());
-        StoredDocument { origin, scope: self.scope, source, collection, kind: kind.name().to_owned(), bytes, modified, digest, commit, read_at, chunks: 0 }
+        StoredDocument {
+            origin,
+            scope: self.scope,
+            source,
+            collection,
+            kind: kind.name().to_owned(),
+            bytes,
+            modified,
+            digest,
+            commit,
+            read_at,
+            chunks: 0,
+        }
     }
 }
 
@@ -164,7 +200,9 @@ impl Job {
 fn is_data(path: &Path, kind: Kind, contents: &[u8]) -> bool {
     const LEAST: usize = 32 * 1024;
     const LONGEST_LINES: usize = 500;
-    let prose = path.extension().is_none_or(|ending| ["txt", "text", "rst", "log"].iter().any(|prose| ending.eq_ignore_ascii_case(prose)));
+    let prose = path
+        .extension()
+        .is_none_or(|ending| ["txt", "text", "rst", "log"].iter().any(|prose| ending.eq_ignore_ascii_case(prose)));
     let written = matches!(kind, Kind::Text | Kind::JavaScript | Kind::TypeScript) && !prose;
     let lines = || contents.iter().filter(|byte| **byte == b'\n').count() + 1;
     written && contents.len() >= LEAST && contents.len() / lines() > LONGEST_LINES

@@ -12,7 +12,10 @@ pub enum Source {
     File(PathBuf),
     Folder(PathBuf),
     /// A pattern of absolute paths, and the folder that all it matches lie in.
-    Pattern { folder: PathBuf, matcher: GlobMatcher },
+    Pattern {
+        folder: PathBuf,
+        matcher: GlobMatcher,
+    },
     Address(String),
 }
 
@@ -32,7 +35,8 @@ impl Source {
         if !typed.contains(WILD) {
             return Err(IngestError::NotFound(typed.to_owned()));
         }
-        let matcher = matcher(&path).map_err(|error| IngestError::Pattern { pattern: typed.to_owned(), reason: error.to_string() })?;
+        let matcher = matcher(&path)
+            .map_err(|error| IngestError::Pattern { pattern: typed.to_owned(), reason: error.to_string() })?;
         let is_wild = |part: &Component<'_>| part.as_os_str().to_string_lossy().contains(WILD);
         let folder: PathBuf = path.components().take_while(|part| !is_wild(part)).collect();
         if !folder.is_dir() {

@@ -75,8 +75,11 @@ pub fn refresh(
 pub fn remove(memory: &Memory, selection: &str, workspace: &Path) -> Result<usize, IngestError> {
     let documents = super::select(memory, selection, workspace)?;
     for scope in [Scope::Session, Scope::Project, Scope::Global] {
-        let origins: Vec<&str> =
-            documents.iter().filter(|document| document.scope == scope).map(|document| document.origin.as_str()).collect();
+        let origins: Vec<&str> = documents
+            .iter()
+            .filter(|document| document.scope == scope)
+            .map(|document| document.origin.as_str())
+            .collect();
         if !origins.is_empty() {
             memory.remove_documents(scope, &origins)?;
         }
@@ -129,10 +132,12 @@ fn sync(
     if !report.interrupted {
         forget_gone(memory, request.scope, &name, &known, &origins, report)?;
     }
-    let known: HashMap<String, StoredDocument> = known.into_iter().map(|document| (document.origin.clone(), document)).collect();
+    let known: HashMap<String, StoredDocument> =
+        known.into_iter().map(|document| (document.origin.clone(), document)).collect();
     let named = matches!(source, Source::File(_) | Source::Address(_));
     let found = origins.len();
-    let mut progress = Progress { total_files: found, chunks: report.chunks, bytes: report.bytes, ..Progress::default() };
+    let mut progress =
+        Progress { total_files: found, chunks: report.chunks, bytes: report.bytes, ..Progress::default() };
     let mut jobs = Vec::new();
     for origin in origins {
         let known = known.get(&origin).cloned();
@@ -143,7 +148,14 @@ fn sync(
             report.unchanged += 1;
             progress.files += 1;
         } else {
-            jobs.push(Job { origin, source: name.clone(), scope: request.scope, collection: request.collection.clone(), known, named });
+            jobs.push(Job {
+                origin,
+                source: name.clone(),
+                scope: request.scope,
+                collection: request.collection.clone(),
+                known,
+                named,
+            });
         }
     }
     watch(&progress);
@@ -235,7 +247,12 @@ fn read_all(
     })
 }
 
-fn work(jobs: &Mutex<std::vec::IntoIter<Job>>, stop: &AtomicBool, surroundings: &dyn Surroundings, done: &SyncSender<(Job, Outcome)>) {
+fn work(
+    jobs: &Mutex<std::vec::IntoIter<Job>>,
+    stop: &AtomicBool,
+    surroundings: &dyn Surroundings,
+    done: &SyncSender<(Job, Outcome)>,
+) {
     while !stop.load(Ordering::Relaxed) && !surroundings.is_cancelled() {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
         let Some(job) = next else { return };
@@ -292,7 +309,8 @@ struct Keeper<'a> {
 impl Keeper<'_> {
     fn add(&mut self, document: StoredDocument, chunks: Option<Vec<Chunk>>) -> Result<(), IngestError> {
         self.chunks += chunks.as_ref().map_or(0, Vec::len);
-        let piece = |chunk: Chunk| NewChunk { place: place(&document, chunk.place), title: chunk.title, text: chunk.text };
+        let piece =
+            |chunk: Chunk| NewChunk { place: place(&document, chunk.place), title: chunk.title, text: chunk.text };
         let chunks: Option<Vec<NewChunk>> = chunks.map(|chunks| chunks.into_iter().map(piece).collect());
         self.waiting.push(NewDocument { document, chunks });
         if self.chunks >= MOST_CHUNKS || self.since.elapsed() >= LONGEST_WAIT {

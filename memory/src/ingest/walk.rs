@@ -14,8 +14,19 @@ const IGNORE_FILE: &str = ".codriverignore";
 
 /// Written by programs: nobody asks what they say, and they bury the rest.
 const GENERATED_NAMES: [&str; 13] = [
-    "Cargo.lock", "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "poetry.lock", "uv.lock", "pdm.lock",
-    "Pipfile.lock", "Gemfile.lock", "composer.lock", "go.sum",
+    "Cargo.lock",
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "bun.lock",
+    "poetry.lock",
+    "uv.lock",
+    "pdm.lock",
+    "Pipfile.lock",
+    "Gemfile.lock",
+    "composer.lock",
+    "go.sum",
 ];
 const GENERATED_ENDINGS: [&str; 5] = [".min.js", ".min.css", ".js.map", ".css.map", ".ts.map"];
 

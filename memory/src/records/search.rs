@@ -223,7 +223,9 @@ mod tests {
         assert_eq!((asked.kinds.as_slice(), asked.origin.as_deref()), (&["chunk"][..], Some("notes.md")));
         let hours = (asked.before.unwrap() - asked.since.unwrap()).num_hours();
         assert!((23..=25).contains(&hours), "{hours}");
-        for (kind, since, reason) in [("turn", "", "(message)"), ("", "31.1.2026", "YYYY-MM-DD"), ("fact", "2026-02-30", "YYYY-MM-DD")] {
+        for (kind, since, reason) in
+            [("turn", "", "(message)"), ("", "31.1.2026", "YYYY-MM-DD"), ("fact", "2026-02-30", "YYYY-MM-DD")]
+        {
             let error = SearchOptions::asked(kind, "", since, "").unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }

@@ -16,11 +16,14 @@ static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(NAME).ok());
 /// What follows a name: the rest of it, what binds the value to it, and the value, in quotes or not.
 static VALUE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let quote = r#"(?:\\{0,3}["'`])"#;
-    let value = format!(r#"(?:{quote}(?P<quoted>[^"'`\\\s]{{4,}}){quote}|{quote}(?P<phrase>[^"'`\\\n]{{8,120}}){quote}|(?P<bare>[^\s"'`\\,;(){{}}\[\]<>]{{4,}}))"#);
+    let value = format!(
+        r#"(?:{quote}(?P<quoted>[^"'`\\\s]{{4,}}){quote}|{quote}(?P<phrase>[^"'`\\\n]{{8,120}}){quote}|(?P<bare>[^\s"'`\\,;(){{}}\[\]<>]{{4,}}))"#
+    );
     Regex::new(&format!(r#"\A[A-Za-z0-9_]{{0,16}}{quote}?(?P<binds>\s{{0,4}}(?::=|=>|[:=])\s{{0,4}}|(?:\s+(?:for|of|to|on)\s[^.:;\n]{{1,40}}?)?\s+(?:is|ist|est|es)\s+|[ ]){value}"#)).ok()
 });
 
-static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(&format!(r"(?:^|[_.\-a-z0-9]){NAME}(?:s?$|[_.\-A-Z0-9])|^{NAME}")).ok());
+static SECRET_NAME: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!(r"(?:^|[_.\-a-z0-9]){NAME}(?:s?$|[_.\-A-Z0-9])|^{NAME}")).ok());
 
 /// Bytes of a name before the part that gives it away.
 const LONGEST_PREFIX: usize = 40;
@@ -41,7 +44,8 @@ pub(super) fn find(text: &str, findings: &mut Vec<Finding>) {
         if let Some(phrase) = captures.name("phrase") {
             // Several words in quotes are a text, but for what is made of words.
             if whole_name.to_lowercase().ends_with("passphrase") && is_any_password(phrase.as_str()) {
-                findings.push(Finding { place: name.end() + phrase.start()..name.end() + phrase.end(), what: "secret" });
+                findings
+                    .push(Finding { place: name.end() + phrase.start()..name.end() + phrase.end(), what: "secret" });
                 from = name.end() + phrase.end();
             }
             continue;
@@ -57,7 +61,9 @@ pub(super) fn find(text: &str, findings: &mut Vec<Finding>) {
         let ends: &[char] = if quoted.is_some() { &[] } else { &['.', '!', '?', ':', '*', '_'] };
         let trimmed = value.as_str().trim_end_matches(ends);
         let assigned = captures.name("binds").is_some_and(|binds| binds.as_str() == "=");
-        if looks_secret(whole_name, trimmed) || (assigned && is_password_variable(text, begin, name.end()) && is_any_password(trimmed)) {
+        if looks_secret(whole_name, trimmed)
+            || (assigned && is_password_variable(text, begin, name.end()) && is_any_password(trimmed))
+        {
             let start = name.end() + value.start();
             findings.push(Finding { place: start..start + trimmed.len(), what: "secret" });
             from = start + trimmed.len();
@@ -90,14 +96,19 @@ pub(super) fn looks_secret(name: &str, value: &str) -> bool {
     }
     let characters = value.chars().count();
     let lower_name = name.to_lowercase();
-    let password = ["passw", "pwd", "passphrase", "kennwort", "mot de passe", "contrasena", "senha"].iter().any(|word| lower_name.contains(word));
+    let password = ["passw", "pwd", "passphrase", "kennwort", "mot de passe", "contrasena", "senha"]
+        .iter()
+        .any(|word| lower_name.contains(word));
     let mixed = kinds(value);
     if password {
         let letters = value.chars().any(char::is_alphabetic);
         let digits = value.chars().any(|character| character.is_ascii_digit());
         return characters >= 6 && letters && (mixed >= 3 || (mixed == 2 && digits) || is_jumbled(value));
     }
-    characters >= 16 && mixed >= 2 && disorder(value) >= 3.0 && value.chars().any(|character| character.is_ascii_digit())
+    characters >= 16
+        && mixed >= 2
+        && disorder(value) >= 3.0
+        && value.chars().any(|character| character.is_ascii_digit())
 }
 
 /// `PGPASSWORD=`, `DB_PASSWORD=`: what a shell gives a program under such a name is a password, however plain it is.
@@ -115,7 +126,8 @@ fn is_any_password(value: &str) -> bool {
 
 /// Whether a value occurs in ordinary text, so that hiding it would do harm.
 pub(super) fn is_ordinary(value: &str) -> bool {
-    value.chars().all(|character| character.is_ascii_lowercase()) || value.chars().all(|character| character.is_ascii_digit())
+    value.chars().all(|character| character.is_ascii_lowercase())
+        || value.chars().all(|character| character.is_ascii_digit())
         || value.starts_with(['/', '~'])
         || value.contains("://")
 }
@@ -131,13 +143,16 @@ fn is_code(value: &str) -> bool {
         || value.contains("://")
         || (value.contains('/') && value.contains('.'))
         || (value.contains('.') && value.split('.').all(word))
-        || value.contains('_') && value.split('_').all(|part| part.chars().all(|character| character.is_ascii_alphabetic()))
+        || value.contains('_')
+            && value.split('_').all(|part| part.chars().all(|character| character.is_ascii_alphabetic()))
 }
 
 /// Of small letters, capitals, digits and signs, how many kinds there are.
 fn kinds(value: &str) -> usize {
     let has = |kind: fn(&char) -> bool| usize::from(value.chars().any(|character| kind(&character)));
-    has(|character| character.is_lowercase()) + has(|character| character.is_uppercase()) + has(char::is_ascii_digit)
+    has(|character| character.is_lowercase())
+        + has(|character| character.is_uppercase())
+        + has(char::is_ascii_digit)
         + has(|character| !character.is_alphanumeric())
 }
 
@@ -205,7 +220,15 @@ mod tests {
 
     #[test]
     fn names_of_secrets_are_told_from_names_about_them() {
-        for name in ["OPENAI_API_KEY", "GITHUB_TOKEN", "DB_PASSWORD", "password", "clientSecret", "AWS_SECRET_ACCESS_KEY", "CODRIVER_MEMORY_KEY"] {
+        for name in [
+            "OPENAI_API_KEY",
+            "GITHUB_TOKEN",
+            "DB_PASSWORD",
+            "password",
+            "clientSecret",
+            "AWS_SECRET_ACCESS_KEY",
+            "CODRIVER_MEMORY_KEY",
+        ] {
             assert!(names_a_secret(name), "{name}");
         }
         for name in ["PATH", "MAX_TOKENS", "KEYBOARD", "prompt_tokens", "HOME", "query"] {

@@ -47,22 +47,38 @@ fn is_words(text: &str) -> bool {
         let rest = part.get(1..).unwrap_or_default();
         let number = part.len() <= 4 && part.bytes().all(|byte| byte.is_ascii_digit());
         let all = |is: fn(&u8) -> bool| part.bytes().all(|byte| is(&byte));
-        number || all(u8::is_ascii_uppercase) || (part.is_char_boundary(1) && all(u8::is_ascii_alphabetic) && rest.bytes().all(|byte| byte.is_ascii_lowercase()))
+        number
+            || all(u8::is_ascii_uppercase)
+            || (part.is_char_boundary(1)
+                && all(u8::is_ascii_alphabetic)
+                && rest.bytes().all(|byte| byte.is_ascii_lowercase()))
     })
 }
 
 const SHAPES: &[Shape] = &[
-    anywhere("private key", &["-----begin "], r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?s:.)*?(?:-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----|\z)"),
+    anywhere(
+        "private key",
+        &["-----begin "],
+        r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?s:.)*?(?:-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----|\z)",
+    ),
     anywhere("private key", &["private-lines:"], r"Private-Lines: [0-9]+(?s:.)*?(?:Private-MAC: [0-9a-fA-F]+|\z)"),
     anywhere("age key", &["age-secret-key-1"], r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
     anywhere("password", &["://"], r#"://[^\s:/?#@"'<>]*:([^\s/?#"'<>]+)@"#),
     word("AWS key", &["akia", "asia", "abia", "acca"], r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"),
     word("GitHub token", &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], r"gh[pousr]_[A-Za-z0-9]{36,}"),
     word("GitHub token", &["github_pat_"], r"github_pat_[A-Za-z0-9_]{22,}"),
-    word("GitLab token", &["glpat-", "gldt-", "glrt-", "glptt-", "glagent-", "glsoat-", "glft-", "gloas-", "glcbt-"], r"gl[a-z]{2,5}-[A-Za-z0-9_-]{20,}"),
+    word(
+        "GitLab token",
+        &["glpat-", "gldt-", "glrt-", "glptt-", "glagent-", "glsoat-", "glft-", "gloas-", "glcbt-"],
+        r"gl[a-z]{2,5}-[A-Za-z0-9_-]{20,}",
+    ),
     word("Slack token", &["xox"], r"xox[abceoprs]-[A-Za-z0-9-]{10,}"),
     word("Slack token", &["xapp-"], r"xapp-[0-9]-[A-Za-z0-9-]{10,}"),
-    anywhere("Slack webhook", &["hooks.slack.com/"], r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9+/]{20,})"),
+    anywhere(
+        "Slack webhook",
+        &["hooks.slack.com/"],
+        r"hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9+/]{20,})",
+    ),
     word("API key", &["sk-"], r"sk-(?:ant-|proj-|svcacct-|admin-|or-v1-)?[A-Za-z0-9_-]{20,}").unless_words(),
     word("Google key", &["aiza"], r"AIza[A-Za-z0-9_-]{35}"),
     word("Google token", &["ya29."], r"ya29\.[A-Za-z0-9_-]{20,}"),
@@ -94,10 +110,22 @@ const SHAPES: &[Shape] = &[
     word("Grafana token", &["glsa_", "glc_"], r"gl(?:sa|c)_[A-Za-z0-9+/=_]{32,}"),
     word("Sentry token", &["sntrys_", "sntryu_"], r"sntry[su]_[A-Za-z0-9+/=_-]{40,}"),
     word("Postman key", &["pmak-"], r"PMAK-[a-f0-9]{24}-[a-f0-9]{34}"),
-    word("Azure key", &["accountkey=", "sharedaccesskey="], r"(?i:AccountKey|SharedAccessKey)=([A-Za-z0-9+/]{40,88}={0,2})"),
-    anywhere("signature", &["sig=", "x-amz-signature=", "x-goog-signature="], r"(?i:sig|X-Amz-Signature|X-Goog-Signature)=([A-Za-z0-9%+/=_-]{32,})"),
+    word(
+        "Azure key",
+        &["accountkey=", "sharedaccesskey="],
+        r"(?i:AccountKey|SharedAccessKey)=([A-Za-z0-9+/]{40,88}={0,2})",
+    ),
+    anywhere(
+        "signature",
+        &["sig=", "x-amz-signature=", "x-goog-signature="],
+        r"(?i:sig|X-Amz-Signature|X-Goog-Signature)=([A-Za-z0-9%+/=_-]{32,})",
+    ),
     word("JSON web token", &["eyj"], r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
-    anywhere("Discord webhook", &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"], r"discord(?:app)?\.com/api/webhooks/[0-9]+/([A-Za-z0-9_-]{40,})"),
+    anywhere(
+        "Discord webhook",
+        &["discord.com/api/webhooks/", "discordapp.com/api/webhooks/"],
+        r"discord(?:app)?\.com/api/webhooks/[0-9]+/([A-Za-z0-9_-]{40,})",
+    ),
     word("Supabase token", &["sbp_", "sb_secret_"], r"sbp_[a-f0-9]{40}|sb_secret_[A-Za-z0-9_-]{20,}"),
     word("Tailscale key", &["tskey-"], r"tskey-[a-z]+-[A-Za-z0-9]{8,}-?[A-Za-z0-9]*"),
     word("Doppler token", &["dp.pt.", "dp.st."], r"dp\.(?:pt|st)\.[A-Za-z0-9._-]{20,}"),
@@ -106,15 +134,29 @@ const SHAPES: &[Shape] = &[
     word("PlanetScale token", &["pscale_"], r"pscale_(?:tkn|pw|oauth)_[A-Za-z0-9=._-]{30,}"),
     word("1Password token", &["ops_ey"], r"ops_ey[A-Za-z0-9_-]{100,}"),
     word("password", &["login"], r"(?i:login)\s+\S+\s+(?:(?i:account)\s+\S+\s+)?(?i:password)\s+(\S{4,})"),
-    anywhere("password", &["-u", "--user"], r#"(?:-u|--user)[\s=]*["']?[^\s:"'/]{1,80}:([^\s"']{6,})"#).like_a_password(),
+    anywhere("password", &["-u", "--user"], r#"(?:-u|--user)[\s=]*["']?[^\s:"'/]{1,80}:([^\s"']{6,})"#)
+        .like_a_password(),
     word("password", &["sshpass"], r#"sshpass\s+-p\s*["']?([^\s"']{4,})"#),
-    word("password", &["mysql", "mariadb"], r#"(?:mysql|mariadb)[a-z-]*\s(?:[^\n|;&]{0,200}?\s)?-p["']?([^\s"'|;&]{4,})"#),
-    word("password", &["docker", "podman", "helm"], r#"(?:docker|podman|helm)\s+(?:registry\s+)?login\s(?:[^\n|;&]{0,200}?\s)?-p[\s=]*["']?([^\s"'|;&]{4,})"#),
+    word(
+        "password",
+        &["mysql", "mariadb"],
+        r#"(?:mysql|mariadb)[a-z-]*\s(?:[^\n|;&]{0,200}?\s)?-p["']?([^\s"'|;&]{4,})"#,
+    ),
+    word(
+        "password",
+        &["docker", "podman", "helm"],
+        r#"(?:docker|podman|helm)\s+(?:registry\s+)?login\s(?:[^\n|;&]{0,200}?\s)?-p[\s=]*["']?([^\s"'|;&]{4,})"#,
+    ),
     anywhere("credentials", &["_auth"], r#"_auth["']?\s*[:=]\s*["']?([A-Za-z0-9+/]{8,}={0,2})"#).unless_words(),
     anywhere("credentials", &["\"auth\""], r#""auth"\s*:\s*"([A-Za-z0-9+/]{12,}={0,2})""#).unless_words(),
     word("cookie", &["cookie"], r#"(?i:cookie)["']?\s*[:=]\s*["']?([A-Za-z0-9_.-]{1,60}=[^\s"';]{16,}[^\r\n"']*)"#),
     word("cookie", &["set-cookie"], r#"(?i:set-cookie)["']?\s*[:=]\s*["']?([A-Za-z0-9_.-]{1,60}=[^\s"';]{16,})"#),
-    word("credentials", &["authorization"], r"(?i:authorization)[\x22']?\s*[:=]\s*[\x22']?(?i:basic|bearer|token|digest|apikey)\s+([A-Za-z0-9._~+/=-]{8,})").unless_words(),
+    word(
+        "credentials",
+        &["authorization"],
+        r"(?i:authorization)[\x22']?\s*[:=]\s*[\x22']?(?i:basic|bearer|token|digest|apikey)\s+([A-Za-z0-9._~+/=-]{8,})",
+    )
+    .unless_words(),
     word("credentials", &["bearer"], r"(?i:bearer)\s+([A-Za-z0-9._~+/-]{24,}=*)").unless_words(),
 ];
 
@@ -138,9 +180,15 @@ pub(super) fn find(text: &str, findings: &mut Vec<Finding>) {
         let within_a_word = before.is_some_and(|before| before.is_ascii_alphanumeric() || before == '_');
         let rest = text.get(begin.start()..).unwrap_or_default();
         for (shape, whole) in SHAPES.iter().zip(WHOLES.iter()) {
-            let possible = !(shape.is_word && within_a_word) && shape.begins.iter().any(|begins| starts_with(rest, begins));
-            let Some(captures) = possible.then_some(whole.as_ref()).flatten().and_then(|whole| whole.captures(rest)) else { continue };
-            if let Some(secret) = captures.get(1).or_else(|| captures.get(0)).filter(|secret| (shape.is_one)(secret.as_str())) {
+            let possible =
+                !(shape.is_word && within_a_word) && shape.begins.iter().any(|begins| starts_with(rest, begins));
+            let Some(captures) = possible.then_some(whole.as_ref()).flatten().and_then(|whole| whole.captures(rest))
+            else {
+                continue;
+            };
+            if let Some(secret) =
+                captures.get(1).or_else(|| captures.get(0)).filter(|secret| (shape.is_one)(secret.as_str()))
+            {
                 let place = begin.start() + secret.start()..begin.start() + secret.end();
                 from = from.max(place.end);
                 findings.push(Finding { place, what: shape.what });
@@ -182,7 +230,10 @@ mod tests {
     fn a_password_goes_and_the_rest_of_the_address_stays() {
         let redactor = Redactor::new();
         for (address, clean) in [
-            ("postgres://ada:p4ss:w0rd@db.example.com:5432/app", "postgres://ada:[redacted: password]@db.example.com:5432/app"),
+            (
+                "postgres://ada:p4ss:w0rd@db.example.com:5432/app",
+                "postgres://ada:[redacted: password]@db.example.com:5432/app",
+            ),
             ("redis://:only@cache", "redis://:[redacted: password]@cache"),
             ("see https://example.com:8080/a@b and mailto:a@b.c", "see https://example.com:8080/a@b and mailto:a@b.c"),
         ] {

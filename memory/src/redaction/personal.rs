@@ -6,9 +6,11 @@ use regex::Regex;
 
 use super::Finding;
 
-static MAIL: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,8}[A-Za-z]{2,24}").ok());
-static ACCOUNT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?-u:\b)[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}(?-u:\b)").ok());
+static MAIL: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,8}[A-Za-z]{2,24}").ok()
+});
+static ACCOUNT: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?-u:\b)[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}(?-u:\b)").ok());
 static CARD: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(?-u:\b)[0-9](?:[ -]?[0-9]){12,18}(?-u:\b)").ok());
 /// With a country's code, or an area's in brackets or before dashes: a bare number is a number.
 static TELEPHONE: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -20,13 +22,21 @@ pub(super) fn find(text: &str, findings: &mut Vec<Finding>) {
     each(&CARD, text, "card number", is_card, findings);
     if let Some(pattern) = &*ACCOUNT {
         // Words may follow an account without a break that a pattern could see.
-        let accounts = pattern.find_iter(text).filter_map(|found| Some(found.start()..found.start() + account_length(found.as_str())?));
+        let accounts = pattern
+            .find_iter(text)
+            .filter_map(|found| Some(found.start()..found.start() + account_length(found.as_str())?));
         findings.extend(accounts.map(|place| Finding { place, what: "bank account" }));
     }
     each(&TELEPHONE, text, "telephone number", |number| !number.ends_with('-'), findings);
 }
 
-fn each(pattern: &LazyLock<Option<Regex>>, text: &str, what: &'static str, is_one: impl Fn(&str) -> bool, findings: &mut Vec<Finding>) {
+fn each(
+    pattern: &LazyLock<Option<Regex>>,
+    text: &str,
+    what: &'static str,
+    is_one: impl Fn(&str) -> bool,
+    findings: &mut Vec<Finding>,
+) {
     let Some(pattern) = &**pattern else { return };
     let found = pattern.find_iter(text).filter(|found| is_one(found.as_str()));
     findings.extend(found.map(|found| Finding { place: found.range(), what }));
@@ -81,7 +91,14 @@ mod tests {
     #[test]
     fn numbers_that_are_no_cards_and_no_accounts_stay() {
         let asked = Redactor::new().with_personal_data(true);
-        for text in ["order 4111 1111 1111 1112", "DE88370400440532013000", "2026-11-21 20:15:04", "1763756104123456", "192.168.100.200", "3.14159265358979"] {
+        for text in [
+            "order 4111 1111 1111 1112",
+            "DE88370400440532013000",
+            "2026-11-21 20:15:04",
+            "1763756104123456",
+            "192.168.100.200",
+            "3.14159265358979",
+        ] {
             assert_eq!(asked.redact(text), text);
         }
     }

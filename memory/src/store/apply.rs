@@ -50,7 +50,8 @@ impl<'a> Writer<'a> {
                 }
                 self.sequences.insert(id.clone(), 0);
                 let notebook = self.vault.seal_text("conversations.notebook", id.as_str(), notebook)?;
-                let insert = "INSERT INTO conversations (id, agent, notebook, started_at, project) VALUES (?, ?, ?, ?, ?)";
+                let insert =
+                    "INSERT INTO conversations (id, agent, notebook, started_at, project) VALUES (?, ?, ?, ?, ?)";
                 self.run(insert, params![id.as_str(), agent, notebook, at, project.as_str()])
             }
             Event::ConversationReset { conversation } => self.run(
@@ -74,14 +75,20 @@ impl<'a> Writer<'a> {
                     params![status, result, signed(*milliseconds), id.as_str()],
                 )
             }
-            Event::FactRemembered { .. } | Event::FactForgotten { .. } | Event::FactConfirmed { .. } | Event::FactPinned { .. } => Ok(()),
+            Event::FactRemembered { .. }
+            | Event::FactForgotten { .. }
+            | Event::FactConfirmed { .. }
+            | Event::FactPinned { .. } => Ok(()),
             Event::ChunksReplaced { document, chunks, place } => self.replace_chunks(document, chunks, place, &at),
             Event::NoteWritten { id, conversation, name, value } => {
                 if self.is_there("notes", id) {
                     return Ok(());
                 }
                 let value = self.vault.seal_text("notes.value", id, value)?;
-                self.run("INSERT INTO notes VALUES (?, ?, ?, ?, ?)", params![id, conversation.as_str(), name, value, at])
+                self.run(
+                    "INSERT INTO notes VALUES (?, ?, ?, ?, ?)",
+                    params![id, conversation.as_str(), name, value, at],
+                )
             }
             Event::Sent { id, sent } => self.note_sent(id, sent, &at),
             Event::ModelCalled { id, call } => self.note_call(id, call, &at),
@@ -135,7 +142,11 @@ impl<'a> Writer<'a> {
                 item.score,
                 item.tokens as i64,
                 item.dropped,
-                vault.seal_text("context_items.details", &row, &serde_json::to_string(&item.details).unwrap_or_default())?
+                vault.seal_text(
+                    "context_items.details",
+                    &row,
+                    &serde_json::to_string(&item.details).unwrap_or_default()
+                )?
             ])?;
         }
         context.flush()
@@ -241,7 +252,9 @@ impl<'a> Writer<'a> {
         }
         let mut there = HashSet::new();
         for (table, ids) in named {
-            let mut statement = self.connection.prepare(&format!("SELECT id FROM {table} WHERE id IN ({})", quoted(ids.into_iter())))?;
+            let mut statement = self
+                .connection
+                .prepare(&format!("SELECT id FROM {table} WHERE id IN ({})", quoted(ids.into_iter())))?;
             for id in statement.query_map([], |row| row.get(0))? {
                 there.insert((table, id?));
             }

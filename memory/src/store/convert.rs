@@ -50,13 +50,17 @@ impl Store {
         let name = other.name.clone();
         for table in &TABLES {
             let (old, new) = (&self.vault, other.vault.clone());
-            let mut statement = self.connection.prepare(&format!("SELECT * FROM {}", table.name)).map_err(|error| self.explain(&error))?;
+            let mut statement = self
+                .connection
+                .prepare(&format!("SELECT * FROM {}", table.name))
+                .map_err(|error| self.explain(&error))?;
             let mut rows = statement.query([]).map_err(|error| self.explain(&error))?;
             let columns = rows.as_ref().map(|statement| statement.column_names()).unwrap_or_default();
             other.in_transaction(|connection, _, _| {
                 let mut appender = connection.appender(table.name)?;
                 while let Some(row) = rows.next()? {
-                    let values = (0..columns.len()).map(|column| row.get(column)).collect::<duckdb::Result<Vec<Value>>>()?;
+                    let values =
+                        (0..columns.len()).map(|column| row.get(column)).collect::<duckdb::Result<Vec<Value>>>()?;
                     let values = converted(table, &columns, values, old, &new)?;
                     appender.append_row(appender_params_from_iter(values))?;
                 }
@@ -72,7 +76,8 @@ impl Store {
 
     /// Reads every block of every table: what is damaged is noticed here, if nowhere else.
     pub fn read_everything(&self) -> Result<(), MemoryError> {
-        let tables = self.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal", &[], |row| row.get::<_, String>(0))?;
+        let tables =
+            self.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal", &[], |row| row.get::<_, String>(0))?;
         for table in tables {
             self.rows(&format!("SELECT bit_xor(hash(whole)) FROM \"{table}\" AS whole"), params![], |_| Ok(()))?;
         }
@@ -80,7 +85,13 @@ impl Store {
     }
 }
 
-fn converted(table: &Table, columns: &[String], mut values: Vec<Value>, old: &Vault, new: &Vault) -> Result<Vec<Value>, VaultError> {
+fn converted(
+    table: &Table,
+    columns: &[String],
+    mut values: Vec<Value>,
+    old: &Vault,
+    new: &Vault,
+) -> Result<Vec<Value>, VaultError> {
     let position = |name: &str| columns.iter().position(|column| column == name);
     let text = |values: &[Value], name: &str| match position(name).and_then(|column| values.get(column)) {
         Some(Value::Text(text)) => Some(text.clone()),
@@ -107,7 +118,8 @@ fn converted(table: &Table, columns: &[String], mut values: Vec<Value>, old: &Va
         }
     }
     // What texts are compared by comes from the texts.
-    let opened = |wanted: &str| plain.iter().find(|(_, name, _)| *name == wanted).map(|(_, _, content)| content.as_str());
+    let opened =
+        |wanted: &str| plain.iter().find(|(_, name, _)| *name == wanted).map(|(_, _, content)| content.as_str());
     let compared = match table.name {
         "facts" => position("fingerprint").zip(opened("text").map(fingerprint)),
         "chunks" => position("document").zip(opened("name").map(str::to_owned)),
@@ -132,7 +144,12 @@ fn origin(record: &str) -> Option<String> {
     record.get("origin")?.as_str().map(str::to_owned)
 }
 
-fn converted_vector(columns: &[String], mut values: Vec<Value>, old: &Vault, new: &Vault) -> Result<Vec<Value>, VaultError> {
+fn converted_vector(
+    columns: &[String],
+    mut values: Vec<Value>,
+    old: &Vault,
+    new: &Vault,
+) -> Result<Vec<Value>, VaultError> {
     let position = |name: &str| columns.iter().position(|column| column == name).ok_or(VaultError::NotOpened);
     let (content, vector) = (position("content")?, position("vector")?);
     let (Some(Value::Text(name)), Some(Value::Blob(bytes))) = (values.get(content), values.get(vector)) else {
@@ -154,13 +171,55 @@ mod tests {
 
     /// What is plain on purpose. A new column has to be sealed, or to be named here.
     const PLAIN: [&str; 49] = [
-        "projects.key", "conversations.id", "conversations.agent", "conversations.project", "turns.id", "turns.conversation", "turns.model",
-        "messages.turn", "messages.conversation", "messages.role", "context_items.turn", "context_items.kind", "context_items.dropped",
-        "tool_runs.id", "tool_runs.conversation", "tool_runs.tool", "tool_runs.policy", "tool_runs.status", "facts.id", "facts.fingerprint",
-        "facts.scope", "facts.project", "facts.kind", "facts.turn", "facts.superseded_by", "chunks.document", "chunks.scope", "chunks.project",
-        "documents.name", "documents.scope", "documents.project", "embeddings.content", "embeddings.model", "model_calls.id", "model_calls.conversation",
-        "model_calls.turn", "model_calls.model", "model_calls.purpose", "journals.name", "notes.id", "notes.conversation", "notes.name", "sent.id",
-        "sent.conversation", "sent.destination", "sent.model", "sent.purpose", "vault.entry", "schema_versions.description",
+        "projects.key",
+        "conversations.id",
+        "conversations.agent",
+        "conversations.project",
+        "turns.id",
+        "turns.conversation",
+        "turns.model",
+        "messages.turn",
+        "messages.conversation",
+        "messages.role",
+        "context_items.turn",
+        "context_items.kind",
+        "context_items.dropped",
+        "tool_runs.id",
+        "tool_runs.conversation",
+        "tool_runs.tool",
+        "tool_runs.policy",
+        "tool_runs.status",
+        "facts.id",
+        "facts.fingerprint",
+        "facts.scope",
+        "facts.project",
+        "facts.kind",
+        "facts.turn",
+        "facts.superseded_by",
+        "chunks.document",
+        "chunks.scope",
+        "chunks.project",
+        "documents.name",
+        "documents.scope",
+        "documents.project",
+        "embeddings.content",
+        "embeddings.model",
+        "model_calls.id",
+        "model_calls.conversation",
+        "model_calls.turn",
+        "model_calls.model",
+        "model_calls.purpose",
+        "journals.name",
+        "notes.id",
+        "notes.conversation",
+        "notes.name",
+        "sent.id",
+        "sent.conversation",
+        "sent.destination",
+        "sent.model",
+        "sent.purpose",
+        "vault.entry",
+        "schema_versions.description",
     ];
 
     #[test]
@@ -172,7 +231,11 @@ mod tests {
         for (table, column) in columns {
             let sealed = TABLES.iter().any(|known| known.name == table && known.sealed.contains(&column.as_str()));
             let plain = PLAIN.contains(&format!("{table}.{column}").as_str());
-            assert!(sealed != plain, "{table}.{column} is {}", if sealed { "sealed and plain" } else { "neither sealed nor plain" });
+            assert!(
+                sealed != plain,
+                "{table}.{column} is {}",
+                if sealed { "sealed and plain" } else { "neither sealed nor plain" }
+            );
         }
     }
 }

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use duckdb::types::Value;
 use duckdb::{Appender, params};
 
-use super::{Store, quoted};
 use super::apply::{Writer, numbered};
 use super::read::{CHUNKS, StoredChunk, place};
+use super::{Store, quoted};
 use crate::error::MemoryError;
 use crate::records::{FactPlace, NewChunk, NewDocument, StoredDocument};
 use crate::vault::Vault;
@@ -31,11 +31,17 @@ impl Store {
     }
 
     /// One piece of a document.
-    pub fn chunk_at(&self, document: &str, position: usize, place: &FactPlace) -> Result<Option<StoredChunk>, MemoryError> {
+    pub fn chunk_at(
+        &self,
+        document: &str,
+        position: usize,
+        place: &FactPlace,
+    ) -> Result<Option<StoredChunk>, MemoryError> {
         let sql = format!("{CHUNKS} WHERE document = ? AND scope = ? AND project = ? AND position = ?");
         let name = self.vault.disguise(document);
         let position = i64::try_from(position).unwrap_or(i64::MAX);
-        let found = self.rows(&sql, params![name, place.scope.name(), place.project.as_str(), position], |row| self.chunk(row))?;
+        let found = self
+            .rows(&sql, params![name, place.scope.name(), place.project.as_str(), position], |row| self.chunk(row))?;
         Ok(found.into_iter().next())
     }
 }
@@ -57,31 +63,54 @@ impl Writer<'_> {
         rows.flush()?;
         let mut rows = self.connection.appender("chunks")?;
         for new in &kept {
-            append_chunks(&mut rows, self.vault, &new.document.origin, new.chunks.as_deref().unwrap_or_default(), place, at)?;
+            append_chunks(
+                &mut rows,
+                self.vault,
+                &new.document.origin,
+                new.chunks.as_deref().unwrap_or_default(),
+                place,
+                at,
+            )?;
         }
         rows.flush()
     }
 
     pub fn remove_documents(&self, origins: &[String], place: &FactPlace, at: &Value) -> duckdb::Result<()> {
         let newer = self.newer(origins.iter().map(String::as_str), place, at)?;
-        let names: Vec<String> = origins.iter().map(|origin| self.vault.disguise(origin).into_owned()).filter(|name| !newer.contains(name)).collect();
+        let names: Vec<String> = origins
+            .iter()
+            .map(|origin| self.vault.disguise(origin).into_owned())
+            .filter(|name| !newer.contains(name))
+            .collect();
         self.delete("documents", "name", names.iter().cloned(), place)?;
         self.delete("chunks", "document", names.into_iter(), place)
     }
 
     /// Those of these documents that were kept later than `at`: a journal may be merged long after it was written.
-    fn newer<'a>(&self, origins: impl Iterator<Item = &'a str>, place: &FactPlace, at: &Value) -> duckdb::Result<HashSet<String>> {
+    fn newer<'a>(
+        &self,
+        origins: impl Iterator<Item = &'a str>,
+        place: &FactPlace,
+        at: &Value,
+    ) -> duckdb::Result<HashSet<String>> {
         if self.fresh {
             return Ok(HashSet::new());
         }
         let names = quoted(origins.map(|origin| self.vault.disguise(origin).into_owned()));
-        let sql = format!("SELECT name FROM documents WHERE scope = ? AND project = ? AND kept_at > ? AND name IN ({names})");
+        let sql =
+            format!("SELECT name FROM documents WHERE scope = ? AND project = ? AND kept_at > ? AND name IN ({names})");
         let mut statement = self.connection.prepare(&sql)?;
         let names = statement.query_map(params![place.scope.name(), place.project.as_str(), at], |row| row.get(0))?;
         names.collect()
     }
 
-    fn delete(&self, table: &str, column: &str, names: impl Iterator<Item = String>, place: &FactPlace) -> duckdb::Result<()> {
+    fn delete(
+        &self,
+        table: &str,
+        column: &str,
+        names: impl Iterator<Item = String>,
+        place: &FactPlace,
+    ) -> duckdb::Result<()> {
         let names = quoted(names);
         let sql = format!("DELETE FROM {table} WHERE scope = ? AND project = ? AND {column} IN ({names})");
         self.run(&sql, params![place.scope.name(), place.project.as_str()])

@@ -95,7 +95,9 @@ impl<'e> Facts<'e> {
                     }
                 }
                 let key = key(&FactKey { fingerprint: fingerprint(text), place: details.place.clone() }, vault);
-                if self.ids.contains_key(id.as_str()) || self.holding.get(&key).is_some_and(|holding| !holding.is_empty()) {
+                if self.ids.contains_key(id.as_str())
+                    || self.holding.get(&key).is_some_and(|holding| !holding.is_empty())
+                {
                     return;
                 }
                 self.push(FactRow {
@@ -121,7 +123,9 @@ impl<'e> Facts<'e> {
                     }
                 }
             }
-            Event::FactConfirmed { fact } => self.change(&key(fact, vault), at, |row| row.confirmed_at = row.confirmed_at.max(at)),
+            Event::FactConfirmed { fact } => {
+                self.change(&key(fact, vault), at, |row| row.confirmed_at = row.confirmed_at.max(at))
+            }
             Event::FactPinned { fact, pinned } => self.change(&key(fact, vault), at, |row| row.pinned = *pinned),
             _ => {}
         }
@@ -150,7 +154,9 @@ impl Writer<'_> {
                 Event::FactRemembered { id, text, details, .. } => {
                     ids.push(id.as_str());
                     fingerprints.push(self.vault.disguise(&fingerprint(text)).into_owned());
-                    fingerprints.extend(details.supersedes.iter().map(|old| self.vault.disguise(&old.fingerprint).into_owned()));
+                    fingerprints.extend(
+                        details.supersedes.iter().map(|old| self.vault.disguise(&old.fingerprint).into_owned()),
+                    );
                 }
                 Event::FactForgotten { fact } | Event::FactConfirmed { fact } | Event::FactPinned { fact, .. } => {
                     forgets |= matches!(entry.event, Event::FactForgotten { .. });
@@ -193,11 +199,13 @@ impl Writer<'_> {
     }
 
     fn write_facts(&self, rows: &[FactRow<'_>]) -> duckdb::Result<()> {
-        let gone: Vec<&str> = rows.iter().filter(|row| row.gone && row.new.is_none()).map(|row| row.id.as_str()).collect();
+        let gone: Vec<&str> =
+            rows.iter().filter(|row| row.gone && row.new.is_none()).map(|row| row.id.as_str()).collect();
         if !gone.is_empty() {
             self.run(&format!("DELETE FROM facts WHERE id IN ({})", quoted(gone.into_iter())), &[])?;
         }
-        let changed: Vec<String> = rows.iter().filter(|row| row.changed && !row.gone && row.new.is_none()).map(values).collect();
+        let changed: Vec<String> =
+            rows.iter().filter(|row| row.changed && !row.gone && row.new.is_none()).map(values).collect();
         if !changed.is_empty() {
             let changed = changed.join(", ");
             self.run(
@@ -275,11 +283,19 @@ mod tests {
                 2 => Event::FactConfirmed { fact },
                 3 => Event::FactPinned { fact, pinned: random.random_bool(0.7) },
                 _ => {
-                    let repeated = (!ids.is_empty() && random.random_bool(0.1)).then(|| ids[random.random_range(0..ids.len())].clone());
+                    let repeated = (!ids.is_empty() && random.random_bool(0.1))
+                        .then(|| ids[random.random_range(0..ids.len())].clone());
                     let id = repeated.unwrap_or_else(|| format!("id {}", ids.len()));
                     ids.push(id.clone());
-                    let supersedes = (0..random.random_range(0..3)).map(|_| key(random)).map(|(text, place)| FactKey::new(&text, place));
-                    let details = FactDetails { place, supersedes: supersedes.collect(), pinned: random.random_bool(0.2), ..FactDetails::default() };
+                    let supersedes = (0..random.random_range(0..3))
+                        .map(|_| key(random))
+                        .map(|(text, place)| FactKey::new(&text, place));
+                    let details = FactDetails {
+                        place,
+                        supersedes: supersedes.collect(),
+                        pinned: random.random_bool(0.2),
+                        ..FactDetails::default()
+                    };
                     Event::FactRemembered { id: FactId::from(id), text, source: "user".to_owned(), details }
                 }
             };
@@ -291,7 +307,8 @@ mod tests {
     /// One change after the other, each by its own statements.
     fn apply_alone(connection: &Connection, entry: &Entry) {
         let run = |sql: &str, values: &[&dyn duckdb::ToSql]| connection.execute(sql, values).unwrap();
-        let meant = "fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL AND created_at <= make_timestamp(?)";
+        let meant =
+            "fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL AND created_at <= make_timestamp(?)";
         let at = entry.at;
         let change = |change: &str, fact: &FactKey| {
             let (scope, project) = (fact.place.scope.name(), fact.place.project.as_str());
@@ -302,7 +319,8 @@ mod tests {
                 for old in &details.supersedes {
                     change(&format!("valid_until = make_timestamp({at}), superseded_by = '{id}'"), old);
                 }
-                let (print, scope, project) = (fingerprint(text), details.place.scope.name(), details.place.project.as_str());
+                let (print, scope, project) =
+                    (fingerprint(text), details.place.scope.name(), details.place.project.as_str());
                 let sql = "INSERT INTO facts SELECT ?, ?, ?, 'user', make_timestamp(?), ?, ?, 'fact', 0.7, ?, NULL, '', make_timestamp(?), NULL, NULL
                     WHERE NOT EXISTS (FROM facts WHERE id = ? OR (fingerprint = ? AND scope = ? AND project = ? AND valid_until IS NULL))";
                 let id = id.as_str();
@@ -315,7 +333,9 @@ mod tests {
                 );
                 run(&sql, params![fact.fingerprint, fact.place.scope.name(), fact.place.project.as_str(), at]);
             }
-            Event::FactConfirmed { fact } => drop(change(&format!("confirmed_at = greatest(confirmed_at, make_timestamp({at}))"), fact)),
+            Event::FactConfirmed { fact } => {
+                drop(change(&format!("confirmed_at = greatest(confirmed_at, make_timestamp({at}))"), fact))
+            }
             Event::FactPinned { fact, pinned } => drop(change(&format!("pinned = {pinned}"), fact)),
             _ => {}
         }
@@ -327,7 +347,8 @@ mod tests {
         let mut random = StdRng::seed_from_u64(seed);
         for round in 0..12 {
             let entries = entries(&mut random);
-            let (mut at_once, mut in_parts, alone) = (Store::in_memory().unwrap(), Store::in_memory().unwrap(), Store::in_memory().unwrap());
+            let (mut at_once, mut in_parts, alone) =
+                (Store::in_memory().unwrap(), Store::in_memory().unwrap(), Store::in_memory().unwrap());
             at_once.merge_journal("journal", 1, &entries).unwrap();
             let mut rest = entries.as_slice();
             while !rest.is_empty() {

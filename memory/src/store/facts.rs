@@ -59,7 +59,8 @@ impl Store {
 
     /// Facts that hold now.
     pub fn count_facts(&self) -> Result<usize, MemoryError> {
-        let rows = self.rows("SELECT count(*) FROM facts WHERE valid_until IS NULL", &[], |row| row.get::<_, i64>(0))?;
+        let rows =
+            self.rows("SELECT count(*) FROM facts WHERE valid_until IS NULL", &[], |row| row.get::<_, i64>(0))?;
         Ok(rows.first().map_or(0, |count| usize::try_from(*count).unwrap_or(0)))
     }
 

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use duckdb::{Row, params};
 
-use super::{Store, quoted};
 use super::apply::numbered;
 use super::read::{CHUNKS, Spoken, StoredChunk, place, time};
 use super::vectors::opened;
+use super::{Store, quoted};
 use crate::error::MemoryError;
 use crate::index::kept::origin_of_document;
 use crate::project::ProjectKey;
@@ -33,16 +33,16 @@ impl Store {
     pub fn message_sums(&self, before: u64) -> Result<MessageSums, MemoryError> {
         let sql = "SELECT coalesce(max(rowid) + 1, 0)::UBIGINT, coalesce(bit_xor(hash(turn, position)) FILTER (rowid < ?), 0)::UBIGINT,
                 coalesce(bit_xor(hash(turn, position)), 0)::UBIGINT FROM messages";
-        let sums = self.rows(sql, params![before], |row| Ok(MessageSums { rows: row.get(0)?, before: row.get(1)?, all: row.get(2)? }))?;
+        let sums = self.rows(sql, params![before], |row| {
+            Ok(MessageSums { rows: row.get(0)?, before: row.get(1)?, all: row.get(2)? })
+        })?;
         Ok(sums.into_iter().next().unwrap_or(MessageSums { rows: 0, before: 0, all: 0 }))
     }
 
     /// Documents, by the names they have in the database, with sums over their pieces.
     pub fn document_sums(&self) -> Result<Vec<(String, FactPlace, u64)>, MemoryError> {
         let sql = "SELECT document, scope, project, bit_xor(hash(position, title, text, created_at))::UBIGINT FROM chunks GROUP BY ALL";
-        self.rows(sql, &[], |row| {
-            Ok((row.get(0)?, place(row, 1)?, row.get(3)?))
-        })
+        self.rows(sql, &[], |row| Ok((row.get(0)?, place(row, 1)?, row.get(3)?)))
     }
 
     /// The pieces of documents, which [`origin_of_document`] numbers.
@@ -57,16 +57,22 @@ impl Store {
             names.into_iter().filter(|(name, place)| origins.contains(&origin_of_document(name, place))).collect();
         if wanted.len() > FEW {
             let mut all = self.chunks()?;
-            all.retain(|stored| wanted.contains(&(self.vault.disguise(&stored.document).into_owned(), stored.place.clone())));
+            all.retain(|stored| {
+                wanted.contains(&(self.vault.disguise(&stored.document).into_owned(), stored.place.clone()))
+            });
             return Ok(all);
         }
         let sql = format!("{CHUNKS} WHERE document = ? AND scope = ? AND project = ? ORDER BY position");
         let mut found = Vec::new();
         for (name, place) in &wanted {
-            found.extend(self.rows(&sql, params![name, place.scope.name(), place.project.as_str()], |row| self.chunk(row))?);
+            found.extend(
+                self.rows(&sql, params![name, place.scope.name(), place.project.as_str()], |row| self.chunk(row))?,
+            );
         }
         // As `chunks` gives them: of equals, what came later is found first.
-        found.sort_by(|one, other| (one.kept_at, &one.document, one.position).cmp(&(other.kept_at, &other.document, other.position)));
+        found.sort_by(|one, other| {
+            (one.kept_at, &one.document, one.position).cmp(&(other.kept_at, &other.document, other.position))
+        });
         Ok(found)
     }
 
@@ -110,7 +116,8 @@ impl Store {
     /// Pieces of documents, wherever they are kept.
     pub fn pieces_among(&self, wanted: &[Wanted<'_>]) -> Result<Vec<StoredChunk>, MemoryError> {
         let names: Vec<_> = wanted.iter().map(|piece| self.vault.disguise(piece.name)).collect();
-        let wanted: Vec<Wanted<'_>> = wanted.iter().zip(&names).map(|(piece, name)| Wanted { name, ..*piece }).collect();
+        let wanted: Vec<Wanted<'_>> =
+            wanted.iter().zip(&names).map(|(piece, name)| Wanted { name, ..*piece }).collect();
         self.wanted_rows(CHUNKS, "document", &wanted, |row| self.chunk(row))
     }
 
@@ -135,7 +142,9 @@ impl Store {
         }
         let one = |row: &Wanted<'_>| {
             let (at, position, name) = (row.at, row.position, quoted(std::iter::once(row.name)));
-            format!("{table} WHERE created_at = make_timestamp({at}::BIGINT) AND position = {position} AND {named} = {name}")
+            format!(
+                "{table} WHERE created_at = make_timestamp({at}::BIGINT) AND position = {position} AND {named} = {name}"
+            )
         };
         let each: Vec<String> = wanted.iter().map(one).collect();
         self.rows(&each.join(" UNION ALL "), &[], read)
@@ -164,7 +173,9 @@ impl Store {
 
     /// The same contents one by one, with their rows, in order.
     pub fn vector_rows(&self, model: &str) -> Result<Vec<(u64, u64)>, MemoryError> {
-        let rows = format!("SELECT coalesce({CONTENT_KEY}, 0)::UBIGINT, rowid::UBIGINT FROM embeddings WHERE model = ? ORDER BY rowid");
+        let rows = format!(
+            "SELECT coalesce({CONTENT_KEY}, 0)::UBIGINT, rowid::UBIGINT FROM embeddings WHERE model = ? ORDER BY rowid"
+        );
         self.rows(&rows, params![model], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
@@ -182,7 +193,8 @@ impl Store {
         }
         let mut found = Vec::new();
         for (first, last) in runs {
-            let sql = format!("SELECT content, vector FROM embeddings WHERE rowid BETWEEN {first} AND {last} AND model = ?");
+            let sql =
+                format!("SELECT content, vector FROM embeddings WHERE rowid BETWEEN {first} AND {last} AND model = ?");
             found.extend(self.rows(&sql, params![model], |row| Ok(opened(&self.vault, row.get(0)?, row.get(1)?)?))?);
         }
         Ok(found)
@@ -219,7 +231,8 @@ mod tests {
     use crate::store::Store;
 
     fn said(turn: &str, at: i64) -> Entry {
-        let message = |role: &str| NewMessage { role: role.to_owned(), content: format!("{role} of {turn}"), json: None };
+        let message =
+            |role: &str| NewMessage { role: role.to_owned(), content: format!("{role} of {turn}"), json: None };
         let turn_said = NewTurn {
             conversation: ConversationId::from("talk"),
             request: String::new(),
@@ -267,7 +280,11 @@ mod tests {
             for message in &messages[..count.min(messages.len())] {
                 let role = ["user", "assistant"][message.position];
                 let expected = (role.to_owned(), format!("{role} of {}", message.name));
-                assert_eq!(spoken.get(&format!("{}#{}", message.name, message.position)), Some(&expected), "seed {seed}");
+                assert_eq!(
+                    spoken.get(&format!("{}#{}", message.name, message.position)),
+                    Some(&expected),
+                    "seed {seed}"
+                );
             }
             assert!(count > FEW_ROWS || found.len() == count, "seed {seed}");
             count = count * 3 + 1;
@@ -283,7 +300,8 @@ mod tests {
         let mut random = StdRng::seed_from_u64(seed);
         let mut store = Store::in_memory().unwrap();
         let content = |number: u64| format!("{number:016x}0000000000000000");
-        let vectors: Vec<(String, Vec<f32>)> = (0..9000).map(|number| (content(number), vec![number as f32; usize::from(number % 7 > 0)])).collect();
+        let vectors: Vec<(String, Vec<f32>)> =
+            (0..9000).map(|number| (content(number), vec![number as f32; usize::from(number % 7 > 0)])).collect();
         store.add_vectors("other", &vectors[..100]).unwrap();
         store.add_vectors("model", &vectors).unwrap();
         let rows = store.vector_rows("model").unwrap();
@@ -293,7 +311,8 @@ mod tests {
             let mut wanted: Vec<usize> = (0..count).map(|_| random.random_range(0..9000)).collect();
             wanted.sort_unstable();
             wanted.dedup();
-            let found = store.vectors_in("model", &wanted.iter().map(|number| rows[*number].1).collect::<Vec<_>>()).unwrap();
+            let found =
+                store.vectors_in("model", &wanted.iter().map(|number| rows[*number].1).collect::<Vec<_>>()).unwrap();
             assert!(wanted.iter().all(|number| found.iter().any(|found| found.0 == vectors[*number].0)), "seed {seed}");
             let number = |content: &str| usize::from_str_radix(&content[..16], 16).unwrap();
             assert!(found.iter().all(|found| vectors[number(&found.0)] == *found), "seed {seed}");

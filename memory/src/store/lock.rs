@@ -28,8 +28,13 @@ pub(crate) fn acquire(database: &Path) -> Result<Attempt, MemoryError> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
     let attempt = || {
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(PathBuf::from(&path))?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(PathBuf::from(&path))?;
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0)?;

@@ -107,7 +107,11 @@ impl Store {
     }
 
     /// The last `limit` messages since the conversation's last reset, oldest first.
-    pub fn recent_messages(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredMessage>, MemoryError> {
+    pub fn recent_messages(
+        &self,
+        conversation: &ConversationId,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>, MemoryError> {
         let sql = "SELECT turn, position, role, content, json, epoch_us(created_at) FROM messages
             WHERE conversation = ? AND sequence > (SELECT max(reset_sequence) FROM conversations WHERE id = ?)
             ORDER BY sequence DESC, position DESC LIMIT ?";
@@ -132,7 +136,13 @@ impl Store {
         Ok(self.turns_between(conversation, number, number, 1)?.pop())
     }
 
-    fn turns_between(&self, conversation: &ConversationId, first: i64, last: i64, limit: usize) -> Result<Vec<StoredTurn>, MemoryError> {
+    fn turns_between(
+        &self,
+        conversation: &ConversationId,
+        first: i64,
+        last: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredTurn>, MemoryError> {
         let sql = "SELECT id, request, answer, model, prompt, prompt_tokens, completion_tokens, milliseconds, epoch_us(created_at), sequence
             FROM turns WHERE conversation = ? AND sequence BETWEEN ? AND ? ORDER BY sequence DESC LIMIT ?";
         let mut oldest = i64::MAX;
@@ -146,7 +156,12 @@ impl Store {
     }
 
     /// What was said after turn `after`, oldest first: the last `limit` of those turns.
-    pub fn earlier_turns(&self, conversation: &ConversationId, after: usize, limit: usize) -> Result<Vec<EarlierTurn>, MemoryError> {
+    pub fn earlier_turns(
+        &self,
+        conversation: &ConversationId,
+        after: usize,
+        limit: usize,
+    ) -> Result<Vec<EarlierTurn>, MemoryError> {
         let sql = "WITH earlier AS (
                 SELECT id, sequence, request, answer FROM turns WHERE conversation = ? AND sequence > ? ORDER BY sequence DESC LIMIT ?),
             last AS (
@@ -184,7 +199,8 @@ impl Store {
 
     /// The last `limit` entries of the ledger, oldest first.
     pub fn sent(&self, limit: usize) -> Result<Vec<StoredSent>, MemoryError> {
-        let sql = "SELECT conversation, destination, model, purpose, bytes, prompt_tokens, completion_tokens, rows, columns,
+        let sql =
+            "SELECT conversation, destination, model, purpose, bytes, prompt_tokens, completion_tokens, rows, columns,
                 epoch_us(sent_at), id FROM sent ORDER BY sent_at DESC, rowid DESC LIMIT ?";
         let mut sent = self.rows(sql, params![bounded(limit)], |row| {
             let count = |index| row.get::<_, i64>(index).map(|count| count as usize);
@@ -276,12 +292,18 @@ impl Store {
     }
 
     pub fn merged_bytes(&self, journal: &str) -> Result<u64, MemoryError> {
-        let rows = self.rows("SELECT merged_bytes FROM journals WHERE name = ?", params![journal], |row| row.get::<_, i64>(0))?;
+        let rows = self
+            .rows("SELECT merged_bytes FROM journals WHERE name = ?", params![journal], |row| row.get::<_, i64>(0))?;
         Ok(rows.first().map_or(0, |bytes| u64::try_from(*bytes).unwrap_or(0)))
     }
 
     /// Messages and context of turns that follow one another, in one look at each table.
-    fn fill_turns(&self, turns: &mut [StoredTurn], conversation: &ConversationId, first: i64) -> Result<(), MemoryError> {
+    fn fill_turns(
+        &self,
+        turns: &mut [StoredTurn],
+        conversation: &ConversationId,
+        first: i64,
+    ) -> Result<(), MemoryError> {
         let last = first.saturating_add(i64::try_from(turns.len()).unwrap_or(i64::MAX));
         let bounds = params![conversation.as_str(), first, last];
         let sql = "SELECT turn, position, role, content, json FROM messages
@@ -324,7 +346,10 @@ impl Store {
     pub(super) fn message(&self, row: &Row<'_>) -> duckdb::Result<(TurnId, NewMessage)> {
         let turn: String = row.get(0)?;
         let name = numbered(&turn, row.get::<_, i64>(1)? as usize);
-        let text = row.get::<_, Option<String>>(4)?.map(|text| self.vault.open_text("messages.json", &name, text)).transpose()?;
+        let text = row
+            .get::<_, Option<String>>(4)?
+            .map(|text| self.vault.open_text("messages.json", &name, text))
+            .transpose()?;
         let content = self.vault.open_text("messages.content", &name, row.get(3)?)?;
         Ok((TurnId::from(turn), NewMessage { role: row.get(2)?, content, json: text.map(json) }))
     }
@@ -381,7 +406,8 @@ impl Store {
     }
 }
 
-pub(super) const CHUNKS: &str = "SELECT document, position, title, text, scope, project, name, place, epoch_us(created_at) FROM chunks";
+pub(super) const CHUNKS: &str =
+    "SELECT document, position, title, text, scope, project, name, place, epoch_us(created_at) FROM chunks";
 
 /// Of a scope's column and the project's after it.
 pub(super) fn place(row: &Row<'_>, column: usize) -> duckdb::Result<FactPlace> {

@@ -186,7 +186,8 @@ mod tests {
     }
 
     fn with(last: Migration) -> Vec<Migration> {
-        let copy = |Migration { version, description, sql }: &Migration| Migration { version: *version, description, sql };
+        let copy =
+            |Migration { version, description, sql }: &Migration| Migration { version: *version, description, sql };
         MIGRATIONS.iter().map(copy).chain([last]).collect()
     }
 
@@ -198,7 +199,10 @@ mod tests {
         let fact = "SELECT concat_ws(',', id, text, scope, project, kind, importance, pinned, reason, confirmed_at = created_at,
             valid_until IS NULL, superseded_by IS NULL, turn IS NULL) FROM facts";
         assert_eq!(text(fact), "a,b,global,,fact,0.7,false,,true,true,true,true");
-        assert_eq!(text("SELECT concat_ws(',', document, position, title, text, scope, name, place) FROM chunks"), "notes.md,0,A,text,global,notes.md,{}");
+        assert_eq!(
+            text("SELECT concat_ws(',', document, position, title, text, scope, name, place) FROM chunks"),
+            "notes.md,0,A,text,global,notes.md,{}"
+        );
         assert_eq!(text("SELECT concat_ws(',', id, notebook, project) FROM conversations"), "c,a.ipynb,");
         for table in ["turns", "messages", "context_items", "tool_runs", "embeddings", "journals"] {
             assert_eq!(text(&format!("SELECT count(*)::VARCHAR FROM {table}")), "1", "{table}");

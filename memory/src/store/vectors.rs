@@ -40,7 +40,9 @@ impl Store {
     }
 
     pub fn remove_vectors_of(&mut self, model: &str) -> Result<(), MemoryError> {
-        self.in_transaction(|connection, _, _| connection.execute("DELETE FROM embeddings WHERE model = ?", params![model]).map(drop))
+        self.in_transaction(|connection, _, _| {
+            connection.execute("DELETE FROM embeddings WHERE model = ?", params![model]).map(drop)
+        })
     }
 
     pub fn vectors(&self, model: &str) -> Result<HashMap<String, Vec<f32>>, MemoryError> {
@@ -64,7 +66,9 @@ pub(super) fn sealed(vault: &Vault, content: &str, vector: &[f32]) -> Result<Vec
 
 /// What it is of, and the vector.
 pub(super) fn opened(vault: &Vault, column: String, bytes: Vec<u8>) -> Result<(String, Vec<f32>), VaultError> {
-    let numbers = |bytes: &[u8]| bytes.chunks_exact(4).filter_map(|four| Some(f32::from_le_bytes(four.try_into().ok()?))).collect();
+    let numbers = |bytes: &[u8]| {
+        bytes.chunks_exact(4).filter_map(|four| Some(f32::from_le_bytes(four.try_into().ok()?))).collect()
+    };
     if !vault.is_on() {
         return Ok((column, numbers(&bytes)));
     }

@@ -113,7 +113,10 @@ impl VaultFile {
             file.sync_all()?;
             fs_err::rename(&new, &path)
         };
-        attempt().map_err(|error: std::io::Error| MemoryError::Unwritable { path: path.display().to_string(), reason: error.to_string() })
+        attempt().map_err(|error: std::io::Error| MemoryError::Unwritable {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })
     }
 }
 
@@ -130,13 +133,15 @@ impl Lock {
         let Some(cipher) = derivation.cipher(key)? else {
             return Err(MemoryError::InvalidKey("it is of another kind".to_owned()));
         };
-        let sealed = seal_with(&cipher, &**data_key, key_id.as_bytes()).map_err(|error| MemoryError::InvalidKey(error.to_string()))?;
+        let sealed = seal_with(&cipher, &**data_key, key_id.as_bytes())
+            .map_err(|error| MemoryError::InvalidKey(error.to_string()))?;
         Ok(Self { derivation, sealed: STANDARD.encode(sealed) })
     }
 
     fn open(&self, key: &MasterKey, key_id: &str) -> Result<Option<DataKey>, MemoryError> {
         let Some(cipher) = self.derivation.cipher(key)? else { return Ok(None) };
-        let opened = STANDARD.decode(&self.sealed).ok().and_then(|sealed| open_with(&cipher, &sealed, key_id.as_bytes()).ok());
+        let opened =
+            STANDARD.decode(&self.sealed).ok().and_then(|sealed| open_with(&cipher, &sealed, key_id.as_bytes()).ok());
         let data_key = opened.map(Zeroizing::new).and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
         Ok(data_key.map(Zeroizing::new))
     }

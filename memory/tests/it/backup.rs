@@ -17,7 +17,10 @@ fn a_backup_made_in_use_is_put_back_in_use() {
     memory.remember("Amounts are in euro", Scope::Global, "user").unwrap();
     let copy = folder.path().join("copies/one.duckdb");
     let bytes = memory.backup(&copy).unwrap();
-    assert_eq!((fs::metadata(&copy).unwrap().len(), fs::metadata(&copy).unwrap().permissions().mode() & 0o777), (bytes, 0o600));
+    assert_eq!(
+        (fs::metadata(&copy).unwrap().len(), fs::metadata(&copy).unwrap().permissions().mode() & 0o777),
+        (bytes, 0o600)
+    );
     memory.append_turn(&turn(&conversation, "after", "ok")).unwrap();
     memory.remember("Amounts are in dollars", Scope::Global, "user").unwrap();
 
@@ -28,7 +31,8 @@ fn a_backup_made_in_use_is_put_back_in_use() {
     memory.append_turn(&turn(&conversation, "later", "ok")).unwrap();
     drop(memory);
     let memory = Memory::open(&path, None).unwrap();
-    let requests: Vec<String> = memory.turns(&conversation, 9).unwrap().into_iter().map(|turn| turn.turn.request).collect();
+    let requests: Vec<String> =
+        memory.turns(&conversation, 9).unwrap().into_iter().map(|turn| turn.turn.request).collect();
     assert_eq!(requests, ["before", "later"]);
     assert_eq!(Memory::open(&aside, None).unwrap().turns(&conversation, 9).unwrap().len(), 2);
     // A backup is a memory of its own.
@@ -40,7 +44,10 @@ fn backups_made_while_others_write_are_whole() {
     let (folder, path) = folder();
     let memory = Memory::open(&path, None).unwrap();
     let beside = Memory::open(&path, None).unwrap();
-    let (conversation, other) = (memory.start_conversation("codriver", "a.ipynb").unwrap(), beside.start_conversation("codriver", "b.ipynb").unwrap());
+    let (conversation, other) = (
+        memory.start_conversation("codriver", "a.ipynb").unwrap(),
+        beside.start_conversation("codriver", "b.ipynb").unwrap(),
+    );
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for (memory, conversation) in [(&memory, &conversation), (&beside, &other)] {
@@ -59,7 +66,9 @@ fn backups_made_while_others_write_are_whole() {
             memory.backup(&copy).unwrap();
             let turns = Memory::open(&copy, None).unwrap().turns(&conversation, usize::MAX).unwrap();
             assert!(turns.len() >= acknowledged);
-            assert!(turns.iter().enumerate().all(|(number, turn)| turn.turn.request == format!("request {number}") && turn.turn.messages.len() == 3));
+            assert!(turns.iter().enumerate().all(
+                |(number, turn)| turn.turn.request == format!("request {number}") && turn.turn.messages.len() == 3
+            ));
         }
         done.store(true, Ordering::Relaxed);
     });
@@ -129,9 +138,13 @@ fn a_damaged_database_is_set_aside_and_the_newest_whole_backup_taken() {
     let notices = memory.take_notices();
     assert_eq!((memory.mode(), notices.len()), (Mode::Durable, 1), "{notices:?}");
     assert!(notices[0].contains("restored from the backup of") && notices[0].contains(".damaged-"), "{notices:?}");
-    let requests: Vec<String> = memory.turns(&conversation, 9).unwrap().into_iter().map(|turn| turn.turn.request).collect();
+    let requests: Vec<String> =
+        memory.turns(&conversation, 9).unwrap().into_iter().map(|turn| turn.turn.request).collect();
     assert_eq!(requests, ["kept"]);
-    let aside = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).find(|file| file.to_string_lossy().contains(".damaged-"));
+    let aside = fs::read_dir(path.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|file| file.to_string_lossy().contains(".damaged-"));
     assert_eq!(fs::read(aside.unwrap()).unwrap(), bytes);
     drop(memory);
     assert_eq!(Memory::open(&path, None).unwrap().take_notices().len(), 0);

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use codriver_memory::chunk::{BUDGET, Chunk, ChunkError, Kind, Place, chunk, chunk_pages, chunk_table, chunk_text, decode};
+use codriver_memory::chunk::{
+    BUDGET, Chunk, ChunkError, Kind, Place, chunk, chunk_pages, chunk_table, chunk_text, decode,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -49,13 +51,20 @@ fn rust_is_cut_at_items_and_members() {
     assert_eq!(whole(&chunks), source);
     let step = with(&chunks, "forward_0");
     assert_eq!(step.title, "src/parser.rs › impl Parser › fn step");
-    assert!(step.text.contains("/// Goes one step.\n    #[inline]") && step.text.contains("forward_8"), "{}", step.text);
+    assert!(
+        step.text.contains("/// Goes one step.\n    #[inline]") && step.text.contains("forward_8"),
+        "{}",
+        step.text
+    );
     let back = with(&chunks, "backward_0");
     assert_eq!(back.title, "src/parser.rs › impl Parser › fn back");
     assert!(back.text.trim_start().starts_with("// Private."), "{}", back.text);
     assert!(with(&chunks, "assist_0").title.starts_with("src/parser.rs › mod inner"));
     let parser = with(&chunks, "/// A parser.");
-    assert!(parser.text.contains("#[derive(Debug)]\npub struct Parser") && parser.title.ends_with("struct Parser"), "{parser:?}");
+    assert!(
+        parser.text.contains("#[derive(Debug)]\npub struct Parser") && parser.title.ends_with("struct Parser"),
+        "{parser:?}"
+    );
     let (first, last) = lines(step);
     let expected: Vec<&str> = source.lines().skip(first - 1).take(last + 1 - first).collect();
     assert_eq!(expected.join("\n").trim(), step.text.trim());
@@ -63,12 +72,18 @@ fn rust_is_cut_at_items_and_members() {
 
 #[test]
 fn a_long_function_is_split_and_its_parts_say_what_they_belong_to() {
-    let body: String = (0..120).map(|line| format!("    let value_{line} = compute(value_{line}, {line});\n")).collect();
-    let source = format!("/// Computes.\nfn enormous(input: u32) -> u32 {{\n{body}    value_119\n}}\n\nfn tiny() {{}}\n");
+    let body: String =
+        (0..120).map(|line| format!("    let value_{line} = compute(value_{line}, {line});\n")).collect();
+    let source =
+        format!("/// Computes.\nfn enormous(input: u32) -> u32 {{\n{body}    value_119\n}}\n\nfn tiny() {{}}\n");
     let chunks = chunk_text("lib.rs", Kind::Rust, &source);
     assert_eq!(whole(&chunks), source);
     assert!(chunks.len() > 5);
-    assert!(chunks[0].text.starts_with("/// Computes.\nfn enormous") && chunks[0].title == "lib.rs › fn enormous", "{:?}", chunks[0]);
+    assert!(
+        chunks[0].text.starts_with("/// Computes.\nfn enormous") && chunks[0].title == "lib.rs › fn enormous",
+        "{:?}",
+        chunks[0]
+    );
     assert_eq!(chunks[1].title, "lib.rs › fn enormous (2)");
     let tiny = with(&chunks, "fn tiny");
     assert_eq!(tiny.title, "lib.rs › fn tiny");
@@ -109,12 +124,19 @@ fn every_language_names_what_it_defines() {
         ),
         (
             Kind::Tsx,
-            format!("export function App(): JSX.Element {{\n{}  return <Frame title=\"x\"><b>hello</b></Frame>;\n}}\n", long("use")),
+            format!(
+                "export function App(): JSX.Element {{\n{}  return <Frame title=\"x\"><b>hello</b></Frame>;\n}}\n",
+                long("use")
+            ),
             &[("use_0", "function App")],
         ),
         (
             Kind::Shell,
-            format!("#!/bin/bash\nset -e\n\n# Deploys.\ndeploy() {{\n{}}}\n\nfunction rollback {{\n{}}}\n", long("push").replace(['(', ')', ';'], ""), long("pull").replace(['(', ')', ';'], "")),
+            format!(
+                "#!/bin/bash\nset -e\n\n# Deploys.\ndeploy() {{\n{}}}\n\nfunction rollback {{\n{}}}\n",
+                long("push").replace(['(', ')', ';'], ""),
+                long("pull").replace(['(', ')', ';'], "")
+            ),
             &[("push_0", "deploy()"), ("pull_0", "rollback()")],
         ),
         (
@@ -132,7 +154,12 @@ fn every_language_names_what_it_defines() {
         assert_eq!(whole(&chunks), source, "{kind:?}");
         for (words, title) in expected {
             let found = with(&chunks, words);
-            assert!(found.title.contains(title), "{kind:?}: {words} is in {:?}, all: {:?}", found.title, titles(&chunks));
+            assert!(
+                found.title.contains(title),
+                "{kind:?}: {words} is in {:?}, all: {:?}",
+                found.title,
+                titles(&chunks)
+            );
         }
     }
 }
@@ -143,7 +170,11 @@ fn small_things_share_a_piece_and_say_so() {
     let chunks = chunk_text("limits.rs", Kind::Rust, &source);
     assert_eq!(whole(&chunks), source);
     assert!(chunks.len() < 10, "{:?}", titles(&chunks));
-    assert!(chunks[0].title.starts_with("limits.rs › const LIMIT_0, const LIMIT_1,") && chunks[0].title.ends_with('…'), "{}", chunks[0].title);
+    assert!(
+        chunks[0].title.starts_with("limits.rs › const LIMIT_0, const LIMIT_1,") && chunks[0].title.ends_with('…'),
+        "{}",
+        chunks[0].title
+    );
 }
 
 #[test]
@@ -260,7 +291,11 @@ fn long_lines_and_no_lines_are_bounded() {
             let chunks = chunk_text("long", kind, &source);
             assert_eq!(whole(&chunks), source);
             let longest = chunks.iter().map(|chunk| chunk.text.len()).max().unwrap();
-            assert!(longest <= 16 * 1024, "{longest} bytes in a piece of {:?}", source.chars().take(20).collect::<String>());
+            assert!(
+                longest <= 16 * 1024,
+                "{longest} bytes in a piece of {:?}",
+                source.chars().take(20).collect::<String>()
+            );
         }
     }
     let chunks = chunk_text("long", Kind::Text, &sentence.repeat(100));
@@ -307,7 +342,12 @@ fn real_files() -> Vec<PathBuf> {
         .collect();
     let sysroot = std::process::Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
     let library = PathBuf::from(String::from_utf8(sysroot.stdout).unwrap().trim()).join("lib/rustlib/src/rust/library");
-    for file in ["alloc/src/vec/mod.rs", "core/src/num/int_macros.rs", "std/src/collections/hash/map.rs", "core/src/macros/mod.rs"] {
+    for file in [
+        "alloc/src/vec/mod.rs",
+        "core/src/num/int_macros.rs",
+        "std/src/collections/hash/map.rs",
+        "core/src/macros/mod.rs",
+    ] {
         files.extend(Some(library.join(file)).filter(|path| path.is_file()));
     }
     files.sort();
@@ -341,7 +381,8 @@ fn the_pieces_of_real_files_are_the_files() {
 
 #[test]
 fn files_broken_by_chance_are_cut_all_the_same() {
-    let seed = std::env::var("CODRIVER_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    let seed =
+        std::env::var("CODRIVER_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random::<u64>);
     println!("CODRIVER_TEST_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let files: Vec<(Kind, Vec<u8>)> = real_files()
@@ -350,7 +391,17 @@ fn files_broken_by_chance_are_cut_all_the_same() {
         .filter(|(kind, bytes)| !matches!(kind, Kind::Pdf | Kind::Parquet) && !bytes.is_empty() && bytes.len() < 60_000)
         .collect();
     let kinds = [
-        Kind::Rust, Kind::Python, Kind::Sql, Kind::JavaScript, Kind::TypeScript, Kind::Tsx, Kind::Shell, Kind::Markdown, Kind::Notebook, Kind::Html, Kind::Text,
+        Kind::Rust,
+        Kind::Python,
+        Kind::Sql,
+        Kind::JavaScript,
+        Kind::TypeScript,
+        Kind::Tsx,
+        Kind::Shell,
+        Kind::Markdown,
+        Kind::Notebook,
+        Kind::Html,
+        Kind::Text,
     ];
     for round in 0..250 {
         let (kind, mut bytes) = files[random.random_range(0..files.len())].clone();
@@ -368,7 +419,23 @@ fn files_broken_by_chance_are_cut_all_the_same() {
                 }
                 2 => bytes.truncate(at.max(1)),
                 _ => {
-                    let marks = ["{", "}", "\"", "'", "/*", "`", "\u{1F600}", "\r\n", "(((", "<", "$(", "\\", "#\n", "```\n", "\t"];
+                    let marks = [
+                        "{",
+                        "}",
+                        "\"",
+                        "'",
+                        "/*",
+                        "`",
+                        "\u{1F600}",
+                        "\r\n",
+                        "(((",
+                        "<",
+                        "$(",
+                        "\\",
+                        "#\n",
+                        "```\n",
+                        "\t",
+                    ];
                     let mark = marks[random.random_range(0..marks.len())].bytes();
                     drop(bytes.splice(at..at, mark));
                 }
@@ -380,7 +447,11 @@ fn files_broken_by_chance_are_cut_all_the_same() {
             // Broken JSON is an error; a broken page is a page.
             assert!(chunk("broken", kind, &bytes).is_ok() || kind == Kind::Notebook, "{told}");
         } else {
-            let chunks = if kind.is_table() { chunk_text("broken", Kind::Text, &text) } else { chunk_text("broken", kind, &text) };
+            let chunks = if kind.is_table() {
+                chunk_text("broken", Kind::Text, &text)
+            } else {
+                chunk_text("broken", kind, &text)
+            };
             assert_eq!(whole(&chunks), text, "{told}");
         }
     }
@@ -397,7 +468,13 @@ fn tables_are_told_by_their_columns_and_a_sample() {
         std::fs::write(&file, format!("id,region,amount\n{rows}")).unwrap();
         let chunks = chunk_table(name, Kind::Csv, &file, &stop).unwrap();
         let text = whole(&chunks);
-        for words in ["table of 3 columns and 250 rows", "id BIGINT, 0 to 249", "region VARCHAR, region 0 to region 3", "amount DOUBLE", "0 | region 0 | 0.5"] {
+        for words in [
+            "table of 3 columns and 250 rows",
+            "id BIGINT, 0 to 249",
+            "region VARCHAR, region 0 to region 3",
+            "amount DOUBLE",
+            "0 | region 0 | 0.5",
+        ] {
             assert!(text.contains(words), "{words:?} in {text}");
         }
         assert!(!text.contains("5 | region 1 |"), "only the first rows");

@@ -75,15 +75,19 @@ fn seed() -> (u64, StdRng) {
 }
 
 const WORDS: [&str; 20] = [
-    "amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "harbor", "island", "jungle", "kelp", "lagoon", "meadow", "nectar",
-    "orchid", "pebble", "quartz", "river", "summit", "tundra",
+    "amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "harbor", "island", "jungle", "kelp", "lagoon",
+    "meadow", "nectar", "orchid", "pebble", "quartz", "river", "summit", "tundra",
 ];
 
 fn records(count: usize, random: &mut StdRng) -> Vec<Record> {
     let record = |number: usize| {
         let words: Vec<&str> = (0..12).map(|_| WORDS[random.random_range(0..WORDS.len())]).collect();
-        let line = format!(r#"{{"id":"d{number}","title":"Number {number}","text":"{}","metadata":{{"half":{},"kind":"{}"}}}}"#,
-            words.join(" "), number % 2, ["a", "b", "c"][number % 3]);
+        let line = format!(
+            r#"{{"id":"d{number}","title":"Number {number}","text":"{}","metadata":{{"half":{},"kind":"{}"}}}}"#,
+            words.join(" "),
+            number % 2,
+            ["a", "b", "c"][number % 3]
+        );
         parse_line(number, &line).unwrap()
     };
     (0..count).map(record).collect()
@@ -127,17 +131,21 @@ fn what_goes_in_comes_out_and_is_found() {
         assert_eq!(found(&collection, &query, &embedder, mode)[0].0, "d33", "{mode:?}");
     }
     let mut exported = Vec::new();
-    collection.export(&mut |record| {
-        exported.push(record.clone());
-        Ok(())
-    }).unwrap();
+    collection
+        .export(&mut |record| {
+            exported.push(record.clone());
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(exported, all);
 
     // Again: nothing is new; replaced: the old text is gone; and only the new one is embedded.
     let before = embedder.asked.load(Ordering::Relaxed);
     assert_eq!(collection.put(&all).unwrap(), Stored { added: 0, replaced: 0, unchanged: 300 });
     all[7].text = "an albatross".to_owned();
-    let stored = collection.put(&[all[3].clone(), all[7].clone(), Record { text: "twice".into(), ..all[9].clone() }, all[9].clone()]).unwrap();
+    let stored = collection
+        .put(&[all[3].clone(), all[7].clone(), Record { text: "twice".into(), ..all[9].clone() }, all[9].clone()])
+        .unwrap();
     assert_eq!(stored, Stored { added: 0, replaced: 2, unchanged: 2 });
     assert_eq!(collection.embed_missing(&embedder, &go_on).unwrap(), 1);
     assert_eq!(embedder.asked.load(Ordering::Relaxed), before + 1);
@@ -158,8 +166,11 @@ fn what_lies_beyond_a_models_window_is_found() {
     let embedder = Narrow::default();
     let mut passage = || (0..12).map(|_| WORDS[random.random_range(0..WORDS.len())]).collect::<Vec<_>>().join(" ");
     let texts: Vec<Vec<String>> = (0..120).map(|number| (0..1 + number % 5).map(|_| passage()).collect()).collect();
-    let records: Vec<Record> =
-        texts.iter().enumerate().map(|(number, text)| Record { id: format!("d{number}"), text: text.join(" "), ..Record::default() }).collect();
+    let records: Vec<Record> = texts
+        .iter()
+        .enumerate()
+        .map(|(number, text)| Record { id: format!("d{number}"), text: text.join(" "), ..Record::default() })
+        .collect();
     let vector = |text: &str| codriver_vectors::unit(&embedder.0.embed(&[text]).unwrap()[0]).unwrap();
     let collection = Collections::at(folder.path()).open_or_create("long").unwrap();
     collection.put(&records).unwrap();
@@ -173,7 +184,8 @@ fn what_lies_beyond_a_models_window_is_found() {
             let nearness = |text: &Vec<String>| {
                 let start = first(text);
                 let of_window = |window: &String| {
-                    let both: Vec<f32> = start.iter().zip(vector(window)).map(|(first, later)| 2.0 * first + later).collect();
+                    let both: Vec<f32> =
+                        start.iter().zip(vector(window)).map(|(first, later)| 2.0 * first + later).collect();
                     codriver_vectors::dot(&codriver_vectors::unit(&both).unwrap(), &asked_for)
                 };
                 text.iter().skip(1).map(of_window).fold(codriver_vectors::dot(&start, &asked_for), f32::max)
@@ -187,7 +199,10 @@ fn what_lies_beyond_a_models_window_is_found() {
                     assert!((hit.score - cosine).abs() < 1e-4, "seed {seed}, document {number}: {hit:?}, not {cosine}");
                 }
             }
-            let hits = collection.search(&[query], Some(&embedder), &asked(SearchMode::Hybrid, 120), &go_on).unwrap().remove(0);
+            let hits = collection
+                .search(&[query], Some(&embedder), &asked(SearchMode::Hybrid, 120), &go_on)
+                .unwrap()
+                .remove(0);
             let own = hits.iter().find(|hit| hit.id == format!("d{number}")).unwrap();
             assert!((own.cosine.unwrap() - nearness(text)).abs() < 1e-4, "seed {seed}: {own:?}");
         }
@@ -212,14 +227,20 @@ fn filters_and_both_halves() {
         let asked = CollectionQuery { mode, k: 2000, filter, texts: true };
         let hits = collection.search(&["amber basalt cedar"], Some(&embedder), &asked, &go_on).unwrap().remove(0);
         assert!(!hits.is_empty(), "seed {seed}");
-        assert!(hits.iter().all(|hit| hit.record.as_ref().is_some_and(|record| record.metadata["half"] == 1 && record.metadata["kind"] == "b")));
+        assert!(hits.iter().all(|hit| {
+            hit.record.as_ref().is_some_and(|record| record.metadata["half"] == 1 && record.metadata["kind"] == "b")
+        }));
         if mode != SearchMode::Lexical {
             assert_eq!(hits.len(), 150, "{mode:?}");
         }
     }
-    let hits = collection.search(&["amber fjord"], Some(&embedder), &asked(SearchMode::Hybrid, 20), &go_on).unwrap().remove(0);
+    let hits =
+        collection.search(&["amber fjord"], Some(&embedder), &asked(SearchMode::Hybrid, 20), &go_on).unwrap().remove(0);
     assert!(hits.is_sorted_by(|one, other| one.score >= other.score) && hits.iter().all(|hit| hit.cosine.is_some()));
-    assert!(matches!(collection.search(&["x"], None, &asked(SearchMode::Hybrid, 3), &go_on), Err(MemoryError::NoEmbedder)));
+    assert!(matches!(
+        collection.search(&["x"], None, &asked(SearchMode::Hybrid, 3), &go_on),
+        Err(MemoryError::NoEmbedder)
+    ));
     assert_eq!(collection.search(&["amber"], None, &asked(SearchMode::Lexical, 3), &go_on).unwrap()[0].len(), 3);
     let many: Vec<&str> = WORDS.iter().cycle().take(300).copied().collect();
     let results = collection.search(&many, Some(&embedder), &asked(SearchMode::Hybrid, 5), &go_on).unwrap();
@@ -237,12 +258,20 @@ fn few_are_ranked_as_duckdb_ranks_them() {
     connection.execute_batch(&format!("CREATE TABLE v (id VARCHAR, vector FLOAT[{DIMENSIONS}])")).unwrap();
     let list = |text: &str| format!("{:?}::FLOAT[{DIMENSIONS}]", embedder.embed(&[text]).unwrap()[0]);
     for block in all.chunks(200) {
-        let rows: Vec<String> = block.iter().map(|record| format!("('{}', {})", record.id, list(&record.content()))).collect();
+        let rows: Vec<String> =
+            block.iter().map(|record| format!("('{}', {})", record.id, list(&record.content()))).collect();
         connection.execute_batch(&format!("INSERT INTO v VALUES {}", rows.join(","))).unwrap();
     }
     for query in ["amber summit", "river", "kelp lagoon meadow"] {
-        let sql = format!("SELECT array_cosine_similarity(vector, {}) AS c FROM v ORDER BY c DESC LIMIT 10", list(query));
-        let expected: Vec<f32> = connection.prepare(&sql).unwrap().query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        let sql =
+            format!("SELECT array_cosine_similarity(vector, {}) AS c FROM v ORDER BY c DESC LIMIT 10", list(query));
+        let expected: Vec<f32> = connection
+            .prepare(&sql)
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
         for mode in [SearchMode::Vector, SearchMode::Exact] {
             let ours = found(&collection, query, &embedder, mode);
             assert_eq!(ours.len(), 10);
@@ -280,7 +309,13 @@ fn damaged_index_files_are_noticed_and_made_anew() {
                 let place = random.random_range(0..bytes.len());
                 // The rest of the vectors' first page is empty and never read.
                 let place = if which == 0 || !(64..4096).contains(&place) { place } else { place % 64 };
-                let place = if files[which].ends_with("lexical") { place } else if (64..4096).contains(&place) { place % 64 } else { place };
+                let place = if files[which].ends_with("lexical") {
+                    place
+                } else if (64..4096).contains(&place) {
+                    place % 64
+                } else {
+                    place
+                };
                 bytes[place] ^= 1 << random.random_range(0..8);
             }
         }
@@ -386,7 +421,10 @@ fn with_a_key_nothing_that_was_read_lies_open() {
     collection.put(&[parse_line(1, line).unwrap()]).unwrap();
     collection.embed_missing(&embedder, &go_on).unwrap();
     collection.refresh(Some(embedder.name()), &go_on).unwrap();
-    let direction: Vec<u8> = embedder.embed(&["Zyzzyva\nweevilword"]).unwrap()[0][..4].iter().flat_map(|number| number.to_le_bytes()).collect();
+    let direction: Vec<u8> = embedder.embed(&["Zyzzyva\nweevilword"]).unwrap()[0][..4]
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
     let mut files = 0;
     for folder in [folder.path().join("things"), folder.path().join("things/index")] {
         for file in fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
@@ -406,10 +444,12 @@ fn with_a_key_nothing_that_was_read_lies_open() {
     }
     assert!(!again.wants_refresh());
     let mut exported = Vec::new();
-    again.export(&mut |record| {
-        exported.push(record.line());
-        Ok(())
-    }).unwrap();
+    again
+        .export(&mut |record| {
+            exported.push(record.line());
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(exported, [line]);
     let other = Collections::at(folder.path()).with_key(MasterKey::random()).open("things").unwrap();
     assert!(matches!(other.statistics(), Err(MemoryError::WrongKey { .. })));

@@ -45,7 +45,10 @@ fn a_turn_comes_back_as_it_was_after_a_restart() {
     assert_eq!(messages.iter().map(|message| message.role.as_str()).collect::<Vec<_>>(), ["user", "tool", "assistant"]);
     assert_eq!(messages[0].json, new.messages[0].json);
     let conversations = memory.conversations(10).unwrap();
-    assert_eq!((conversations[0].agent.as_str(), conversations[0].notebook.as_str(), conversations[0].turns), ("analyst", "sales.ipynb", 1));
+    assert_eq!(
+        (conversations[0].agent.as_str(), conversations[0].notebook.as_str(), conversations[0].turns),
+        ("analyst", "sales.ipynb", 1)
+    );
 }
 
 #[test]
@@ -89,7 +92,8 @@ fn recent_messages_are_the_last_ones_in_order() {
     let contents: Vec<String> =
         memory.recent_messages(&conversation, 4).unwrap().into_iter().map(|message| message.content).collect();
     assert_eq!(contents, ["answer 3", "question 4", "42 rows", "answer 4"]);
-    let requests: Vec<String> = memory.turns(&conversation, 2).unwrap().into_iter().map(|turn| turn.turn.request).collect();
+    let requests: Vec<String> =
+        memory.turns(&conversation, 2).unwrap().into_iter().map(|turn| turn.turn.request).collect();
     assert_eq!(requests, ["question 3", "question 4"]);
     assert_eq!(memory.turns(&conversation, usize::MAX).unwrap().len(), 5);
 }
@@ -108,7 +112,10 @@ fn a_reset_hides_what_was_said_and_keeps_the_record() {
 
     let memory = Memory::open(&path, None).unwrap();
     assert_eq!(memory.recent_messages(&conversation, 10).unwrap().len(), 3);
-    assert_eq!(memory.search("zebra", 5).unwrap().iter().map(|hit| hit.text.as_str()).collect::<Vec<_>>(), ["the new zebra"]);
+    assert_eq!(
+        memory.search("zebra", 5).unwrap().iter().map(|hit| hit.text.as_str()).collect::<Vec<_>>(),
+        ["the new zebra"]
+    );
     assert_eq!(memory.turns(&conversation, 10).unwrap().len(), 2);
     assert!(memory.conversations(1).unwrap()[0].reset_at.is_some());
 }
@@ -141,7 +148,10 @@ fn tool_runs_are_on_record_from_their_start() {
 fn what_does_not_exist_is_an_error() {
     let memory = Memory::in_memory(None).unwrap();
     let nowhere = ConversationId::from("nowhere");
-    assert!(matches!(memory.append_turn(&turn(&nowhere, "a", "b")), Err(MemoryError::Unknown { what: "conversation", .. })));
+    assert!(matches!(
+        memory.append_turn(&turn(&nowhere, "a", "b")),
+        Err(MemoryError::Unknown { what: "conversation", .. })
+    ));
     assert!(matches!(memory.reset_conversation(&nowhere), Err(MemoryError::Unknown { .. })));
     let run = ToolRunId::from("nothing");
     let error = memory.finish_tool_run(&run, "ok", "", 1).unwrap_err();

@@ -25,7 +25,10 @@ fn opening_again_changes_nothing() {
     let statistics = || Memory::open(&path, None).unwrap().statistics().unwrap();
     let (first, second) = (statistics(), statistics());
     assert_eq!((first.turns, first.schema_version), (20, 5));
-    assert_eq!((first.turns, first.messages, first.conversations), (second.turns, second.messages, second.conversations));
+    assert_eq!(
+        (first.turns, first.messages, first.conversations),
+        (second.turns, second.messages, second.conversations)
+    );
     let connection = Connection::open(&path).unwrap();
     let versions: i64 = connection.query_row("SELECT count(*) FROM schema_versions", [], |row| row.get(0)).unwrap();
     assert_eq!(versions, 5);
@@ -35,7 +38,10 @@ fn opening_again_changes_nothing() {
 fn a_newer_schema_is_refused_and_left_as_it_is() {
     let (_folder, path) = folder();
     written(&path);
-    Connection::open(&path).unwrap().execute_batch("INSERT INTO schema_versions VALUES (99, 'from the future', now()::TIMESTAMP)").unwrap();
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("INSERT INTO schema_versions VALUES (99, 'from the future', now()::TIMESTAMP)")
+        .unwrap();
     let before = fs::read(&path).unwrap();
     let error = Memory::open(&path, None).err().unwrap();
     assert!(matches!(error, MemoryError::NewerSchema { found: 99, known: 5, .. }));
@@ -66,7 +72,10 @@ fn someone_elses_database_is_not_ours_to_change() {
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE invoices (id INTEGER)").unwrap();
     let error = Memory::open(&path, None).err().unwrap();
     assert!(matches!(&error, MemoryError::Unreadable { reason, .. } if reason.contains("invoices")), "{error:?}");
-    let tables: i64 = Connection::open(&path).unwrap().query_row("SELECT count(*) FROM duckdb_tables()", [], |row| row.get(0)).unwrap();
+    let tables: i64 = Connection::open(&path)
+        .unwrap()
+        .query_row("SELECT count(*) FROM duckdb_tables()", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(tables, 1);
 }
 
@@ -94,7 +103,9 @@ fn places_that_cannot_be_written_are_named() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
-    for path in [file.join("memory.duckdb"), Path::new("/proc/codriver/memory.duckdb").to_owned(), folder.path().to_owned()] {
+    for path in
+        [file.join("memory.duckdb"), Path::new("/proc/codriver/memory.duckdb").to_owned(), folder.path().to_owned()]
+    {
         let error = Memory::open(&path, None).err().unwrap();
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
@@ -154,7 +165,12 @@ fn a_full_disk_is_an_error_and_loses_nothing_acknowledged() {
         let holder = shared.then_some(holder);
         // The signal that comes with the limit is ignored, so that the write fails.
         let output = Command::new("bash")
-            .args(["-c", &format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" --exact damage::helper_fills_the_disk --nocapture")])
+            .args([
+                "-c",
+                &format!(
+                    "trap '' XFSZ; ulimit -f {limit}; exec \"$0\" --exact damage::helper_fills_the_disk --nocapture"
+                ),
+            ])
             .arg(std::env::current_exe().unwrap())
             .env("CODRIVER_TEST_PATH", &path)
             .output()
@@ -171,7 +187,10 @@ fn a_full_disk_is_an_error_and_loses_nothing_acknowledged() {
         let turns = Memory::open(&path, None).unwrap().turns(&conversation, usize::MAX).unwrap();
         assert_eq!(turns.len(), acknowledged + 1);
         for (number, turn) in turns[..acknowledged].iter().enumerate() {
-            assert_eq!((turn.turn.request.as_str(), turn.turn.prompt.len()), (format!("request {number}").as_str(), 288_000));
+            assert_eq!(
+                (turn.turn.request.as_str(), turn.turn.prompt.len()),
+                (format!("request {number}").as_str(), 288_000)
+            );
         }
     }
 }

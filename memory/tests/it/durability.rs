@@ -22,7 +22,12 @@ fn helper_writes_until_killed() {
     // A checkpoint each 16 turns: DuckDB makes one when the log has 16 MB.
     let filler = "0123456789abcdef".repeat(64 * 1024);
     for number in 0.. {
-        let run = NewToolRun { conversation: conversation.clone(), tool: "sql".into(), arguments: json!({"n": number}), policy: "allowed".into() };
+        let run = NewToolRun {
+            conversation: conversation.clone(),
+            tool: "sql".into(),
+            arguments: json!({"n": number}),
+            policy: "allowed".into(),
+        };
         let id = memory.start_tool_run(&run).unwrap();
         acknowledge("run", id.as_str(), "running");
         memory.finish_tool_run(&id, "ok", "done", number).unwrap();
@@ -73,7 +78,12 @@ fn kill_rounds(rounds: usize) -> usize {
         }
     }
     safe.check(&Memory::open(&path, None).unwrap());
-    println!("{} turns, {} runs, {} facts; {checkpoints} rounds with a checkpoint", safe.turns.len(), safe.runs.len(), safe.facts.len());
+    println!(
+        "{} turns, {} runs, {} facts; {checkpoints} rounds with a checkpoint",
+        safe.turns.len(),
+        safe.runs.len(),
+        safe.facts.len()
+    );
     safe.turns.len()
 }
 
@@ -125,7 +135,8 @@ impl Acknowledged {
     }
 
     fn check(&self, memory: &Memory) {
-        let facts: Vec<String> = memory.facts(None).unwrap().into_iter().map(|fact| fact.text.replace(' ', "_")).collect();
+        let facts: Vec<String> =
+            memory.facts(None).unwrap().into_iter().map(|fact| fact.text.replace(' ', "_")).collect();
         for fact in &self.facts {
             assert_eq!(facts.iter().filter(|known| *known == fact).count(), 1, "{fact}");
         }
@@ -180,7 +191,8 @@ fn killed_after(mut child: Child, turns: usize, patience: Duration) -> Acknowled
         lines
     });
     for number in 0..turns {
-        wait.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|error| panic!("after {number} turns: {error}, {:?}", child.try_wait()));
+        wait.recv_timeout(Duration::from_secs(60))
+            .unwrap_or_else(|error| panic!("after {number} turns: {error}, {:?}", child.try_wait()));
     }
     std::thread::sleep(patience);
     child.kill().unwrap();

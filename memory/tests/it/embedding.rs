@@ -42,7 +42,9 @@ impl Embedder for Letters {
         std::thread::sleep(self.pause);
         let embed = |text: &&str| {
             let mut vector = vec![0.1; self.dimensions];
-            text.bytes().zip(text.bytes().skip(1)).for_each(|(one, other)| vector[(usize::from(one) * 31 + usize::from(other)) % self.dimensions] += 1.0);
+            text.bytes()
+                .zip(text.bytes().skip(1))
+                .for_each(|(one, other)| vector[(usize::from(one) * 31 + usize::from(other)) % self.dimensions] += 1.0);
             vector
         };
         Ok(texts.iter().map(embed).collect())
@@ -58,7 +60,9 @@ fn filled(path: &std::path::Path) -> Memory {
     for number in 0..FACTS {
         memory.remember(&format!("region {number} is led by person {number}"), Scope::Global, "user").unwrap();
     }
-    let chunks: Vec<NewChunk> = (0..CHUNKS).map(|number| NewChunk::new(format!("part {number}"), format!("the story of item {number}"))).collect();
+    let chunks: Vec<NewChunk> = (0..CHUNKS)
+        .map(|number| NewChunk::new(format!("part {number}"), format!("the story of item {number}")))
+        .collect();
     memory.add_chunks("book", &chunks, Scope::Global).unwrap();
     memory.set_embedder(Letters::new("one", 16, 0)).unwrap();
     assert_eq!(progress(&memory).done, FACTS + CHUNKS);
@@ -162,7 +166,9 @@ fn what_kill_9_interrupts_goes_on_where_it_was() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let begun = lines.find_map(|line| line.strip_prefix("DONE ")?.parse::<usize>().ok()).unwrap();
         assert!(begun >= done, "{begun} of {done} that were done are left");
-        done = lines.find_map(|line| line.strip_prefix("DONE ")?.parse::<usize>().ok().filter(|now| *now >= begun + 40)).unwrap();
+        done = lines
+            .find_map(|line| line.strip_prefix("DONE ")?.parse::<usize>().ok().filter(|now| *now >= begun + 40))
+            .unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }

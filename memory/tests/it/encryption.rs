@@ -2,15 +2,27 @@
 
 use std::sync::Arc;
 
-use codriver_memory::{ContextItem, MasterKey, Memory, MemoryError, MemoryOptions, Mode, NewChunk, NewToolRun, Scope, Vault};
+use codriver_memory::{
+    ContextItem, MasterKey, Memory, MemoryError, MemoryOptions, Mode, NewChunk, NewToolRun, Scope, Vault,
+};
 use serde_json::json;
 
 use crate::support::{Topics, files_with, folder, turn, with_key};
 
 /// One word for everything that can be kept.
 const WORDS: [&str; 12] = [
-    "requestzebra", "answerzebra", "promptzebra", "contextzebra", "titlezebra", "argumentzebra", "resultzebra", "factzebra", "chunkzebra", "documentzebra",
-    "notebookzebra", "sourcezebra",
+    "requestzebra",
+    "answerzebra",
+    "promptzebra",
+    "contextzebra",
+    "titlezebra",
+    "argumentzebra",
+    "resultzebra",
+    "factzebra",
+    "chunkzebra",
+    "documentzebra",
+    "notebookzebra",
+    "sourcezebra",
 ];
 
 /// Keeps something with each of [`WORDS`].
@@ -29,7 +41,12 @@ fn fill(memory: &Memory) -> codriver_memory::ConversationId {
         details: Default::default(),
     }];
     memory.append_turn(&turn).unwrap();
-    let run = NewToolRun { conversation: conversation.clone(), tool: "sql".into(), arguments: json!({"q": "argumentzebra"}), policy: "allowed".into() };
+    let run = NewToolRun {
+        conversation: conversation.clone(),
+        tool: "sql".into(),
+        arguments: json!({"q": "argumentzebra"}),
+        policy: "allowed".into(),
+    };
     let id = memory.start_tool_run(&run).unwrap();
     memory.finish_tool_run(&id, "ok", "resultzebra", 1).unwrap();
     memory.remember("a factzebra rains in the storm", Scope::Global, "sourcezebra").unwrap();
@@ -39,8 +56,14 @@ fn fill(memory: &Memory) -> codriver_memory::ConversationId {
 
 fn check(memory: &Memory, conversation: &codriver_memory::ConversationId) {
     let stored = memory.last_turn(conversation).unwrap().unwrap().turn;
-    assert_eq!((stored.request.as_str(), stored.answer.as_str(), stored.prompt.as_str()), ("a requestzebra", "an answerzebra", "a promptzebra"));
-    assert_eq!((stored.context[0].title.as_str(), stored.messages[0].content.as_str()), ("titlezebra", "a requestzebra"));
+    assert_eq!(
+        (stored.request.as_str(), stored.answer.as_str(), stored.prompt.as_str()),
+        ("a requestzebra", "an answerzebra", "a promptzebra")
+    );
+    assert_eq!(
+        (stored.context[0].title.as_str(), stored.messages[0].content.as_str()),
+        ("titlezebra", "a requestzebra")
+    );
     let run = memory.tool_runs(conversation, 1).unwrap().remove(0);
     assert_eq!((run.run.arguments, run.result.as_str()), (json!({"q": "argumentzebra"}), "resultzebra"));
     let fact = memory.facts(None).unwrap().remove(0);
@@ -73,7 +96,10 @@ fn nothing_that_was_said_or_read_is_in_any_file() {
     }
     let memory = Memory::open_with(MemoryOptions { embedder: Some(topics), ..with_key(&path, &key) }).unwrap();
     let statistics = memory.statistics().unwrap();
-    assert_eq!((statistics.turns, statistics.tool_runs, statistics.encrypted, statistics.pending_journals), (2, 2, true, 0));
+    assert_eq!(
+        (statistics.turns, statistics.tool_runs, statistics.encrypted, statistics.pending_journals),
+        (2, 2, true, 0)
+    );
     check(&memory, &conversation);
     // Not even a vector: it says what the text is about.
     assert!(memory.search("weather", 1).unwrap()[0].cosine.unwrap() > 0.9);
@@ -93,7 +119,8 @@ fn without_the_key_nothing_is_opened_and_nothing_changes() {
     let memory = Memory::open_with(with_key(&path, &key)).unwrap();
     let conversation = fill(&memory);
     let files = || {
-        let mut files: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         files.retain(|file| file.extension().is_none_or(|extension| extension != "lock"));
         files.into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap())).collect::<Vec<_>>()
@@ -128,7 +155,10 @@ fn the_database_alone_knows_that_it_is_encrypted() {
     // A damaged file beside it is said, and nothing is lost.
     std::fs::write(&beside, "{").unwrap();
     let error = Memory::open_with(with_key(&path, &key)).err().unwrap();
-    assert!(matches!(&error, MemoryError::Vault { .. }) && error.to_string().contains(beside.to_str().unwrap()), "{error}");
+    assert!(
+        matches!(&error, MemoryError::Vault { .. }) && error.to_string().contains(beside.to_str().unwrap()),
+        "{error}"
+    );
     std::fs::remove_file(&beside).unwrap();
     check(&Memory::open_with(with_key(&path, &key)).unwrap(), &conversation);
 }
@@ -140,7 +170,8 @@ fn a_memory_that_is_there_is_encrypted_gets_another_key_and_is_opened_again() {
     let memory = Memory::open(&path, Some(topics.clone())).unwrap();
     let conversation = fill(&memory);
     memory.back_up_if_due().unwrap().unwrap();
-    let (first, second): (MasterKey, MasterKey) = ("correct horse battery staple".parse().unwrap(), MasterKey::random());
+    let (first, second): (MasterKey, MasterKey) =
+        ("correct horse battery staple".parse().unwrap(), MasterKey::random());
     // Nobody else may be at work on it.
     assert!(matches!(Memory::encrypt(&path, None, &first), Err(MemoryError::Busy { .. })));
     drop(memory);
@@ -149,7 +180,8 @@ fn a_memory_that_is_there_is_encrypted_gets_another_key_and_is_opened_again() {
     for word in WORDS {
         assert_eq!(files_with(&path, word), [""; 0], "{word}");
     }
-    let open = |key: &MasterKey| Memory::open_with(MemoryOptions { embedder: Some(topics.clone()), ..with_key(&path, key) });
+    let open =
+        |key: &MasterKey| Memory::open_with(MemoryOptions { embedder: Some(topics.clone()), ..with_key(&path, key) });
     check(&open(&first).unwrap(), &conversation);
     assert!(open(&first).unwrap().search("weather", 1).unwrap()[0].cosine.unwrap() > 0.9, "the vectors came along");
     assert!(!topics.asked.lock().unwrap().iter().any(|text| text.contains("factzebra")), "and were not made again");
@@ -177,7 +209,10 @@ fn a_memory_that_is_there_is_encrypted_gets_another_key_and_is_opened_again() {
 #[test]
 fn a_vault_that_is_off_changes_nothing() {
     let vault = Vault::off();
-    assert_eq!((vault.is_on(), vault.key_id(), vault.open(b"index", b"here").unwrap()), (false, None, b"index".to_vec()));
+    assert_eq!(
+        (vault.is_on(), vault.key_id(), vault.open(b"index", b"here").unwrap()),
+        (false, None, b"index".to_vec())
+    );
 }
 
 fn fill_and_close(path: &std::path::Path, key: &MasterKey) -> codriver_memory::ConversationId {

@@ -55,7 +55,9 @@ fn the_same_in_other_words_or_units_is_confirmed() {
     let id = embedded.remember("Sales are counted monthly by the team", Scope::Global, "user").unwrap();
     assert_eq!(embedded.remember("The team counts the sales monthly", Scope::Global, "user").unwrap(), id);
     // Close in meaning, and yet another number, another denial, other words.
-    for other in ["Sales are counted monthly by the team 7", "Sales are not counted monthly by the team", "Turnover is high"] {
+    for other in
+        ["Sales are counted monthly by the team 7", "Sales are not counted monthly by the team", "Turnover is high"]
+    {
         assert_ne!(embedded.remember(other, Scope::Global, "user").unwrap(), id, "{other}");
     }
 }
@@ -72,7 +74,8 @@ fn facts_are_edited_pinned_and_cleaned_up() {
     assert!(memory.pin_fact(&edited.id, true).unwrap().pinned);
     let faint = NewFact { importance: 0.01, ..NewFact::new("The window was open", Scope::Global, "agent") };
     memory.remember_fact(&faint).unwrap();
-    let faint_and_pinned = NewFact { importance: 0.01, pinned: true, ..NewFact::new("Tea is at four", Scope::Global, "agent") };
+    let faint_and_pinned =
+        NewFact { importance: 0.01, pinned: true, ..NewFact::new("Tea is at four", Scope::Global, "agent") };
     memory.remember_fact(&faint_and_pinned).unwrap();
     let planned = memory.cleanup(&CleanupRule::default(), false).unwrap();
     assert_eq!(planned.iter().map(|cleaned| cleaned.fact.text.as_str()).collect::<Vec<_>>(), ["The window was open"]);
@@ -102,7 +105,8 @@ fn worth_decays_unless_a_fact_is_confirmed_or_pinned() {
 fn whoever_finds_a_fact_may_say_what_it_replaces() {
     let memory = Memory::in_memory(None).unwrap();
     let old = memory.remember("Invoices go out on paper", Scope::Project, "user").unwrap();
-    let new = |text: &str, scope, id: &FactId| NewFact { replaces: Some(id.clone()), ..NewFact::new(text, scope, "user") };
+    let new =
+        |text: &str, scope, id: &FactId| NewFact { replaces: Some(id.clone()), ..NewFact::new(text, scope, "user") };
     let remembered = memory.remember_fact(&new("We send invoices by e-mail", Scope::Project, &old)).unwrap();
     assert!(matches!(&remembered.outcome, Outcome::Replaced(replaced) if replaced[0].0.id == old), "{remembered:?}");
     assert_eq!(texts(&memory), ["We send invoices by e-mail"]);
@@ -120,11 +124,22 @@ fn turns_teach_facts_once() {
     let (_folder, path) = folder();
     let memory = Memory::open(&path, None).unwrap();
     let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
-    let told = turn(&conversation, "I prefer short answers. Remember that our currency is Swiss francs. How much was sold?", "Noted.");
+    let told = turn(
+        &conversation,
+        "I prefer short answers. Remember that our currency is Swiss francs. How much was sold?",
+        "Noted.",
+    );
     let id = memory.append_turn(&told).unwrap();
     let learned = memory.learn(&id, &told, &RuleExtractor).unwrap();
-    let found: Vec<(&str, FactKind, Scope)> = learned.iter().map(|(fact, _)| (fact.text.as_str(), fact.kind, fact.scope)).collect();
-    assert_eq!(found, [("I prefer short answers", FactKind::Preference, Scope::Global), ("Our currency is Swiss francs", FactKind::Fact, Scope::Project)]);
+    let found: Vec<(&str, FactKind, Scope)> =
+        learned.iter().map(|(fact, _)| (fact.text.as_str(), fact.kind, fact.scope)).collect();
+    assert_eq!(
+        found,
+        [
+            ("I prefer short answers", FactKind::Preference, Scope::Global),
+            ("Our currency is Swiss francs", FactKind::Fact, Scope::Project)
+        ]
+    );
     assert_eq!(memory.learn(&id, &told, &RuleExtractor).unwrap(), []);
     let why = memory.why(&learned[1].0.id).unwrap().unwrap();
     assert!(why.fact.reason.contains("you asked to remember it") && why.turn.unwrap().0.contains("Swiss francs"));

@@ -38,7 +38,8 @@ fn two_and_eight_kernels_at_once_lose_nothing() {
         let memory = Memory::open(&path, None).unwrap();
         assert_eq!(memory.mode(), Mode::Durable);
         for conversation in &conversations {
-            let requests: Vec<String> = memory.turns(conversation, usize::MAX).unwrap().into_iter().map(|turn| turn.turn.request).collect();
+            let requests: Vec<String> =
+                memory.turns(conversation, usize::MAX).unwrap().into_iter().map(|turn| turn.turn.request).collect();
             assert_eq!(requests, (0..10).map(|number| format!("request {number}")).collect::<Vec<_>>());
         }
         assert_eq!((memory.facts(None).unwrap().len(), memory.statistics().unwrap().pending_journals), (count * 10, 0));
@@ -52,7 +53,10 @@ fn a_kernel_whose_neighbour_ended_takes_the_file_over() {
     let other = Memory::open(&path, None).unwrap();
     let conversation = other.start_conversation("codriver", "b.ipynb").unwrap();
     other.append_turn(&turn(&conversation, "beside", "ok")).unwrap();
-    let (earlier, session) = (holder.start_conversation("codriver", "a.ipynb").unwrap(), other.remember("here and now", Scope::Session, "user").unwrap());
+    let (earlier, session) = (
+        holder.start_conversation("codriver", "a.ipynb").unwrap(),
+        other.remember("here and now", Scope::Session, "user").unwrap(),
+    );
     holder.append_turn(&turn(&earlier, "held", "ok")).unwrap();
     assert_eq!(other.turns(&earlier, 9).unwrap().len(), 0);
     drop(holder);
@@ -73,7 +77,9 @@ fn a_changed_byte_anywhere_is_harmless_or_named() {
     let memory = Memory::open(&path, None).unwrap();
     let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
     for number in 0..30 {
-        memory.append_turn(&turn(&conversation, &format!("request {number}"), &"an answer ".repeat(number * 20))).unwrap();
+        memory
+            .append_turn(&turn(&conversation, &format!("request {number}"), &"an answer ".repeat(number * 20)))
+            .unwrap();
     }
     let before = memory.turns(&conversation, usize::MAX).unwrap();
     drop(memory);
@@ -117,10 +123,20 @@ fn a_changed_byte_anywhere_is_harmless_or_named() {
 
 /// A small file system of its own, full or read-only, where this system lets us make one.
 fn on_a_small_disk(options: &str, script: &str, test: &str) -> Option<String> {
-    let command = format!("mount -t tmpfs -o {options} tmpfs /mnt && mkdir -p /mnt/codriver && {script} exec env CODRIVER_TEST_PATH=/mnt/codriver/memory.duckdb \"$0\" --exact {test} --nocapture");
-    let output = Command::new("unshare").args(["-rm", "bash", "-c", &command]).arg(std::env::current_exe().unwrap()).output().ok()?;
-    let (said, errors) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned());
-    if errors.contains("unshare failed") || errors.contains("permission denied") || errors.contains("Operation not permitted") {
+    let command = format!(
+        "mount -t tmpfs -o {options} tmpfs /mnt && mkdir -p /mnt/codriver && {script} exec env CODRIVER_TEST_PATH=/mnt/codriver/memory.duckdb \"$0\" --exact {test} --nocapture"
+    );
+    let output = Command::new("unshare")
+        .args(["-rm", "bash", "-c", &command])
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .ok()?;
+    let (said, errors) =
+        (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned());
+    if errors.contains("unshare failed")
+        || errors.contains("permission denied")
+        || errors.contains("Operation not permitted")
+    {
         println!("no small disk here: {errors}");
         return None;
     }
@@ -167,7 +183,10 @@ fn helper_on_a_read_only_disk() {
     let Some(path) = helper_path() else { return };
     let error = Memory::open(&path, None).err().unwrap();
     assert!(matches!(error, MemoryError::Unwritable { .. }), "{error:?}");
-    assert!(error.to_string().contains("Read-only file system") && error.to_string().contains("Make the folder writable"), "{error}");
+    assert!(
+        error.to_string().contains("Read-only file system") && error.to_string().contains("Make the folder writable"),
+        "{error}"
+    );
 }
 
 #[test]

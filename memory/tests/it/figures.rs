@@ -99,9 +99,10 @@ fn figures_of_chunks() {
 
 /// Of words and of vectors.
 fn wait_for_files(memory: &Memory, path: &Path) {
-    let files = || std::fs::read_dir(path.with_file_name("memory.duckdb.index")).map_or(0, |entries| {
-        entries.flatten().filter(|entry| entry.path().extension().is_none()).count()
-    });
+    let files = || {
+        std::fs::read_dir(path.with_file_name("memory.duckdb.index"))
+            .map_or(0, |entries| entries.flatten().filter(|entry| entry.path().extension().is_none()).count())
+    };
     while files() < 2 {
         memory.search("w1", 10).unwrap();
         std::thread::sleep(Duration::from_millis(100));
@@ -156,7 +157,8 @@ fn figures_of_messages() {
     let mut random = StdRng::seed_from_u64(5);
     let mut times: Vec<Duration> = (0..200)
         .map(|_| {
-            let words: Vec<String> = (0..6).map(|_| format!("w{}", (random.random::<f64>().powi(4) * 60_000.0) as u32)).collect();
+            let words: Vec<String> =
+                (0..6).map(|_| format!("w{}", (random.random::<f64>().powi(4) * 60_000.0) as u32)).collect();
             let begin = Instant::now();
             memory.search(&words.join(" "), 10).unwrap();
             begin.elapsed()
@@ -187,7 +189,11 @@ fn figures_of_a_collection() {
     let collection = Collections::at(folder.path()).open_or_create("texts").unwrap();
     let begin = Instant::now();
     for block in 0..CHUNKS / 4000 {
-        let record = |number: usize| Record { id: format!("{block}-{number}"), text: text(&mut random, 100), ..Record::default() };
+        let record = |number: usize| Record {
+            id: format!("{block}-{number}"),
+            text: text(&mut random, 100),
+            ..Record::default()
+        };
         collection.put(&(0..4000).map(record).collect::<Vec<_>>()).unwrap();
     }
     collection.embed_missing(&Words, &|_, _| true).unwrap();

@@ -5,7 +5,8 @@ use std::path::Path;
 
 /// A PDF file with these pages, each of these lines, as ISO 32000 has it.
 pub fn pdf(pages: &[&[&str]]) -> Vec<u8> {
-    let mut objects = vec![String::new(), String::new(), "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned()];
+    let mut objects =
+        vec![String::new(), String::new(), "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned()];
     let mut kids = Vec::new();
     for lines in pages {
         let mut content = "BT /F1 12 Tf 72 720 Td 16 TL\n".to_owned();
@@ -41,6 +42,9 @@ pub fn pdf(pages: &[&[&str]]) -> Vec<u8> {
 /// A Parquet file of 1000 numbers and their squares.
 pub fn parquet(path: &Path) {
     let connection = duckdb::Connection::open_in_memory().unwrap();
-    let sql = format!("COPY (SELECT range AS number, range * range AS square FROM range(1000)) TO '{}' (FORMAT parquet)", path.display());
+    let sql = format!(
+        "COPY (SELECT range AS number, range * range AS square FROM range(1000)) TO '{}' (FORMAT parquet)",
+        path.display()
+    );
     connection.execute_batch(&sql).unwrap();
 }

@@ -11,7 +11,9 @@ use crate::support::{files_with, folder, of_project, turn, with_key};
 const CHUNKS: usize = 5000;
 
 fn chunks(document: usize) -> Vec<NewChunk> {
-    let text = |number: usize| format!("document {document} tells of heron{} and of lake{} in passage {number}", number % 97, number % 13);
+    let text = |number: usize| {
+        format!("document {document} tells of heron{} and of lake{} in passage {number}", number % 97, number % 13)
+    };
     (0..CHUNKS / 5).map(|number| NewChunk::new(format!("Part {number}"), text(number))).collect()
 }
 
@@ -44,8 +46,14 @@ fn wait_for(memory: &Memory, path: &Path, before: Option<&[u8]>) -> Vec<u8> {
 }
 
 /// Each of which one text answers best.
-const QUERIES: [&str; 6] =
-    ["heron3 and lake5 of document 2", "document 4 passage 611", "walrus after what", "heron96 lake4 document 0 290", "only otters anew", "quagga"];
+const QUERIES: [&str; 6] = [
+    "heron3 and lake5 of document 2",
+    "document 4 passage 611",
+    "walrus after what",
+    "heron96 lake4 document 0 290",
+    "only otters anew",
+    "quagga",
+];
 
 /// What is found first.
 fn found(memory: &Memory) -> Vec<Option<(String, String)>> {
@@ -71,7 +79,8 @@ fn a_file_of_words_finds_what_a_new_index_finds() {
     memory.remember("The walrus is pinned here", Scope::Session, "user").unwrap();
     memory.remember("A walrus costs 10 euro", Scope::Global, "user").unwrap();
     let kept_up = found(&memory);
-    let ids = |query: &str| -> Vec<String> { memory.search(query, 4000).unwrap().into_iter().map(|hit| hit.id).collect() };
+    let ids =
+        |query: &str| -> Vec<String> { memory.search(query, 4000).unwrap().into_iter().map(|hit| hit.id).collect() };
     let all = ids("heron3");
     assert!(all.len() > 20 && !all.iter().any(|id| id.starts_with("book3") || id.starts_with("book1")), "{all:?}");
     assert_eq!(ids("walrus").len(), 3);
@@ -120,7 +129,9 @@ fn a_file_of_words_keeps_projects_apart() {
     drop(one);
     let other = of_project(&path, "other");
     assert!(other.search("heron3", 5).unwrap().is_empty());
-    let texts = |memory: &Memory| -> Vec<String> { memory.search("walrus", 5).unwrap().into_iter().map(|hit| hit.text).collect() };
+    let texts = |memory: &Memory| -> Vec<String> {
+        memory.search("walrus", 5).unwrap().into_iter().map(|hit| hit.text).collect()
+    };
     assert_eq!(texts(&other), ["a walrus for everyone"]);
     drop(other);
     let one = of_project(&path, "one");

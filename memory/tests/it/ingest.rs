@@ -69,7 +69,10 @@ impl Workplace {
     /// The documents' names below the folder.
     fn names(&self, memory: &Memory) -> Vec<String> {
         let documents = memory.documents(None).unwrap();
-        documents.iter().map(|document| Path::new(&document.origin).strip_prefix(&self.root).unwrap().display().to_string()).collect()
+        documents
+            .iter()
+            .map(|document| Path::new(&document.origin).strip_prefix(&self.root).unwrap().display().to_string())
+            .collect()
     }
 }
 
@@ -135,9 +138,17 @@ fn a_folder_goes_in_but_for_what_should_stay_out() {
     assert_eq!(counts(&report), (6, 0, 0, 0));
     let failures: Vec<&str> = report.failures().map(|problem| problem.origin.rsplit('/').next().unwrap()).collect();
     assert_eq!(failures, ["broken.ipynb"]);
-    let mut reasons: Vec<(String, usize)> = report.left_out().iter().map(|(reason, count, _)| ((*reason).to_owned(), *count)).collect();
+    let mut reasons: Vec<(String, usize)> =
+        report.left_out().iter().map(|(reason, count, _)| ((*reason).to_owned(), *count)).collect();
     reasons.sort();
-    let expected = [("a link", 1), ("binary", 1), ("hidden", 3), ("it looks like it holds secrets", 2), ("it says nothing", 1), ("written by a program", 2)];
+    let expected = [
+        ("a link", 1),
+        ("binary", 1),
+        ("hidden", 3),
+        ("it looks like it holds secrets", 2),
+        ("it says nothing", 1),
+        ("written by a program", 2),
+    ];
     assert_eq!(reasons, expected.map(|(reason, count)| (reason.to_owned(), count)));
 
     let hit = &memory.search("revenue of a year", 1).unwrap()[0];
@@ -254,14 +265,20 @@ fn patterns_and_parts_of_sources() {
 fn pages_are_fetched_and_fetched_again() {
     let memory = Memory::in_memory(None).unwrap();
     let place = Workplace::new();
-    let page = |text: &str| Fetched { contents: text.as_bytes().to_vec(), content_type: "text/html; charset=utf-8".to_owned() };
+    let page = |text: &str| Fetched {
+        contents: text.as_bytes().to_vec(),
+        content_type: "text/html; charset=utf-8".to_owned(),
+    };
     let url = "https://example.org/book/moves?x=1";
     let put = |fetched: Fetched| place.web.lock().unwrap().insert(url.to_owned(), fetched);
     put(page("<h1>Moves</h1><p>A move takes the value.</p>"));
     assert_eq!(counts(&place.add(&memory, url).unwrap()), (1, 0, 0, 0));
     assert_eq!(counts(&place.refresh(&memory, None)), (0, 0, 0, 1));
     let hit = &memory.search("move takes", 1).unwrap()[0];
-    assert_eq!((memory.whereabouts(hit).as_str(), hit.title.as_str()), (url, "https://example.org/book/moves?x=1 › Moves"));
+    assert_eq!(
+        (memory.whereabouts(hit).as_str(), hit.title.as_str()),
+        (url, "https://example.org/book/moves?x=1 › Moves")
+    );
     put(page("<h1>Moves</h1><p>A move leaves nothing behind.</p>"));
     assert_eq!(counts(&place.refresh(&memory, Some(url))), (0, 1, 0, 0));
     put(Fetched { contents: b"a,b\n1,2\n".to_vec(), content_type: "text/csv".to_owned() });

@@ -39,10 +39,14 @@ fn session_facts_end_with_the_session() {
 fn a_fact_is_forgotten_by_the_beginning_of_its_name() {
     let (_folder, path) = folder();
     let memory = Memory::open(&path, None).unwrap();
-    let ids: Vec<FactId> =
-        (0..40).map(|number| memory.remember(&format!("fact number {number}"), Scope::Global, "user").unwrap()).collect();
+    let ids: Vec<FactId> = (0..40)
+        .map(|number| memory.remember(&format!("fact number {number}"), Scope::Global, "user").unwrap())
+        .collect();
     // Among 40 random identifiers, two begin with the same of 16 digits.
-    let digit = "0123456789abcdef".chars().find(|digit| ids.iter().filter(|id| id.as_str().starts_with(*digit)).count() > 1).unwrap();
+    let digit = "0123456789abcdef"
+        .chars()
+        .find(|digit| ids.iter().filter(|id| id.as_str().starts_with(*digit)).count() > 1)
+        .unwrap();
     let error = memory.forget(&FactId::from(digit.to_string())).unwrap_err();
     assert!(matches!(&error, MemoryError::Ambiguous { matches, .. } if matches.len() > 1), "{error}");
     assert!(!memory.forget(&FactId::from("")).unwrap());
@@ -51,7 +55,10 @@ fn a_fact_is_forgotten_by_the_beginning_of_its_name() {
     assert!(!memory.forget(&ids[7]).unwrap());
     let session = memory.remember("only now", Scope::Session, "user").unwrap();
     assert!(memory.forget(&session).unwrap());
-    assert_eq!(memory.search("only now number 7", 50).unwrap().iter().filter(|hit| hit.text.ends_with(" 7")).count(), 0);
+    assert_eq!(
+        memory.search("only now number 7", 50).unwrap().iter().filter(|hit| hit.text.ends_with(" 7")).count(),
+        0
+    );
     drop(memory);
     assert_eq!(Memory::open(&path, None).unwrap().facts(None).unwrap().len(), 39);
 }
@@ -89,7 +96,10 @@ fn a_document_is_replaced_and_only_what_is_new_is_embedded() {
     let memory = Memory::open(&path, Some(topics.clone())).unwrap();
     assert_eq!(memory.add_chunks("notes.md", &second, Scope::Global).unwrap(), 0);
     let hits = memory.search("kitten", 1).unwrap();
-    assert_eq!((hits[0].id.as_str(), hits[0].origin.as_str(), hits[0].title.as_str()), ("notes.md#0", "notes.md", "Pets"));
+    assert_eq!(
+        (hits[0].id.as_str(), hits[0].origin.as_str(), hits[0].title.as_str()),
+        ("notes.md#0", "notes.md", "Pets")
+    );
     assert_eq!(asked(), ["kitten"], "vectors come from the database");
     assert_eq!(memory.add_chunks("notes.md", &[], Scope::Global).unwrap(), 0);
     assert_eq!(memory.search("kitten", 1).unwrap(), []);

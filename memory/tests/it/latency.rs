@@ -43,7 +43,9 @@ impl Embedder for Letters {
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String> {
         let embed = |text: &&str| {
             let mut vector = vec![0.0; 384];
-            text.bytes().zip(text.bytes().skip(1)).for_each(|(one, other)| vector[(usize::from(one) * 31 + usize::from(other)) % 384] += 1.0);
+            text.bytes()
+                .zip(text.bytes().skip(1))
+                .for_each(|(one, other)| vector[(usize::from(one) * 31 + usize::from(other)) % 384] += 1.0);
             vector
         };
         Ok(texts.iter().map(embed).collect())
@@ -54,8 +56,17 @@ impl Embedder for Letters {
 fn ten_thousand_pieces_are_searched_at_once() {
     let (_folder, path) = folder();
     let memory = Memory::open(&path, Some(Arc::new(Letters))).unwrap();
-    let text = |number: usize| format!("Region {} sold {} pieces of item {}, {}", number % 17, number * 7, number % 301, "and so on, ".repeat(30));
-    let chunks: Vec<NewChunk> = (0..10_000).map(|number| NewChunk::new(format!("Part {number}"), text(number))).collect();
+    let text = |number: usize| {
+        format!(
+            "Region {} sold {} pieces of item {}, {}",
+            number % 17,
+            number * 7,
+            number % 301,
+            "and so on, ".repeat(30)
+        )
+    };
+    let chunks: Vec<NewChunk> =
+        (0..10_000).map(|number| NewChunk::new(format!("Part {number}"), text(number))).collect();
     let begin = Instant::now();
     memory.add_chunks("book", &chunks, Scope::Global).unwrap();
     let added = begin.elapsed();
@@ -70,7 +81,8 @@ fn ten_thousand_pieces_are_searched_at_once() {
         begin.elapsed()
     };
     let first = search("what did region 7 sell of item 21");
-    let mut later: Vec<Duration> = (0..20).map(|number| search(&format!("region {number} item {}", number * 9))).collect();
+    let mut later: Vec<Duration> =
+        (0..20).map(|number| search(&format!("region {number} item {}", number * 9))).collect();
     later.sort();
     println!(
         "10,000 pieces with 384 dimensions: added in {added:.1?}, opened in {opened:.1?}, first search {first:.1?}, later p50 {:.1?} p95 {:.1?}",
@@ -97,8 +109,10 @@ fn ten_thousand_facts_and_a_thousand_conversations() {
         let text = format!("Region {} of product {} is led by person {number}", number % 5000, number % 331);
         let id = uuid::Uuid::new_v4().to_string();
         let details = serde_json::json!({ "place": { "scope": scope, "project": "" } });
-        let event = serde_json::json!({ "fact_remembered": { "id": id, "text": text, "source": "user", "details": details } });
-        serde_json::json!({ "format": 3, "at": 1_700_000_000_000_000_i64 + number as i64, "change": event }).to_string() + "\n"
+        let event =
+            serde_json::json!({ "fact_remembered": { "id": id, "text": text, "source": "user", "details": details } });
+        serde_json::json!({ "format": 3, "at": 1_700_000_000_000_000_i64 + number as i64, "change": event }).to_string()
+            + "\n"
     };
     std::fs::write(&journal, (0..10_000).map(fact).collect::<String>()).unwrap();
     let time = |what: &str, mut work: Box<dyn FnMut() + '_>| {
@@ -111,7 +125,11 @@ fn ten_thousand_facts_and_a_thousand_conversations() {
             .collect();
         let first = times[0];
         times.sort();
-        println!("{what}: first {first:.1?}, p50 {:.1?}, slowest {:.1?}", percentile(&times, 50), percentile(&times, 100));
+        println!(
+            "{what}: first {first:.1?}, p50 {:.1?}, slowest {:.1?}",
+            percentile(&times, 50),
+            percentile(&times, 100)
+        );
     };
     time("facts", Box::new(|| assert_eq!(memory.facts(None).unwrap().len(), 10_000)));
     time("a search", Box::new(|| assert_eq!(memory.search("region 7 of product", 8).unwrap().len(), 8)));
@@ -142,10 +160,20 @@ fn appends(memory: &Memory) -> Vec<Duration> {
     let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
     let mut times: Vec<Duration> = (0..200)
         .map(|number| {
-            let mut turn = turn(&conversation, &format!("request {number}"), "an answer of some length ".repeat(20).as_str());
+            let mut turn =
+                turn(&conversation, &format!("request {number}"), "an answer of some length ".repeat(20).as_str());
             turn.prompt = "a prompt of usual size ".repeat(300);
             turn.context = vec![
-                ContextItem { kind: "fact".into(), origin: "user".into(), title: String::new(), text: "x".repeat(200), score: Some(0.5), tokens: 50, dropped: None, details: Default::default() };
+                ContextItem {
+                    kind: "fact".into(),
+                    origin: "user".into(),
+                    title: String::new(),
+                    text: "x".repeat(200),
+                    score: Some(0.5),
+                    tokens: 50,
+                    dropped: None,
+                    details: Default::default()
+                };
                 6
             ];
             let begin = Instant::now();

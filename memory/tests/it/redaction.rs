@@ -12,9 +12,14 @@ const LETTERS: &str = "[A-Za-z0-9]";
 
 /// A secret of a kind that is known by its shape: as it stands in a text, and what of it may not remain.
 fn shaped() -> impl Strategy<Value = (String, String)> {
-    let whole = |pattern: &str| proptest::string::string_regex(pattern).unwrap().prop_map(|secret| (secret.clone(), secret)).boxed();
+    let whole = |pattern: &str| {
+        proptest::string::string_regex(pattern).unwrap().prop_map(|secret| (secret.clone(), secret)).boxed()
+    };
     let within = |before: &'static str, pattern: &str, after: &'static str| {
-        proptest::string::string_regex(pattern).unwrap().prop_map(move |secret| (format!("{before}{secret}{after}"), secret)).boxed()
+        proptest::string::string_regex(pattern)
+            .unwrap()
+            .prop_map(move |secret| (format!("{before}{secret}{after}"), secret))
+            .boxed()
     };
     prop_oneof![
         whole("AKIA[A-Z0-9]{16}"),
@@ -42,9 +47,19 @@ fn shaped() -> impl Strategy<Value = (String, String)> {
 fn named() -> impl Strategy<Value = (String, String)> {
     let value = "[A-Za-z0-9]{24,40}".prop_filter("of chance, with a digit", |value: &String| {
         let distinct = value.chars().collect::<std::collections::HashSet<_>>().len();
-        distinct > 14 && value.chars().any(|character| character.is_ascii_digit()) && value.chars().any(char::is_alphabetic)
+        distinct > 14
+            && value.chars().any(|character| character.is_ascii_digit())
+            && value.chars().any(char::is_alphabetic)
     });
-    let frames = ["API_KEY={}", "api_key: \"{}\"", "export DB_PASSWORD='{}'", "{\"client_secret\": \"{}\"}", "token = \"{}\"", "--token {}", "my password is {}"];
+    let frames = [
+        "API_KEY={}",
+        "api_key: \"{}\"",
+        "export DB_PASSWORD='{}'",
+        "{\"client_secret\": \"{}\"}",
+        "token = \"{}\"",
+        "--token {}",
+        "my password is {}",
+    ];
     (value, select(frames.to_vec())).prop_map(|(value, frame)| (frame.replacen("{}", &value, 1), value))
 }
 
@@ -72,9 +87,42 @@ fn no_secret_of_a_known_kind_survives() {
 #[test]
 fn ordinary_text_stays_as_it_is() {
     let words = select(vec![
-        "the", "token", "tokens", "password", "secret", "key", "is", "required", "=", ":", "orders", "3.14", "SELECT", "sum(amount)", "FROM", "user_id",
-        "2026-11-21", "https://example.com/a?b=c", "src/main.rs:12", "0x1f", "fn main() {}", "\n", "API", "auth", "config.token", "50%", "naïve", "売上",
-        "1.2.3", "foo@bar", "Bearer", "let", "credentials", "None", "null", "\"name\"",
+        "the",
+        "token",
+        "tokens",
+        "password",
+        "secret",
+        "key",
+        "is",
+        "required",
+        "=",
+        ":",
+        "orders",
+        "3.14",
+        "SELECT",
+        "sum(amount)",
+        "FROM",
+        "user_id",
+        "2026-11-21",
+        "https://example.com/a?b=c",
+        "src/main.rs:12",
+        "0x1f",
+        "fn main() {}",
+        "\n",
+        "API",
+        "auth",
+        "config.token",
+        "50%",
+        "naïve",
+        "売上",
+        "1.2.3",
+        "foo@bar",
+        "Bearer",
+        "let",
+        "credentials",
+        "None",
+        "null",
+        "\"name\"",
     ]);
     let text = proptest::collection::vec(words, 0..30).prop_map(|words| words.join(" "));
     let redactor = Redactor::new().with_personal_data(true);
@@ -91,16 +139,40 @@ const PASTED: [(&str, &str); 46] = [
     ("aws_access_key_id = AKIAQ3EGRIZ7W5PBN2KD", "AKIAQ3EGRIZ7W5PBN2KD"),
     ("aws_secret_access_key = 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", "wJalrXUtnFEMI/K7MDENG"),
     ("export AWS_SESSION_TOKEN=IQoJb3JpZ2luX2VjEJr//////////wEaCXVzLWVhc3QtMSJHMEUCIQD7", "IQoJb3JpZ2luX2VjEJr"),
-    ("git clone https://ada:ghp_16C7e42F292c6912E7710c838347Ae178B4a@github.com/acme/app", "ghp_16C7e42F292c6912E7710c838347Ae178B4a"),
-    ("git remote set-url origin https://x-access-token:ghs_5bQ8Zr2LmX0vTb71KpYw4N9cD3eF6gH1iJ2k@github.com/a/b", "ghs_5bQ8Zr2LmX0vTb71KpYw4N9cD3eF6gH1iJ2k"),
+    (
+        "git clone https://ada:ghp_16C7e42F292c6912E7710c838347Ae178B4a@github.com/acme/app",
+        "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+    ),
+    (
+        "git remote set-url origin https://x-access-token:ghs_5bQ8Zr2LmX0vTb71KpYw4N9cD3eF6gH1iJ2k@github.com/a/b",
+        "ghs_5bQ8Zr2LmX0vTb71KpYw4N9cD3eF6gH1iJ2k",
+    ),
     ("GITHUB_TOKEN=github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuvwxyz0123456789ABCDEFGHIJ", "github_pat_11ABCDEFG0"),
     ("SLACK_BOT_TOKEN=xoxb-123456789012-1234567890123-4mt0t4l1yr3alt0k3nabcdef", "4mt0t4l1yr3alt0k3nabcdef"),
-    ("curl -X POST https://hooks.slack.com/services/T00000000/B00000000/q8Zr2LmX0vTb71KpYw4NcD3e", "q8Zr2LmX0vTb71KpYw4NcD3e"),
-    ("curl https://discord.com/api/webhooks/1234567890/q8Zr2LmX0vTb71KpYw4NcD3eq8Zr2LmX0vTb71KpYw4NcD3e", "q8Zr2LmX0vTb71KpYw4NcD3e"),
-    ("token: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U", "dozjgNryP4J3jVmNHl0w5N"),
-    ("-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIGlRFzRnTqVqR1z\n-----END EC PRIVATE KEY-----", "MHcCAQEEIIGlRFzRnTqVqR1z"),
-    ("\"private_key\": \"-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0B\\n-----END PRIVATE KEY-----\\n\"", "MIIEvQIBADANBgkqhkiG9w0B"),
-    ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIFHDBOBgkqhkiG9w0BBQ0w\n-----END ENCRYPTED PRIVATE KEY-----", "MIIFHDBOBgkqhkiG9w0BBQ0w"),
+    (
+        "curl -X POST https://hooks.slack.com/services/T00000000/B00000000/q8Zr2LmX0vTb71KpYw4NcD3e",
+        "q8Zr2LmX0vTb71KpYw4NcD3e",
+    ),
+    (
+        "curl https://discord.com/api/webhooks/1234567890/q8Zr2LmX0vTb71KpYw4NcD3eq8Zr2LmX0vTb71KpYw4NcD3e",
+        "q8Zr2LmX0vTb71KpYw4NcD3e",
+    ),
+    (
+        "token: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+        "dozjgNryP4J3jVmNHl0w5N",
+    ),
+    (
+        "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIGlRFzRnTqVqR1z\n-----END EC PRIVATE KEY-----",
+        "MHcCAQEEIIGlRFzRnTqVqR1z",
+    ),
+    (
+        "\"private_key\": \"-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0B\\n-----END PRIVATE KEY-----\\n\"",
+        "MIIEvQIBADANBgkqhkiG9w0B",
+    ),
+    (
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIFHDBOBgkqhkiG9w0BBQ0w\n-----END ENCRYPTED PRIVATE KEY-----",
+        "MIIFHDBOBgkqhkiG9w0BBQ0w",
+    ),
     ("DATABASE_URL=postgres://ada:Tr0ub4dor&3@db.acme.io:5432/app", "Tr0ub4dor"),
     ("create_engine('mysql+pymysql://root:swordfish@localhost/shop')", "swordfish"),
     ("mongodb+srv://ada:p%40ssw0rd@cluster0.abcde.mongodb.net/?retryWrites=true", "p%40ssw0rd"),
@@ -119,7 +191,10 @@ const PASTED: [(&str, &str); 46] = [
     ("curl -H 'Cookie: sessionid=q8Zr2LmX0vTb71KpYw4NcD3e; theme=dark' https://acme.io", "q8Zr2LmX0vTb71KpYw4NcD3e"),
     ("Set-Cookie: sid=q8Zr2LmX0vTb71KpYw4NcD3e; HttpOnly; Secure", "q8Zr2LmX0vTb71KpYw4NcD3e"),
     ("{\"auths\": {\"ghcr.io\": {\"auth\": \"YWRhOmh1bnRlcjJodW50ZXIy\"}}}", "YWRhOmh1bnRlcjJodW50ZXIy"),
-    ("//registry.npmjs.org/:_authToken=npm_q8Zr2LmX0vTb71KpYw4NcD3eq8Zr2LmX0vTb", "npm_q8Zr2LmX0vTb71KpYw4NcD3eq8Zr2LmX0vTb"),
+    (
+        "//registry.npmjs.org/:_authToken=npm_q8Zr2LmX0vTb71KpYw4NcD3eq8Zr2LmX0vTb",
+        "npm_q8Zr2LmX0vTb71KpYw4NcD3eq8Zr2LmX0vTb",
+    ),
     ("registry.acme.io/:_auth=YWRhOmh1bnRlcjI=", "YWRhOmh1bnRlcjI"),
     ("sshpass -p 'Tr0ub4dor&3' ssh ada@db.acme.io", "Tr0ub4dor"),
     ("mysqldump -h db -uroot -pswordfish shop > shop.sql", "swordfish"),
@@ -179,9 +254,13 @@ const HARMLESS: [&str; 36] = [
 #[test]
 fn what_people_paste_is_blanked_out_and_nothing_else() {
     let redactor = Redactor::new();
-    let missed: Vec<&str> = PASTED.iter().filter(|(text, secret)| redactor.redact(text).contains(secret)).map(|(text, _)| *text).collect();
-    let harmed: Vec<String> =
-        HARMLESS.iter().filter(|text| redactor.redact(text) != **text).map(|text| format!("{text} became {}", redactor.redact(text))).collect();
+    let missed: Vec<&str> =
+        PASTED.iter().filter(|(text, secret)| redactor.redact(text).contains(secret)).map(|(text, _)| *text).collect();
+    let harmed: Vec<String> = HARMLESS
+        .iter()
+        .filter(|text| redactor.redact(text) != **text)
+        .map(|text| format!("{text} became {}", redactor.redact(text)))
+        .collect();
     assert!(missed.is_empty() && harmed.is_empty(), "missed: {missed:#?}\nharmed: {harmed:#?}");
     // In a text among others too, and in JSON.
     for (text, secret) in PASTED {
@@ -249,11 +328,22 @@ fn no_secret_is_in_the_bytes_of_the_files() {
                     details: Default::default(),
                 }];
                 memory.append_turn(&turn).unwrap();
-                let run = NewToolRun { conversation, tool: "run_shell".into(), arguments: json!({"command": text}), policy: "allowed".into() };
+                let run = NewToolRun {
+                    conversation,
+                    tool: "run_shell".into(),
+                    arguments: json!({"command": text}),
+                    policy: "allowed".into(),
+                };
                 let id = memory.start_tool_run(&run).unwrap();
                 memory.finish_tool_run(&id, "ok", &text, 1).unwrap();
                 memory.remember(&text, Scope::Global, "user").unwrap();
-                memory.add_chunks(&secret.chars().take(3).collect::<String>(), &[NewChunk::new(&*text, &*text)], Scope::Global).unwrap();
+                memory
+                    .add_chunks(
+                        &secret.chars().take(3).collect::<String>(),
+                        &[NewChunk::new(&*text, &*text)],
+                        Scope::Global,
+                    )
+                    .unwrap();
             }
             Ok(())
         })
@@ -265,7 +355,8 @@ fn no_secret_is_in_the_bytes_of_the_files() {
     let kept: Vec<String> = memory.facts(None).unwrap().into_iter().map(|fact| fact.text).collect();
     assert!(kept.len() > 5 && kept.iter().all(|text| text.contains("[redacted: ")), "{kept:?}");
     // In the log and the journal, then in the database.
-    let check = || secrets.borrow().iter().for_each(|secret| assert_eq!(files_with(&path, secret), [""; 0], "{secret}"));
+    let check =
+        || secrets.borrow().iter().for_each(|secret| assert_eq!(files_with(&path, secret), [""; 0], "{secret}"));
     check();
     drop(memory);
     drop(beside);

@@ -89,7 +89,10 @@ fn a_project_may_differ_from_what_holds_everywhere() {
     assert_eq!(hits, ["Amounts are in dollars"]);
     let history = one.why(&here).unwrap().unwrap();
     let texts = |facts: &[Fact]| facts.iter().map(|fact| fact.text.clone()).collect::<Vec<_>>();
-    assert_eq!((texts(&history.stands_before), texts(&history.replaced)), (vec!["Amounts are in euro".to_owned()], vec![]));
+    assert_eq!(
+        (texts(&history.stands_before), texts(&history.replaced)),
+        (vec!["Amounts are in euro".to_owned()], vec![])
+    );
     drop(one);
     let other = of_project(&path, "other");
     assert_eq!(other.search("amounts", 5).unwrap()[0].text, "Amounts are in euro");
@@ -99,7 +102,10 @@ fn a_project_may_differ_from_what_holds_everywhere() {
 fn a_session_ends_with_what_it_knew() {
     let (_folder, path) = folder();
     let one = of_project(&path, "one");
-    let outcome = one.remember_fact(&codriver_memory::NewFact::new("The frame is called jan", Scope::Session, "agent")).unwrap().outcome;
+    let outcome = one
+        .remember_fact(&codriver_memory::NewFact::new("The frame is called jan", Scope::Session, "agent"))
+        .unwrap()
+        .outcome;
     assert_eq!(outcome, Outcome::New);
     assert_eq!(found(&one, "frame"), 1);
     drop(one);

@@ -11,7 +11,12 @@ fn texts(memory: &Memory, query: &str, k: usize) -> Vec<String> {
 #[test]
 fn words_find_without_an_embedder() {
     let memory = Memory::in_memory(None).unwrap();
-    for fact in ["The orders table has one row per order", "Amounts are in euro", "Der Bericht erscheint jeden Montag", "売上は月曜に届く"] {
+    for fact in [
+        "The orders table has one row per order",
+        "Amounts are in euro",
+        "Der Bericht erscheint jeden Montag",
+        "売上は月曜に届く",
+    ] {
         memory.remember(fact, Scope::Global, "user").unwrap();
     }
     let hits = memory.search("In which currency are the AMOUNTS?", 2).unwrap();
@@ -76,7 +81,10 @@ fn an_embedder_that_comes_later_embeds_what_is_there() {
     assert_eq!(texts(&memory, "income", 5), [""; 0]);
     memory.set_embedder(Arc::new(Topics::default())).unwrap();
     let hit = memory.search("income", 5).unwrap().remove(0);
-    assert_eq!((hit.kind, hit.text.as_str(), hit.origin.as_str()), ("message", "How was our turnover?", conversation.as_str()));
+    assert_eq!(
+        (hit.kind, hit.text.as_str(), hit.origin.as_str()),
+        ("message", "How was our turnover?", conversation.as_str())
+    );
     assert_eq!(texts(&memory, "dog", 5), ["The kitten sleeps"]);
     assert_eq!(memory.statistics().unwrap().embeddings, 2, "the session's vectors stay out of the database");
 }
@@ -103,7 +111,8 @@ fn a_search_can_leave_things_out() {
     memory.remember("zebra fact", Scope::Global, "user").unwrap();
     memory.remember("zebra of this session", Scope::Session, "user").unwrap();
     let options = SearchOptions { without_conversation: Some(here), ..SearchOptions::default() };
-    let found: Vec<String> = memory.search_with("zebra", 9, &options).unwrap().into_iter().map(|hit| hit.text).collect();
+    let found: Vec<String> =
+        memory.search_with("zebra", 9, &options).unwrap().into_iter().map(|hit| hit.text).collect();
     assert_eq!(found.len(), 3);
     assert!(!found.contains(&"zebra here".to_owned()));
     let options = SearchOptions { kinds: vec!["message"], ..SearchOptions::default() };
@@ -119,7 +128,9 @@ fn the_index_that_is_kept_up_is_the_index_that_is_rebuilt() {
     let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
     for round in 0..6 {
         let chunks: Vec<NewChunk> = (0..40)
-            .map(|number| NewChunk::new(format!("part {number}"), format!("round {round} of rain in sales region {number}")))
+            .map(|number| {
+                NewChunk::new(format!("part {number}"), format!("round {round} of rain in sales region {number}"))
+            })
             .collect();
         memory.add_chunks("book", &chunks, Scope::Global).unwrap();
         let id = memory.remember(&format!("round {round} had snow"), Scope::Global, "user").unwrap();
@@ -204,7 +215,9 @@ fn a_fact_that_was_kept_before_its_vector_takes_the_place_of_what_it_repeats() {
     assert_eq!((&new.outcome, memory.facts(None).unwrap().len()), (&Outcome::New, 3));
     embedder.let_answer(true);
     memory.embed_pending(10).unwrap();
-    let holding = |memory: &Memory| -> Vec<(FactId, bool)> { memory.facts(None).unwrap().into_iter().map(|fact| (fact.id, fact.pinned)).collect() };
+    let holding = |memory: &Memory| -> Vec<(FactId, bool)> {
+        memory.facts(None).unwrap().into_iter().map(|fact| (fact.id, fact.pinned)).collect()
+    };
     let expected = [(other, false), (new.id.clone(), true)];
     assert_eq!(holding(&memory), expected);
     let hits = memory.search("sales", 5).unwrap();

@@ -31,7 +31,12 @@ fn a_second_opening_works_beside_and_is_merged_later() {
     assert_eq!(journals(&path).len(), 0, "reading leaves no journal");
     let conversation = second.start_conversation("codriver", "b.ipynb").unwrap();
     let appended = second.append_turn(&turn(&conversation, "How much?", "A lot")).unwrap();
-    let run = NewToolRun { conversation: conversation.clone(), tool: "sql".into(), arguments: json!({}), policy: "allowed".into() };
+    let run = NewToolRun {
+        conversation: conversation.clone(),
+        tool: "sql".into(),
+        arguments: json!({}),
+        policy: "allowed".into(),
+    };
     let run = second.start_tool_run(&run).unwrap();
     second.finish_tool_run(&run, "ok", "7", 3).unwrap();
     let fact = second.remember("The year starts in April", Scope::Global, "agent").unwrap();
@@ -73,7 +78,10 @@ fn notebooks_side_by_side_share_what_they_remember() {
     holder.remember("The year starts in April", Scope::Global, "user").unwrap();
     assert!(knows(&holder, "euro") && knows(&holder, "april"));
     assert!(knows(&other, "euro") && knows(&other, "april"));
-    assert_eq!(other.remember("the year starts in april", Scope::Global, "user").unwrap(), holder.facts(None).unwrap()[1].id);
+    assert_eq!(
+        other.remember("the year starts in april", Scope::Global, "user").unwrap(),
+        holder.facts(None).unwrap()[1].id
+    );
 
     // Forgotten on one side is forgotten on both, whoever remembered it.
     assert!(holder.forget(&euro).unwrap());
@@ -135,7 +143,8 @@ fn the_unfinished_line_of_a_journal_is_ignored_and_the_rest_kept() {
     content.truncate(content.len() - 5);
     fs::write(&journal, &content).unwrap();
     drop(first);
-    let facts: Vec<String> = Memory::open(&path, None).unwrap().facts(None).unwrap().into_iter().map(|fact| fact.text).collect();
+    let facts: Vec<String> =
+        Memory::open(&path, None).unwrap().facts(None).unwrap().into_iter().map(|fact| fact.text).collect();
     assert_eq!(facts, ["first"]);
     assert!(!journal.exists());
 }

@@ -105,7 +105,9 @@ impl Embedder for Topics {
 
     fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, String> {
         self.asked.lock().unwrap().extend(texts.iter().map(|text| (*text).to_owned()));
-        let count = |text: &str, topic: &[&str]| topic.iter().map(|word| text.to_lowercase().matches(word).count() as f32).sum::<f32>();
+        let count = |text: &str, topic: &[&str]| {
+            topic.iter().map(|word| text.to_lowercase().matches(word).count() as f32).sum::<f32>()
+        };
         let embed = |text: &&str| {
             let mut vector: Vec<f32> = TOPICS[..3].iter().map(|topic| count(text, topic)).collect();
             if count(text, TOPICS[3]) > 0.0 {

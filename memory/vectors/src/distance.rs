@@ -64,7 +64,8 @@ pub(crate) fn products(query: &[Line], table: &[Line], rows: &[u32], products: &
         // SAFETY: the processor has AVX2, which was asked when INSTRUCTIONS was set.
         Instructions::Avx2 => unsafe { x86::products_avx2(query, table, rows, products) },
         Instructions::Portable => {
-            products.extend(rows.iter().map(|row| row_of(table, *row, query.len()).map_or(0, |row| product(query, row))));
+            products
+                .extend(rows.iter().map(|row| row_of(table, *row, query.len()).map_or(0, |row| product(query, row))));
         }
     }
 }
@@ -113,11 +114,12 @@ fn dot_portable(one: &[f32], other: &[f32]) -> f32 {
 mod x86 {
     use std::arch::x86_64::{
         __m256i, __m512i, _mm_add_epi32, _mm_add_ps, _mm_add_ss, _mm_cvtsi128_si32, _mm_cvtss_f32, _mm_movehl_ps,
-        _mm_shuffle_epi32, _mm_shuffle_ps, _mm256_add_epi32, _mm256_castps256_ps128, _mm256_castsi256_si128,
-        _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16, _mm256_extractf128_ps, _mm256_extracti128_si256, _mm256_fmadd_ps,
-        _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_add_ps,
-        _mm512_add_epi32, _mm512_add_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_si512, _mm512_loadu_ps,
-        _mm512_mask_loadu_ps, _mm512_reduce_add_epi32, _mm512_reduce_add_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+        _mm_shuffle_epi32, _mm_shuffle_ps, _mm256_add_epi32, _mm256_add_ps, _mm256_castps256_ps128,
+        _mm256_castsi256_si128, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16, _mm256_extractf128_ps,
+        _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+        _mm256_setzero_ps, _mm256_setzero_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+        _mm512_load_si512, _mm512_loadu_ps, _mm512_mask_loadu_ps, _mm512_reduce_add_epi32, _mm512_reduce_add_ps,
+        _mm512_setzero_ps, _mm512_setzero_si512,
     };
 
     use super::{Line, prefetch, row_of};
@@ -202,8 +204,9 @@ mod x86 {
         let mask = (1u16 << one.len()) - 1;
         let zero = _mm512_setzero_ps();
         // SAFETY: the mask admits only as many numbers as are left.
-        let (one, other) =
-            unsafe { (_mm512_mask_loadu_ps(zero, mask, one.as_ptr()), _mm512_mask_loadu_ps(zero, mask, other.as_ptr())) };
+        let (one, other) = unsafe {
+            (_mm512_mask_loadu_ps(zero, mask, one.as_ptr()), _mm512_mask_loadu_ps(zero, mask, other.as_ptr()))
+        };
         _mm512_reduce_add_ps(_mm512_fmadd_ps(one, other, _mm512_add_ps(sums[0], sums[1])))
     }
 
@@ -239,10 +242,8 @@ mod tests {
             let query: Vec<Line> = (0..lines).map(|_| line()).collect();
             let table: Vec<Line> = (0..lines * 9).map(|_| line()).collect();
             let rows = [3, 0, 8, 3, 9, u32::MAX / 64, 1];
-            let slow: Vec<i32> = rows
-                .iter()
-                .map(|row| row_of(&table, *row, lines).map_or(0, |row| product(&query, row)))
-                .collect();
+            let slow: Vec<i32> =
+                rows.iter().map(|row| row_of(&table, *row, lines).map_or(0, |row| product(&query, row))).collect();
             assert_eq!((slow[4], slow[5]), (0, 0));
             let mut fast = Vec::new();
             products(&query, &table, &rows, &mut fast);

@@ -72,7 +72,8 @@ impl Generation {
         if header.magic != MAGIC || header.header != header.checksum() {
             return Err(damaged("its header is not one"));
         }
-        let layout = Layout::new(header.dimensions, header.nodes, header.lists).ok_or(damaged("its header is not one"))?;
+        let layout =
+            Layout::new(header.dimensions, header.nodes, header.lists).ok_or(damaged("its header is not one"))?;
         let length = match &bytes {
             Bytes::Mapped(mapped) => mapped.len(),
             Bytes::Held(lines) => (lines.len() * 64).min(layout.blocks.end),
@@ -145,8 +146,11 @@ impl Bytes {
 
 /// Compares every block with its checksum, on all processors.
 fn whole(content: &[u8], sums: &[u8]) -> bool {
-    let blocks: Vec<(&[u8], u32)> =
-        content.chunks(BLOCK).zip(sums.chunks_exact(4)).map(|(block, sum)| (block, bytemuck::pod_read_unaligned(sum))).collect();
+    let blocks: Vec<(&[u8], u32)> = content
+        .chunks(BLOCK)
+        .zip(sums.chunks_exact(4))
+        .map(|(block, sum)| (block, bytemuck::pod_read_unaligned(sum)))
+        .collect();
     let (next, damaged) = (AtomicUsize::new(0), AtomicBool::new(false));
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     std::thread::scope(|scope| {
@@ -176,7 +180,9 @@ impl Graph for Generation {
     fn neighbours(&self, node: u32, level: usize, neighbours: &mut Vec<u32>) {
         let node = node as usize;
         let list: &[u32] = if level == 0 {
-            self.section(&self.layout.below).get(node * NEIGHBOURS_BELOW..(node + 1) * NEIGHBOURS_BELOW).unwrap_or_default()
+            self.section(&self.layout.below)
+                .get(node * NEIGHBOURS_BELOW..(node + 1) * NEIGHBOURS_BELOW)
+                .unwrap_or_default()
         } else {
             list_above(self.section(&self.layout.starts), self.section(&self.layout.above), node, level)
         };
@@ -275,7 +281,8 @@ impl<'a> Built<'a> {
     /// Writes all but the header, for which it leaves a page.
     fn content(&self, writer: &mut dyn Write) -> Result<Header, GenerationError> {
         let (nodes, lists) = (self.keys.len() as u64, (self.builder.above.len() / crate::graph::NEIGHBOURS) as u64);
-        let layout = Layout::new(self.dimensions as u64, nodes, lists).ok_or(GenerationError::TooMany(self.keys.len()))?;
+        let layout =
+            Layout::new(self.dimensions as u64, nodes, lists).ok_or(GenerationError::TooMany(self.keys.len()))?;
         writer.write_all(&[0; PAGE])?;
         let mut output = Checksummed { writer, written: 0, block: crc32fast::Hasher::new(), sums: Vec::new() };
         output.section(&layout.rows, bytemuck::cast_slice(&self.builder.rows))?;

@@ -84,7 +84,8 @@ mod tests {
         let seed: u64 = rand::random();
         let mut random = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed);
         for dimensions in [1, 7, 64, 100, 384] {
-            let mut vector = || unit(&(0..dimensions).map(|_| random.random_range(-1.0..1.0)).collect::<Vec<f32>>()).unwrap();
+            let mut vector =
+                || unit(&(0..dimensions).map(|_| random.random_range(-1.0..1.0)).collect::<Vec<f32>>()).unwrap();
             let vectors: Vec<Vec<f32>> = (0..20).map(|_| vector()).collect();
             let (mut table, mut query) = (Vec::new(), Query::default());
             let scales: Vec<f32> = vectors.iter().map(|vector| quantize(vector, &mut table)).collect();

@@ -207,7 +207,9 @@ impl Vectors {
         let base = self.base.clone().filter(|_| self.removed_count * 4 < self.positions());
         let continued = base.as_ref().map_or(0, |base| base.len());
         let mut keys: Vec<u64> = base.as_ref().map_or_else(Vec::new, |base| base.keys().to_vec());
-        for (_, key) in keys.iter_mut().enumerate().filter(|(position, key)| self.is_removed(*position) || !admit(**key)) {
+        for (_, key) in
+            keys.iter_mut().enumerate().filter(|(position, key)| self.is_removed(*position) || !admit(**key))
+        {
             *key = NO_KEY;
         }
         let mut vectors = Vec::new();
@@ -253,7 +255,11 @@ impl Vectors {
 
     fn neighbours(&self, best: Best) -> Vec<Neighbour> {
         let found = best.into_sorted().into_iter();
-        found.filter_map(|(cosine, position)| Some(Neighbour { key: self.key(position)?, cosine: cosine.clamp(-1.0, 1.0) })).collect()
+        found
+            .filter_map(|(cosine, position)| {
+                Some(Neighbour { key: self.key(position)?, cosine: cosine.clamp(-1.0, 1.0) })
+            })
+            .collect()
     }
 
     fn base_len(&self) -> usize {

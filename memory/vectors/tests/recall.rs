@@ -15,12 +15,20 @@ fn random() -> (u64, StdRng) {
 
 /// Vectors around some centres, of unlike spread.
 fn clustered(count: usize, random: &mut StdRng) -> Vec<Vec<f32>> {
-    let mut vector = |spread: f32| -> Vec<f32> { (0..DIMENSIONS).map(|_| spread * random.random_range(-1.0..1.0f32)).collect() };
+    let mut vector =
+        |spread: f32| -> Vec<f32> { (0..DIMENSIONS).map(|_| spread * random.random_range(-1.0..1.0f32)).collect() };
     let centres: Vec<Vec<f32>> = (0..100).map(|_| vector(1.0)).collect();
     (0..count)
         .map(|position| {
             let noise = vector(0.2 + (position % 7) as f32 / 8.0);
-            unit(&noise.iter().zip(&centres[position * 31 % 100]).map(|(noise, centre)| noise + centre).collect::<Vec<_>>()).unwrap()
+            unit(
+                &noise
+                    .iter()
+                    .zip(&centres[position * 31 % 100])
+                    .map(|(noise, centre)| noise + centre)
+                    .collect::<Vec<_>>(),
+            )
+            .unwrap()
         })
         .collect()
 }
@@ -96,7 +104,8 @@ fn few_are_compared_one_by_one() {
     let mut slow: Vec<(u64, f32)> =
         all.iter().enumerate().map(|(key, vector)| (key as u64 * 3, dot(&unit(&query).unwrap(), vector))).collect();
     slow.sort_by(|one, other| other.1.total_cmp(&one.1));
-    let near: Vec<(u64, f32)> = vectors.search(&query, 20, 0, &Admit::All).iter().map(|found| (found.key, found.cosine)).collect();
+    let near: Vec<(u64, f32)> =
+        vectors.search(&query, 20, 0, &Admit::All).iter().map(|found| (found.key, found.cosine)).collect();
     for (found, expected) in near.iter().zip(&slow) {
         assert!((found.1 - expected.1).abs() < 1e-6, "seed {seed}");
     }
@@ -156,7 +165,11 @@ fn changes_during_a_build_are_not_lost() {
     snapshot.build(1, 2, &|_| true, |built| built.write(&path)).unwrap();
     vectors.adopt(Generation::open(&path).unwrap());
     assert_eq!((vectors.len(), vectors.fresh()), (2000, 2), "seed {seed}");
-    assert!(vectors.get(6).is_none() && vectors.get(3) == Some(&all[2500][..]) && vectors.get(30_000) == Some(&all[2600][..]));
+    assert!(
+        vectors.get(6).is_none()
+            && vectors.get(3) == Some(&all[2500][..])
+            && vectors.get(30_000) == Some(&all[2600][..])
+    );
     assert_eq!(vectors.get(9), Some(&all[3][..]));
 }
 

@@ -99,7 +99,10 @@ fn a_conversion_that_finds_no_room_leaves_everything_as_it_was() {
 /// A Llama of zeros, its tokens the 256 bytes: 180 kB in 32 bits, 90 in 16, 48 in 8.
 pub fn write_model(folder: &Path) {
     let (hidden, wide, tokens) = (64, 64, 256);
-    let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![tokens, hidden]), ("model.norm.weight".to_owned(), vec![hidden])];
+    let mut tensors = vec![
+        ("model.embed_tokens.weight".to_owned(), vec![tokens, hidden]),
+        ("model.norm.weight".to_owned(), vec![hidden]),
+    ];
     for (part, shape) in [
         ("self_attn.q_proj", vec![hidden, hidden]),
         ("self_attn.k_proj", vec![hidden, hidden]),
@@ -120,9 +123,12 @@ pub fn write_model(folder: &Path) {
         "tie_word_embeddings": true, "hidden_act": "silu",
     });
     let visible = |byte: &u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
-    let letters = (0..256).map(|byte| if visible(&byte) { byte } else { 256 + (0..byte).filter(|b| !visible(b)).count() as u32 });
-    let vocabulary: Map<String, Value> =
-        (0..).zip(letters).map(|(id, letter): (u32, u32)| (char::from_u32(letter).unwrap().to_string(), json!(id))).collect();
+    let letters =
+        (0..256).map(|byte| if visible(&byte) { byte } else { 256 + (0..byte).filter(|b| !visible(b)).count() as u32 });
+    let vocabulary: Map<String, Value> = (0..)
+        .zip(letters)
+        .map(|(id, letter): (u32, u32)| (char::from_u32(letter).unwrap().to_string(), json!(id)))
+        .collect();
     let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
     let tokenizer = json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,

@@ -47,7 +47,9 @@ fn a_folder_is_taken_in_listed_refreshed_and_forgotten() {
     let folder = folder.path();
     let git = |arguments: &[&str]| {
         let identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"];
-        assert!(Command::new("git").args(identity).args(arguments).current_dir(folder).output().unwrap().status.success());
+        assert!(
+            Command::new("git").args(identity).args(arguments).current_dir(folder).output().unwrap().status.success()
+        );
     };
     write(folder, "src/lib.rs", "/// Adds.\npub fn add(a: u32, b: u32) -> u32 {\n    a + b\n}\n");
     write(folder, "docs/guide.md", "# Guide\n\nHow to add.\n");
@@ -66,7 +68,9 @@ fn a_folder_is_taken_in_listed_refreshed_and_forgotten() {
     }
     let head = Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(folder).output().unwrap();
     let head = String::from_utf8(head.stdout).unwrap().trim().to_owned();
-    let commit_of = |name: &str| listed.lines().find(|line| line.contains(name)).is_some_and(|line| line.contains(&format!("{head}+")));
+    let commit_of = |name: &str| {
+        listed.lines().find(|line| line.contains(name)).is_some_and(|line| line.contains(&format!("{head}+")))
+    };
     assert!(commit_of("guide.md") && !commit_of("lib.rs") && listed.contains(&head), "{listed}");
     let shown = done(folder, &["show", "src/lib.rs"]);
     assert!(shown.contains("1-4") && shown.contains("src/lib.rs › fn add"), "{shown}");
@@ -90,7 +94,8 @@ fn a_hostile_pdf_file_harms_nobody() {
     let good = pdf(&[&["A report about walruses"]]);
     write(folder, "good.pdf", &good);
     // A page tree that is its own parent: the library looks for the page's size for ever, or until its stack is used up.
-    let endless = String::from_utf8(good.clone()).unwrap().replace("/MediaBox [0 0 612 792]", "/Nothing  [0 0 612 792]");
+    let endless =
+        String::from_utf8(good.clone()).unwrap().replace("/MediaBox [0 0 612 792]", "/Nothing  [0 0 612 792]");
     let endless = endless.replace("<< /Type /Pages /Kids", "<< /Parent 2 0 R/Kids");
     write(folder, "endless.pdf", endless);
     write(folder, "torn.pdf", &good[..good.len() / 2]);
@@ -120,7 +125,10 @@ fn serve(answer: impl Fn(&str) -> (u16, String, Vec<u8>) + Send + 'static) -> St
                 reader.read_line(&mut line).unwrap();
             }
             let (status, headers, body) = answer(request.split(' ').nth(1).unwrap_or_default());
-            let head = format!("HTTP/1.1 {status} Status\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status} Status\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n",
+                body.len()
+            );
             // A client that has seen enough hangs up.
             if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).is_err() {
                 continue;
@@ -135,7 +143,11 @@ fn pages_are_fetched_with_care() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let address = serve(|path| match path {
-        "/page" => (200, "Content-Type: text/html\r\n".to_owned(), b"<title>Seals</title><nav>menu</nav><p>Seals swim.</p>".to_vec()),
+        "/page" => (
+            200,
+            "Content-Type: text/html\r\n".to_owned(),
+            b"<title>Seals</title><nav>menu</nav><p>Seals swim.</p>".to_vec(),
+        ),
         "/moved" => (302, "Location: /page\r\n".to_owned(), Vec::new()),
         "/loop" => (302, "Location: /loop\r\n".to_owned(), Vec::new()),
         "/file" => (302, "Location: file:///etc/passwd\r\n".to_owned(), Vec::new()),
@@ -145,7 +157,11 @@ fn pages_are_fetched_with_care() {
     });
     let url = |path: &str| format!("{address}{path}");
     let refused = codriver(folder, &["add", &url("/page")]);
-    assert!(!refused.status.success() && said(&refused).contains("127.0.0.1, an address of this machine"), "{}", said(&refused));
+    assert!(
+        !refused.status.success() && said(&refused).contains("127.0.0.1, an address of this machine"),
+        "{}",
+        said(&refused)
+    );
     for (path, reason) in [
         ("/loop", "from one address to the next"),
         ("/file", "only http and https are fetched"),
@@ -172,7 +188,11 @@ fn a_notebook_shows_how_far_it_is_and_finds_what_it_read() {
     let mut kernel = Kernel::start();
     let folder = kernel.folder.path().to_owned();
     for number in 0..50 {
-        write(&folder, &format!("book/chapter_{number:02}.md"), format!("# Chapter {number}\n\nThe animal of chapter {number} is the walrus.\n"));
+        write(
+            &folder,
+            &format!("book/chapter_{number:02}.md"),
+            format!("# Chapter {number}\n\nThe animal of chapter {number} is the walrus.\n"),
+        );
     }
     write(&folder, "book/<b>.md", "# <script>alert(1)</script>\n\nThe okapi lives here.\n");
     let client = &mut kernel.client;

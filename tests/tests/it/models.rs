@@ -188,7 +188,10 @@ fn in_a_notebook_models_are_measured_and_take_adapters() {
     let shown = updates.last().unwrap();
     for kind in ["text/plain", "text/html"] {
         let table = shown["data"][kind].as_str().unwrap();
-        assert!(["pp128", "pp512", "tg128", "tokens/s", "loaded in"].iter().all(|part| table.contains(part)), "{table}");
+        assert!(
+            ["pp128", "pp512", "tg128", "tokens/s", "loaded in"].iter().all(|part| table.contains(part)),
+            "{table}"
+        );
     }
     assert!(client.execute("%model ./model --adapter ./fits").result().contains("with "), "the adapter is named");
     let answered = client.execute("%%agent --max-tokens 3\nHello");

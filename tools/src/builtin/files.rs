@@ -61,16 +61,16 @@ fn describe_listing(listing: &Listing, pattern: Option<&str>) -> ToolOutput {
         output.push_str(&format!("\n{}  ({})", row[0], row[1]));
     }
     if listing.total > rows.len() {
-        output.push_str(&format!("\n… and {} more; narrow it with path or pattern.", thousands((listing.total - rows.len()) as u64)));
+        output.push_str(&format!(
+            "\n… and {} more; narrow it with path or pattern.",
+            thousands((listing.total - rows.len()) as u64)
+        ));
     }
     if !listing.complete {
         output.push_str("\nThe folder is too large to look at all of it; narrow it with path.");
     }
-    let display = ToolDisplay::Table {
-        columns: vec!["path".to_owned(), "size".to_owned()],
-        rows,
-        total_rows: listing.total,
-    };
+    let display =
+        ToolDisplay::Table { columns: vec!["path".to_owned(), "size".to_owned()], rows, total_rows: listing.total };
     ToolOutput { text: output, display }
 }
 
@@ -88,7 +88,8 @@ fn read_file() -> Arc<dyn Tool> {
             const MOST_LINES: usize = 400;
             const MOST_BYTES: usize = 32_000;
             let path = text(arguments, "path").unwrap_or_default();
-            let range = LineRange { first: number(arguments, "start_line").unwrap_or(1), last: number(arguments, "end_line") };
+            let range =
+                LineRange { first: number(arguments, "start_line").unwrap_or(1), last: number(arguments, "end_line") };
             if range.last.is_some_and(|last| last < range.first) {
                 let reason = format!("end_line comes before start_line ({})", range.first);
                 return Err(ToolError::InvalidArguments { tool: "read_file".to_owned(), reason });
@@ -171,7 +172,9 @@ fn describe_search(result: &SearchResult, wanted: &str) -> ToolOutput {
         output.push_str(&format!("\n… and {more} more; narrow it with path or a longer query."));
     }
     let mut skipped = Vec::new();
-    for (number, noun) in [(result.skipped_binary, "binary file"), (result.skipped_secret, "file that may hold secrets")] {
+    for (number, noun) in
+        [(result.skipped_binary, "binary file"), (result.skipped_secret, "file that may hold secrets")]
+    {
         if number > 0 {
             skipped.push(format!("{number} {noun}"));
         }

@@ -193,7 +193,10 @@ fn describe_diff(diff: &Diff) -> String {
     output.push_str("\n\n");
     output.push_str(visible(&diff.patch).trim_end_matches('\n'));
     if diff.omitted_bytes > 0 {
-        output.push_str(&format!("\n… {} of the diff left out; ask for one path at a time.", bytes(diff.omitted_bytes as u64)));
+        output.push_str(&format!(
+            "\n… {} of the diff left out; ask for one path at a time.",
+            bytes(diff.omitted_bytes as u64)
+        ));
     }
     output
 }
@@ -207,9 +210,17 @@ fn nothing_changed(options: &DiffOptions, context: &ToolContext) -> Result<Strin
     let folder = context.workspace.clone();
     let status = git::interruptible(&*context.interrupted, move || git::status(&folder))?;
     let (what, other, hint) = if options.staged {
-        ("staged", status.unstaged().filter(|(entry, _)| entry.inside).count(), "changed but not staged: leave staged out to see them")
+        (
+            "staged",
+            status.unstaged().filter(|(entry, _)| entry.inside).count(),
+            "changed but not staged: leave staged out to see them",
+        )
     } else {
-        ("unstaged", status.staged().filter(|(entry, _)| entry.inside).count(), "staged: pass staged = true to see them")
+        (
+            "unstaged",
+            status.staged().filter(|(entry, _)| entry.inside).count(),
+            "staged: pass staged = true to see them",
+        )
     };
     let mut output = format!("No {what} changes{place}.");
     if other > 0 {

@@ -5,9 +5,40 @@ use super::number::{Number, Rounding};
 
 /// Names of the functions. Angles are in radians; `log` is to base 10, or to the base given.
 pub const FUNCTIONS: [&str; 34] = [
-    "sqrt", "cbrt", "abs", "round", "floor", "ceil", "trunc", "sign", "exp", "ln", "log", "log2", "log10", "sin", "cos",
-    "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "hypot", "pow", "mod", "degrees", "radians", "min",
-    "max", "sum", "mean", "avg", "factorial",
+    "sqrt",
+    "cbrt",
+    "abs",
+    "round",
+    "floor",
+    "ceil",
+    "trunc",
+    "sign",
+    "exp",
+    "ln",
+    "log",
+    "log2",
+    "log10",
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "atan2",
+    "sinh",
+    "cosh",
+    "tanh",
+    "hypot",
+    "pow",
+    "mod",
+    "degrees",
+    "radians",
+    "min",
+    "max",
+    "sum",
+    "mean",
+    "avg",
+    "factorial",
 ];
 
 pub(super) fn constant(name: &str) -> Option<Number> {
@@ -79,7 +110,9 @@ fn of_one(name: &str, argument: Number) -> Result<Number, CalculateError> {
         "log2" => Number::float(positive(argument, name)?.log2()),
         "sin" => snapped(value.sin()),
         "cos" => snapped(value.cos()),
-        "tan" if value.cos().abs() < 1e-15 => Err(CalculateError::Undefined("the tangent is not defined there".to_owned())),
+        "tan" if value.cos().abs() < 1e-15 => {
+            Err(CalculateError::Undefined("the tangent is not defined there".to_owned()))
+        }
         "tan" => snapped(value.tan()),
         "asin" | "acos" if value.abs() > 1.0 => {
             Err(CalculateError::Undefined(format!("{name} needs a number from -1 to 1")))

@@ -86,7 +86,8 @@ impl Number {
         exact: impl Fn((i128, i128), (i128, i128)) -> Fraction,
         float: impl Fn(f64, f64) -> f64,
     ) -> Result<Self, CalculateError> {
-        if let (Self::Exact { numerator: a, denominator: b }, Self::Exact { numerator: c, denominator: d }) = (self, other)
+        if let (Self::Exact { numerator: a, denominator: b }, Self::Exact { numerator: c, denominator: d }) =
+            (self, other)
             && let Some((numerator, denominator)) = exact((a, b), (c, d))
             && let Some(number) = Self::fraction(numerator, denominator)
         {
@@ -164,7 +165,8 @@ impl Number {
 
     pub(super) fn factorial(self) -> Result<Self, CalculateError> {
         let whole = self.as_whole().filter(|whole| *whole >= 0);
-        let whole = whole.ok_or_else(|| CalculateError::Undefined("a factorial needs a whole number, 0 or more".to_owned()))?;
+        let whole =
+            whole.ok_or_else(|| CalculateError::Undefined("a factorial needs a whole number, 0 or more".to_owned()))?;
         if whole > 170 {
             return Err(CalculateError::TooLarge);
         }
@@ -202,9 +204,11 @@ impl Number {
 
     /// Rounds to so many decimals (fewer than none round to tens, hundreds, ...).
     pub(super) fn round_to(self, decimals: Self) -> Result<Self, CalculateError> {
-        let decimals = decimals.as_whole().and_then(|whole| i32::try_from(whole).ok()).filter(|whole| whole.abs() <= 30);
-        let decimals = decimals
-            .ok_or_else(|| CalculateError::Undefined("the number of decimals must be a whole number, at most 30".to_owned()))?;
+        let decimals =
+            decimals.as_whole().and_then(|whole| i32::try_from(whole).ok()).filter(|whole| whole.abs() <= 30);
+        let decimals = decimals.ok_or_else(|| {
+            CalculateError::Undefined("the number of decimals must be a whole number, at most 30".to_owned())
+        })?;
         let scale = Self::whole(10).power(Self::whole(decimals.into()))?;
         self.multiply(scale)?.round_towards(Rounding::Nearest)?.divide(scale)
     }

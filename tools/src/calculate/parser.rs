@@ -50,7 +50,11 @@ impl Parser {
             };
             self.position += 1;
             let right = self.product()?;
-            let by = if right.is_percentage && !left.is_percentage { left.value.multiply(right.value)? } else { right.value };
+            let by = if right.is_percentage && !left.is_percentage {
+                left.value.multiply(right.value)?
+            } else {
+                right.value
+            };
             let value = if subtract { left.value.subtract(by)? } else { left.value.add(by)? };
             left = Operand { value, is_percentage: left.is_percentage && right.is_percentage };
         }
@@ -257,7 +261,9 @@ impl Parser {
             return Err(error());
         }
         let digits: String = text.chars().filter(|character| !matches!(character, ',' | '_')).collect();
-        if !digits.starts_with(|first: char| first.is_ascii_digit()) && !digits[1..].starts_with(|next: char| next.is_ascii_digit()) {
+        if !digits.starts_with(|first: char| first.is_ascii_digit())
+            && !digits[1..].starts_with(|next: char| next.is_ascii_digit())
+        {
             return Err(error());
         }
         Number::parse(&digits)

@@ -19,7 +19,8 @@ impl IgnoreRules {
         let mut layers = vec![Gitignore::global().0];
         if let Some(repository) = workspace.ancestors().find(|folder| folder.join(".git").exists()) {
             layers.extend(rules_in_file(repository, &repository.join(".git/info/exclude")));
-            let mut between: Vec<&Path> = workspace.ancestors().skip(1).take_while(|folder| folder.starts_with(repository)).collect();
+            let mut between: Vec<&Path> =
+                workspace.ancestors().skip(1).take_while(|folder| folder.starts_with(repository)).collect();
             between.reverse();
             for folder in between {
                 layers.extend(rules_in_file(folder, &folder.join(".gitignore")));

@@ -55,7 +55,8 @@ impl Workspace {
     fn suggestion(&self, relative: &Path) -> Option<String> {
         let name = relative.file_name()?.to_str()?;
         let parent = relative.parent()?;
-        let folder = beneath(self.root.as_fd(), if parent.as_os_str().is_empty() { Path::new(".") } else { parent }).ok()?;
+        let folder =
+            beneath(self.root.as_fd(), if parent.as_os_str().is_empty() { Path::new(".") } else { parent }).ok()?;
         let names: Vec<String> = rustix::fs::Dir::read_from(&folder)
             .ok()?
             .filter_map(Result::ok)

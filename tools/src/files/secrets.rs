@@ -13,8 +13,19 @@ use std::path::Path;
 pub fn looks_secret(path: &Path) -> bool {
     const FOLDERS: [&str; 3] = [".ssh", ".gnupg", ".aws"];
     const NAMES: [&str; 13] = [
-        "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", ".netrc", "_netrc", ".pgpass", ".my.cnf", ".npmrc", ".pypirc",
-        ".git-credentials", ".htpasswd", ".dockercfg",
+        "id_rsa",
+        "id_dsa",
+        "id_ecdsa",
+        "id_ed25519",
+        ".netrc",
+        "_netrc",
+        ".pgpass",
+        ".my.cnf",
+        ".npmrc",
+        ".pypirc",
+        ".git-credentials",
+        ".htpasswd",
+        ".dockercfg",
     ];
     const ENDINGS: [&str; 8] = [".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".ppk"];
     const STEMS: [&str; 5] = ["credentials", "credential", "secrets", "secret", "service-account"];

@@ -62,7 +62,11 @@ pub fn blame(folder: &Path, path: &str, options: &BlameOptions) -> Result<Blame,
     let first = options.first_line.unwrap_or(1).max(1);
     let last = options.last_line.unwrap_or(lines.len()).min(lines.len());
     if first > lines.len() && !lines.is_empty() {
-        return Err(GitError::Other(format!("{} has {}, no line {first}", visible(path), crate::text::count(lines.len(), "line"))));
+        return Err(GitError::Other(format!(
+            "{} has {}, no line {first}",
+            visible(path),
+            crate::text::count(lines.len(), "line")
+        )));
     }
     if last.saturating_sub(first) >= MOST_LINES {
         return Err(GitError::TooLarge { path: visible(path), lines: lines.len() });

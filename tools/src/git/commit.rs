@@ -46,13 +46,17 @@ pub fn commit(folder: &Path, options: &CommitOptions) -> Result<Committed, GitEr
         return Err(GitError::NoMessage);
     }
     let state = opened.repository.state();
-    if !matches!(state, RepositoryState::Clean | RepositoryState::Merge | RepositoryState::CherryPick | RepositoryState::Revert)
-        && let Some(name) = in_progress(state)
+    if !matches!(
+        state,
+        RepositoryState::Clean | RepositoryState::Merge | RepositoryState::CherryPick | RepositoryState::Revert
+    ) && let Some(name) = in_progress(state)
     {
         return Err(GitError::InProgress(name));
     }
     if !options.no_verify
-        && let Some(hook) = ["pre-commit", "prepare-commit-msg", "commit-msg"].into_iter().find(|hook| has_hook(&opened.repository, hook))
+        && let Some(hook) = ["pre-commit", "prepare-commit-msg", "commit-msg"]
+            .into_iter()
+            .find(|hook| has_hook(&opened.repository, hook))
     {
         return Err(GitError::Hook(hook.to_owned()));
     }
@@ -100,7 +104,8 @@ pub fn commit(folder: &Path, options: &CommitOptions) -> Result<Committed, GitEr
     opened.repository.cleanup_state()?;
 
     let diff_options = DiffOptions { max_bytes: 0, ..DiffOptions::default() };
-    let diff = opened.repository.diff_tree_to_tree(before.as_ref(), Some(&tree), Some(&mut git_options(&diff_options)))?;
+    let diff =
+        opened.repository.diff_tree_to_tree(before.as_ref(), Some(&tree), Some(&mut git_options(&diff_options)))?;
     let made = opened.repository.find_commit(id)?;
     Ok(Committed {
         commit: Commit::of(&made, &Labels::of(&opened)),
@@ -172,7 +177,9 @@ fn notes(repository: &Repository, options: &CommitOptions) -> Vec<String> {
 fn has_untracked(repository: &Repository) -> bool {
     let mut options = git2::StatusOptions::new();
     options.include_untracked(true);
-    repository.statuses(Some(&mut options)).is_ok_and(|statuses| statuses.iter().any(|entry| entry.status().is_wt_new()))
+    repository
+        .statuses(Some(&mut options))
+        .is_ok_and(|statuses| statuses.iter().any(|entry| entry.status().is_wt_new()))
 }
 
 fn has_hook(repository: &Repository, name: &str) -> bool {

@@ -127,7 +127,8 @@ impl Diff {
 pub fn diff(folder: &Path, options: &DiffOptions) -> Result<Diff, GitError> {
     let opened = Opened::new(folder)?;
     let repository = &opened.repository;
-    let paths: Vec<_> = options.paths.iter().map(|path| opened.path(path, options.confined)).collect::<Result<_, _>>()?;
+    let paths: Vec<_> =
+        options.paths.iter().map(|path| opened.path(path, options.confined)).collect::<Result<_, _>>()?;
     let mut git_options = git_options(options);
     for path in &paths {
         if !path.as_os_str().is_empty() {
@@ -190,7 +191,10 @@ pub(super) fn git_options(options: &DiffOptions) -> git2::DiffOptions {
     git_options
 }
 
-fn ends<'r>(opened: &'r Opened, options: &DiffOptions) -> Result<(Option<git2::Tree<'r>>, Option<git2::Tree<'r>>), GitError> {
+fn ends<'r>(
+    opened: &'r Opened,
+    options: &DiffOptions,
+) -> Result<(Option<git2::Tree<'r>>, Option<git2::Tree<'r>>), GitError> {
     if let Some(range) = options.from.as_deref().filter(|from| from.contains("..")) {
         let (from, to) = opened.range(range)?;
         let tree = |id| -> Result<_, GitError> { Ok(Some(opened.repository.find_commit(id)?.tree()?)) };
@@ -262,11 +266,7 @@ impl Opened {
         };
         let in_head =
             self.head_commit()?.and_then(|commit| commit.tree().ok()).is_some_and(|tree| tree.get_path(path).is_ok());
-        if path.as_os_str().is_empty() || in_tree || in_head {
-            Ok(())
-        } else {
-            Err(self.unknown_path(path, ""))
-        }
+        if path.as_os_str().is_empty() || in_tree || in_head { Ok(()) } else { Err(self.unknown_path(path, "")) }
     }
 }
 

@@ -39,7 +39,8 @@ impl Head {
             Ok(head) => head,
             Err(error) if matches!(error.code(), ErrorCode::UnbornBranch | ErrorCode::NotFound) => {
                 let reference = repository.find_reference("HEAD")?;
-                let target = String::from_utf8_lossy(reference.symbolic_target_bytes().unwrap_or_default()).into_owned();
+                let target =
+                    String::from_utf8_lossy(reference.symbolic_target_bytes().unwrap_or_default()).into_owned();
                 let name = target.strip_prefix("refs/heads/").unwrap_or(&target).to_owned();
                 return Ok(Self::Unborn { name });
             }

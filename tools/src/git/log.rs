@@ -112,7 +112,9 @@ pub fn log(folder: &Path, options: &LogOptions) -> Result<Log, GitError> {
         log.commits.push(Commit::of(&commit, &labels));
     }
     match path {
-        Some(path) if log.commits.is_empty() && options.revision.is_none() => Err(opened.unknown_path(&path, "its history")),
+        Some(path) if log.commits.is_empty() && options.revision.is_none() => {
+            Err(opened.unknown_path(&path, "its history"))
+        }
         _ => Ok(log),
     }
 }
@@ -224,7 +226,8 @@ impl Labels {
             };
             // origin/HEAD only repeats another name.
             let repeats = reference.kind() == Some(ReferenceType::Symbolic);
-            let is_head = kind == LabelKind::Branch && head.as_ref().is_some_and(|head| head.name_bytes() == reference.name_bytes());
+            let is_head = kind == LabelKind::Branch
+                && head.as_ref().is_some_and(|head| head.name_bytes() == reference.name_bytes());
             if let Ok(commit) = reference.peel_to_commit()
                 && !repeats
                 && !is_head

@@ -156,7 +156,13 @@ impl Opened {
     pub(super) fn unknown_path(&self, path: &Path, revision: &str) -> GitError {
         let mut names = Vec::new();
         if let Ok(index) = self.repository.index() {
-            names.extend(index.iter().take(20_000).filter(|entry| self.is_inside(&entry.path)).map(|entry| self.shown(&entry.path)));
+            names.extend(
+                index
+                    .iter()
+                    .take(20_000)
+                    .filter(|entry| self.is_inside(&entry.path))
+                    .map(|entry| self.shown(&entry.path)),
+            );
         }
         let shown = self.shown(path.as_os_str().as_bytes());
         let by_name = names.iter().find(|name| Path::new(name).file_name() == path.file_name()).map(String::as_str);

@@ -99,9 +99,18 @@ fn describe(opened: &Opened, entry: &git2::StatusEntry<'_>, is_left_out: bool) -
         from: old.map(|path| opened.shown(path)),
         staged: change(
             flags,
-            [Flags::INDEX_NEW, Flags::INDEX_MODIFIED, Flags::INDEX_DELETED, Flags::INDEX_RENAMED, Flags::INDEX_TYPECHANGE],
+            [
+                Flags::INDEX_NEW,
+                Flags::INDEX_MODIFIED,
+                Flags::INDEX_DELETED,
+                Flags::INDEX_RENAMED,
+                Flags::INDEX_TYPECHANGE,
+            ],
         ),
-        unstaged: change(flags & !Flags::WT_NEW, [Flags::WT_NEW, Flags::WT_MODIFIED, Flags::WT_DELETED, Flags::WT_RENAMED, Flags::WT_TYPECHANGE]),
+        unstaged: change(
+            flags & !Flags::WT_NEW,
+            [Flags::WT_NEW, Flags::WT_MODIFIED, Flags::WT_DELETED, Flags::WT_RENAMED, Flags::WT_TYPECHANGE],
+        ),
         untracked: flags.is_wt_new(),
         conflicted: flags.is_conflicted(),
         inside: opened.is_inside(stored),

@@ -156,7 +156,10 @@ fn mistakes_are_explained() {
 /// Every expression, however odd, ends in a number or an error.
 #[test]
 fn no_input_panics() {
-    let pieces = ["1", "0", "-", "+", "*", "/", "%", "^", "!", "(", ")", ",", ".", "e", "pi", "sqrt", "of", " ", "9e99", "min", "²", "_", "é", "1e-300"];
+    let pieces = [
+        "1", "0", "-", "+", "*", "/", "%", "^", "!", "(", ")", ",", ".", "e", "pi", "sqrt", "of", " ", "9e99", "min",
+        "²", "_", "é", "1e-300",
+    ];
     let mut seed = 88_172_645_463_325_252_u64;
     let mut numbers = 0;
     for _ in 0..200_000 {

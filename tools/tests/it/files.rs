@@ -139,7 +139,16 @@ fn a_workspace_may_itself_be_behind_a_link() {
 fn secrets_are_listed_but_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    for name in [".env", ".env.local", "prod.env", "server.PEM", "keys/id_rsa", ".ssh/config", ".aws/credentials", "secrets.yaml"] {
+    for name in [
+        ".env",
+        ".env.local",
+        "prod.env",
+        "server.PEM",
+        "keys/id_rsa",
+        ".ssh/config",
+        ".aws/credentials",
+        "secrets.yaml",
+    ] {
         write(root, name, "TOKEN=sesame");
         assert!(matches!(read(root, name), Err(FileError::Secret(_))), "{name}");
     }
@@ -200,7 +209,11 @@ fn one_endless_line_is_cut() {
     write(folder.path(), "wide.json", format!("short\n{}\nlast", "é".repeat(3_000_000)));
     let text = read(folder.path(), "wide.json").unwrap();
     assert_eq!(text.total_lines, Some(3));
-    assert!(text.lines[1].len() < 2100 && text.lines[1].ends_with("(6 MB more on this line)"), "{}", &text.lines[1][1900..]);
+    assert!(
+        text.lines[1].len() < 2100 && text.lines[1].ends_with("(6 MB more on this line)"),
+        "{}",
+        &text.lines[1][1900..]
+    );
     assert_eq!(text.lines[2], "last");
     assert!(!text.lossy, "cutting a character in two is no fault of the file");
     write(folder.path(), "wide.txt", format!("{} needle {}", "x".repeat(500_000), "y".repeat(500_000)));
@@ -254,7 +267,10 @@ fn what_is_no_file_is_said_so() {
     assert!(matches!(read(root, "socket"), Err(FileError::Special(_))));
     assert!(matches!(read(root, "sub"), Err(FileError::IsFolder(_))));
     assert!(matches!(read(root, "sub/report.csv/x"), Err(FileError::NotFolder(_))));
-    assert_eq!(read(root, "sub/reprot.csv").unwrap_err().to_string(), "there is no sub/reprot.csv; did you mean sub/report.csv?");
+    assert_eq!(
+        read(root, "sub/reprot.csv").unwrap_err().to_string(),
+        "there is no sub/reprot.csv; did you mean sub/report.csv?"
+    );
     assert_eq!(read(root, "nowhere/x").unwrap_err().to_string(), "there is no nowhere/x");
     assert!(matches!(read(root, "a\0b"), Err(FileError::InvalidArgument(_))));
     assert_eq!(find(root, "a"), ["sub/report.csv:1: a"], "the pipe does not hang the search");
@@ -267,7 +283,17 @@ fn ignored_files_stay_out() {
     let root = folder.path();
     write(root, ".gitignore", "*.log\n/target/\n!keep.log\ndata/**/big\n");
     write(root, "sub/.gitignore", "local.txt\n!sub.log\n");
-    for name in ["a.log", "keep.log", "target/x.txt", "src/target/x.txt", "sub/sub.log", "sub/b.log", "sub/local.txt", "local.txt", "data/1/big/x.txt"] {
+    for name in [
+        "a.log",
+        "keep.log",
+        "target/x.txt",
+        "src/target/x.txt",
+        "sub/sub.log",
+        "sub/b.log",
+        "sub/local.txt",
+        "local.txt",
+        "data/1/big/x.txt",
+    ] {
         write(root, name, "needle");
     }
     write(root, ".git/info/exclude", "private\n");
@@ -316,12 +342,24 @@ fn listings() {
 fn hostile_names_cannot_break_a_line() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    for name in [&b"new\nline.txt"[..], b"\x1b[31mred.txt", b"not-utf8-\xff.txt", b"quote\".txt", "bidi\u{202e}txt.exe".as_bytes()] {
+    for name in [
+        &b"new\nline.txt"[..],
+        b"\x1b[31mred.txt",
+        b"not-utf8-\xff.txt",
+        b"quote\".txt",
+        "bidi\u{202e}txt.exe".as_bytes(),
+    ] {
         fs_err::write(root.join(OsStr::from_bytes(name)), "needle").unwrap();
     }
     assert_eq!(
         list(root, ".", None),
-        [r#""\033[31mred.txt""#, r#""bidi\342\200\256txt.exe""#, r#""new\nline.txt""#, r#""not-utf8-\377.txt""#, r#""quote\".txt""#]
+        [
+            r#""\033[31mred.txt""#,
+            r#""bidi\342\200\256txt.exe""#,
+            r#""new\nline.txt""#,
+            r#""not-utf8-\377.txt""#,
+            r#""quote\".txt""#
+        ]
     );
     assert_eq!(find(root, "needle").len(), 5);
     assert_eq!(lines(root, "new\nline.txt"), ["needle"]);

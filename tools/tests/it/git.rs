@@ -73,7 +73,8 @@ fn paths_are_seen_from_the_folder() {
     let status = status(&repo.path().join("src")).unwrap();
     assert_eq!(described(&status), ["../README.md: -, modified", "deep/x.rs: -, modified"]);
     assert_eq!(status.entries.iter().map(|entry| entry.inside).collect::<Vec<_>>(), [false, true]);
-    let diff = diff(&repo.path().join("src/deep"), &DiffOptions { paths: vec!["x.rs".to_owned()], ..DiffOptions::default() });
+    let diff =
+        diff(&repo.path().join("src/deep"), &DiffOptions { paths: vec!["x.rs".to_owned()], ..DiffOptions::default() });
     assert_eq!(diff.unwrap().files[0].path, "x.rs");
 }
 
@@ -123,7 +124,10 @@ fn a_bare_repository() {
     let folder = tempfile::tempdir().unwrap();
     let bare = git2::build::RepoBuilder::new().bare(true).clone(repo.path().to_str().unwrap(), folder.path()).unwrap();
     assert!(bare.is_bare());
-    assert_eq!(status(folder.path()).unwrap_err().to_string(), "this is a bare repository: it has no files to compare, only commits");
+    assert_eq!(
+        status(folder.path()).unwrap_err().to_string(),
+        "this is a bare repository: it has no files to compare, only commits"
+    );
     assert!(matches!(diff(folder.path(), &DiffOptions::default()), Err(GitError::Bare(_))));
     assert_eq!(subjects(folder.path(), &LogOptions::default()), ["Start"]);
     assert!(matches!(show(folder.path(), "main:README.md", &DiffOptions::default()), Ok(Shown::File { .. })));
@@ -272,7 +276,9 @@ fn diffs_are_the_ones_git_prints() {
         .output()
         .unwrap();
     assert_eq!(ours, String::from_utf8(output.stdout).unwrap());
-    assert!(ours.contains("rename to renamed.txt") && ours.contains("No newline at end of file") && ours.contains("+2\r\n"));
+    assert!(
+        ours.contains("rename to renamed.txt") && ours.contains("No newline at end of file") && ours.contains("+2\r\n")
+    );
 }
 
 #[test]
@@ -343,13 +349,16 @@ fn branches_with_what_they_follow() {
         clone.branch("topic", &head, false).unwrap();
     }
     let found = branches(folder.path()).unwrap();
-    let names: Vec<_> = found.branches.iter().map(|branch| (branch.name.as_str(), branch.remote, branch.is_head)).collect();
+    let names: Vec<_> =
+        found.branches.iter().map(|branch| (branch.name.as_str(), branch.remote, branch.is_head)).collect();
     assert_eq!(names, [("main", false, true), ("topic", false, false), ("origin/main", true, false)]);
     let upstream = Upstream { name: "origin/main".to_owned(), ahead_behind: Some((2, 1)) };
     assert_eq!(found.branches[0].upstream, Some(upstream.clone()));
     assert_eq!(found.branches[0].subject, "Mine too");
     assert_eq!(found.branches[1].upstream, None);
-    assert!(matches!(status(folder.path()).unwrap().head, Head::Branch { upstream: Some(seen), .. } if seen == upstream));
+    assert!(
+        matches!(status(folder.path()).unwrap().head, Head::Branch { upstream: Some(seen), .. } if seen == upstream)
+    );
     clone.find_reference("refs/remotes/origin/main").unwrap().delete().unwrap();
     let gone = Upstream { name: "origin/main".to_owned(), ahead_behind: None };
     assert_eq!(branches(folder.path()).unwrap().branches[0].upstream, Some(gone));
@@ -381,7 +390,10 @@ fn blame_knows_who_wrote_each_line() {
     let unknown = blame(repo.path(), "README", &BlameOptions::default()).unwrap_err().to_string();
     assert_eq!(unknown, "git knows no file README in the last commit; did you mean README.md?");
     let outside = BlameOptions { first_line: Some(9), last_line: None };
-    assert_eq!(blame(repo.path(), "README.md", &outside).unwrap_err().to_string(), "git: README.md has 3 lines, no line 9");
+    assert_eq!(
+        blame(repo.path(), "README.md", &outside).unwrap_err().to_string(),
+        "git: README.md has 3 lines, no line 9"
+    );
 }
 
 #[test]

@@ -34,7 +34,10 @@ fn what_is_staged_is_committed_and_nothing_else() {
     repo.write("new.txt", "untracked\n");
     let made = make(&repo, &options("Say it\n\n\nBecause.  \n\n")).unwrap();
     assert_eq!((made.commit.subject.as_str(), made.commit.body.as_str()), ("Say it", "Because."));
-    assert_eq!((made.commit.author.name.as_str(), made.commit.author.email.as_str()), ("Grace Hopper", "grace@example.com"));
+    assert_eq!(
+        (made.commit.author.name.as_str(), made.commit.author.email.as_str()),
+        ("Grace Hopper", "grace@example.com")
+    );
     assert_eq!(made.diff.summary(), "1 file changed, 1 insertion(+), 3 deletions(-)");
     assert!(matches!(&made.head, Head::Branch { name, .. } if name == "main"));
     assert_eq!(made.notes, [""; 0]);
@@ -99,7 +102,11 @@ fn without_an_identity_it_says_how_to_set_one() {
         let error = make(&repo, &all("Anonymous")).unwrap_err();
         assert_eq!(error, GitError::NoIdentity);
         assert!(error.to_string().contains("git config user.name"));
-        assert_eq!(repo.git.statuses(None).unwrap().get(0).unwrap().status(), git2::Status::WT_MODIFIED, "nothing was staged");
+        assert_eq!(
+            repo.git.statuses(None).unwrap().get(0).unwrap().status(),
+            git2::Status::WT_MODIFIED,
+            "nothing was staged"
+        );
         return;
     }
     let home = tempfile::tempdir().unwrap();
@@ -124,7 +131,10 @@ fn hooks_are_not_passed_by_in_silence() {
         hook(&repo, ".git/hooks", name);
         let error = make(&repo, &all("Hooked")).unwrap_err();
         assert_eq!(error, GitError::Hook(name.to_owned()));
-        assert!(diff(repo.path(), &DiffOptions { staged: true, ..DiffOptions::default() }).unwrap().is_empty(), "nothing was staged");
+        assert!(
+            diff(repo.path(), &DiffOptions { staged: true, ..DiffOptions::default() }).unwrap().is_empty(),
+            "nothing was staged"
+        );
         let made = make(&repo, &CommitOptions { no_verify: true, ..all("Hooked") }).unwrap();
         assert_eq!(made.notes, [format!("Hooks that were not run: {name}.")]);
     }
@@ -229,7 +239,8 @@ fn files_left_out_of_a_sparse_checkout_are_kept() {
         assert!(diff(repo.path(), &DiffOptions { from, ..DiffOptions::default() }).unwrap().is_empty());
     }
     repo.write("README.md", "changed\n");
-    let kept = commit(repo.path(), &all("Sparse")).map(|made| made.diff.files.into_iter().map(|file| file.path).collect::<Vec<_>>());
+    let kept = commit(repo.path(), &all("Sparse"))
+        .map(|made| made.diff.files.into_iter().map(|file| file.path).collect::<Vec<_>>());
     assert_eq!(kept, Ok(vec!["README.md".to_owned()]));
     assert!(status(repo.path()).unwrap().is_clean());
 }
@@ -240,7 +251,8 @@ fn a_submodule_is_committed_as_what_is_checked_out() {
     let repo = Repo::new();
     repo.identify();
     let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(repo.path()).output().unwrap();
-    let added = git(&["-c", "protocol.file.allow=always", "submodule", "add", "-q", inner.path().to_str().unwrap(), "inner"]);
+    let added =
+        git(&["-c", "protocol.file.allow=always", "submodule", "add", "-q", inner.path().to_str().unwrap(), "inner"]);
     assert!(added.status.success(), "{added:?}");
     make(&repo, &options("Add a submodule")).unwrap();
     inner.write("README.md", "newer\n");

@@ -1,7 +1,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use codriver_tools::{Decision, Effect, Policy, Tool, ToolContext, ToolDisplay, ToolError, ToolOutput, ToolRegistry, ToolSpecification};
+use codriver_tools::{
+    Decision, Effect, Policy, Tool, ToolContext, ToolDisplay, ToolError, ToolOutput, ToolRegistry, ToolSpecification,
+};
 use serde_json::{Value, json};
 
 use crate::support::{context, registry};

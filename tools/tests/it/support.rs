@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use codriver_tools::{ToolContext, ToolOutput, ToolRegistry, ToolError, builtin};
+use codriver_tools::{ToolContext, ToolError, ToolOutput, ToolRegistry, builtin};
 use git2::{Repository, Signature, Time};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -58,7 +58,8 @@ impl Repo {
     /// On branch `main`, without a commit.
     pub fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let git = Repository::init_opts(folder.path(), git2::RepositoryInitOptions::new().initial_head("main")).unwrap();
+        let git =
+            Repository::init_opts(folder.path(), git2::RepositoryInitOptions::new().initial_head("main")).unwrap();
         Self { folder, git, clock: AtomicI64::new(1_700_000_000) }
     }
 

@@ -25,7 +25,10 @@ fn list_files_in_words_and_as_a_table() {
         text(folder.path(), "list_files", json!({"pattern": "*.rs"})),
         "1 entry in the workspace match *.rs:\nsrc/main.rs  (1 byte)"
     );
-    assert_eq!(text(folder.path(), "list_files", json!({"path": "src", "pattern": "*.py"})), "Nothing in src matches *.py.");
+    assert_eq!(
+        text(folder.path(), "list_files", json!({"path": "src", "pattern": "*.py"})),
+        "Nothing in src matches *.py."
+    );
 }
 
 #[test]
@@ -78,7 +81,10 @@ fn every_way_out_is_denied() {
 #[test]
 fn git_status_in_words() {
     let repo = Repo::new();
-    assert_eq!(text(repo.path(), "git_status", json!({})), "On branch main. Nothing has changed: the working tree is clean.");
+    assert_eq!(
+        text(repo.path(), "git_status", json!({})),
+        "On branch main. Nothing has changed: the working tree is clean."
+    );
     repo.write("README.md", "changed");
     repo.write("new.txt", "x");
     repo.write("staged.txt", "x");
@@ -98,7 +104,10 @@ fn git_log_in_words_and_as_a_table() {
     let id = repo.commit_all("Second").to_string();
     let output = run(repo.path(), "git_log", json!({"max_count": 1})).unwrap();
     let short = &id[..7];
-    assert_eq!(output.text, format!("The last commit:\n{short} 2023-11-15 00:14 Ada Lovelace: Second (main)\n… and older ones."));
+    assert_eq!(
+        output.text,
+        format!("The last commit:\n{short} 2023-11-15 00:14 Ada Lovelace: Second (main)\n… and older ones.")
+    );
     let ToolDisplay::Table { rows, .. } = output.display else { panic!() };
     assert_eq!(rows, [[short, "2023-11-15 00:14", "Ada Lovelace", "Second (main)"]]);
     let of_path = text(repo.path(), "git_log", json!({"path": "src/lib.rs", "branch": "main"}));
@@ -114,7 +123,9 @@ fn git_diff_in_words_and_as_a_diff() {
     repo.write("README.md", "one\n2\nthree\n");
     let output = run(repo.path(), "git_diff", json!({})).unwrap();
     assert!(
-        output.text.starts_with("1 file changed, 1 insertion(+), 1 deletion(-):\n  README.md (modified, +1 -1)\n\ndiff --git"),
+        output
+            .text
+            .starts_with("1 file changed, 1 insertion(+), 1 deletion(-):\n  README.md (modified, +1 -1)\n\ndiff --git"),
         "{}",
         output.text
     );

@@ -108,7 +108,13 @@ pub fn run(options: &Options) -> Result<()> {
             }
         }
     }
-    let report = report::Report { options: &options, models: &models, peers: &peers, figures: &figures, bandwidths: &bandwidths };
+    let report = report::Report {
+        options: &options,
+        models: &models,
+        peers: &peers,
+        figures: &figures,
+        bandwidths: &bandwidths,
+    };
     println!("{}", report.text());
     problems.dedup();
     for problem in &problems {

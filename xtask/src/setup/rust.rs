@@ -14,6 +14,8 @@ pub fn sources() {
     }
     say("rustup component add rust-src");
     if !process::succeeds(Command::new("rustup").args(["component", "add", "rust-src"])) {
-        say("rust-src is not to be had here: Rust cells run, with less knowledge of types (`codriver doctor` tells more)");
+        say(
+            "rust-src is not to be had here: Rust cells run, with less knowledge of types (`codriver doctor` tells more)",
+        );
     }
 }

@@ -75,7 +75,17 @@ pub(super) fn properties(parameters: &Value) -> Vec<(&String, &Value, bool)> {
 
 /// Keywords that say nothing of what is valid.
 const SILENT: [&str; 12] = [
-    "$comment", "$defs", "$id", "$schema", "default", "definitions", "deprecated", "description", "examples", "readOnly", "title",
+    "$comment",
+    "$defs",
+    "$id",
+    "$schema",
+    "default",
+    "definitions",
+    "deprecated",
+    "description",
+    "examples",
+    "readOnly",
+    "title",
     "writeOnly",
 ];
 

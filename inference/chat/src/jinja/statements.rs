@@ -109,7 +109,10 @@ impl Interpreter {
         let left = self.fuel.checked_sub(cost as u64);
         let left = left.ok_or_else(|| Error::new("the template does not end: it ran out of steps"))?;
         if left / UNWATCHED != self.fuel / UNWATCHED && self.started.elapsed() > LONGEST {
-            return Err(Error::new(format!("the template does not end: it took more than {} seconds", LONGEST.as_secs())));
+            return Err(Error::new(format!(
+                "the template does not end: it took more than {} seconds",
+                LONGEST.as_secs()
+            )));
         }
         self.fuel = left;
         Ok(())

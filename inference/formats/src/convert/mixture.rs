@@ -134,7 +134,8 @@ impl Mixture {
         let (layers, heads) = (size("block_count"), size("attention.head_count"));
         let shared = size("attention.head_count_kv");
         let experts = size("expert_count");
-        let is_huge = layers == 80 && (architecture == "qwen2" || architecture == "llama" && experts != 8 && heads != shared);
+        let is_huge =
+            layers == 80 && (architecture == "qwen2" || architecture == "llama" && experts != 8 && heads != shared);
         let tied = !tensors.iter().any(|tensor| tensor.name == "output.weight");
         let order = |is_meant: &dyn Fn(&str) -> bool| {
             let names = tensors.iter().map(|tensor| tensor.name.as_str());
@@ -190,7 +191,9 @@ impl Mixture {
                 self.down(if self.experts > 1 { layer_of(name).unwrap_or_default() } else { position })
             }
             Part::AttentionOutput => match self.file_type {
-                F::Q2_K | F::Q3_K_S | F::Q3_K_M | F::Q4_K_S | F::Q4_K_M | F::IQ4_NL | F::IQ4_XS if self.experts == 8 => {
+                F::Q2_K | F::Q3_K_S | F::Q3_K_M | F::Q4_K_S | F::Q4_K_M | F::IQ4_NL | F::IQ4_XS
+                    if self.experts == 8 =>
+                {
                     T::Q5_K
                 }
                 _ if self.experts == 8 => usual,
@@ -277,7 +280,10 @@ impl Part {
 fn is_quantized(name: &str, shape: &[usize]) -> bool {
     // A matrix of one row counts as a vector, as it does to ggml.
     let dimensions = shape.len() - shape.iter().take_while(|size| **size == 1).count();
-    dimensions > 1 && name.ends_with("weight") && !name.contains("_norm.weight") && !name.contains("ffn_gate_inp.weight")
+    dimensions > 1
+        && name.ends_with("weight")
+        && !name.contains("_norm.weight")
+        && !name.contains("ffn_gate_inp.weight")
 }
 
 /// The first and last eighth of the layers, and every third between them.

@@ -7,9 +7,9 @@ mod gguf;
 mod hostile;
 mod mixtures;
 mod quantization;
-mod writing;
 #[allow(dead_code, reason = "shared with another crate's tests")]
 #[path = "../../../tests/it/reference.rs"]
 mod reference;
 mod tokenizer;
 mod tokenizer_faults;
+mod writing;

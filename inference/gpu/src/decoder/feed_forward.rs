@@ -92,7 +92,11 @@ impl Mixture {
         if count == 0 || count > MOST_EXPERTS || weights.used > count {
             return Err(GpuError::Unsupported(format!("mixture of {count} experts")));
         }
-        if weights.experts.iter().any(|expert| [&expert.gate, &expert.up, &expert.down].iter().any(|layer| layer.bias.is_some())) {
+        if weights
+            .experts
+            .iter()
+            .any(|expert| [&expert.gate, &expert.up, &expert.down].iter().any(|layer| layer.bias.is_some()))
+        {
             return Err(GpuError::Unsupported("experts with biases".to_owned()));
         }
         let stacked = |parts: Vec<&Matrix>| {

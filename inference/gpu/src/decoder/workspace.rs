@@ -1,10 +1,10 @@
 //! What lies between the kernels of a step.
 
 use super::weights::Stack;
+use crate::GpuError;
 use crate::device::{Buffer, Gpu};
 use crate::kernels::product::{Finish, Rows, multiply};
 use crate::matrix::CHUNK;
-use crate::GpuError;
 
 /// Values that a token takes, by what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,8 +172,7 @@ impl Workspace {
         added: Option<f32>,
     ) {
         for part in &stack.parts {
-            let finish =
-                Finish { adds: added.is_some(), multiplier: added.unwrap_or(1.0), ..part.finish() };
+            let finish = Finish { adds: added.is_some(), multiplier: added.unwrap_or(1.0), ..part.finish() };
             multiply(gpu, &part.weight, input, Rows { start: part.start, ..output }, tokens, &finish, None);
         }
     }

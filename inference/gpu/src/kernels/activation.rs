@@ -19,9 +19,7 @@ pub enum Activation {
 pub(crate) fn activated(value: f32, #[comptime] function: Option<Activation>) -> f32 {
     match function {
         Option::Some(Activation::Silu) => value / (1.0f32 + (0.0f32 - value).exp()),
-        Option::Some(Activation::Gelu) => {
-            0.5f32 * value * (1.0f32 + Erf::erf(value * std::f32::consts::FRAC_1_SQRT_2))
-        }
+        Option::Some(Activation::Gelu) => 0.5f32 * value * (1.0f32 + Erf::erf(value * std::f32::consts::FRAC_1_SQRT_2)),
         Option::Some(Activation::GeluTanh) => {
             let inner = 0.797_884_6f32 * (value + 0.044_715f32 * value * value * value);
             0.5f32 * value * (1.0f32 + inner.tanh())

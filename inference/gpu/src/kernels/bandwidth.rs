@@ -6,8 +6,8 @@ use cubecl::future;
 use cubecl::prelude::*;
 
 use super::weights::Four;
-use crate::device::{Buffer, Gpu};
 use crate::GpuError;
+use crate::device::{Buffer, Gpu};
 
 const UNITS: u32 = 256;
 /// Vectors of 16 bytes that a unit reads.

@@ -2,8 +2,8 @@
 
 use cubecl::prelude::*;
 
-use crate::device::{Buffer, Gpu};
 use crate::GpuError;
+use crate::device::{Buffer, Gpu};
 
 /// Units in a cube, and words that each copies.
 const UNITS: u32 = 256;
@@ -65,13 +65,7 @@ pub(crate) fn within(gpu: &Gpu, buffer: &Buffer, from: usize, to: usize, length:
 pub(crate) fn vouch(gpu: &Gpu, buffer: &Buffer) {
     // SAFETY: nothing is written.
     unsafe {
-        write_nothing::launch_unchecked(
-            &gpu.client,
-            CubeCount::Static(1, 1, 1),
-            CubeDim::new_1d(1),
-            buffer.arg(),
-            0,
-        );
+        write_nothing::launch_unchecked(&gpu.client, CubeCount::Static(1, 1, 1), CubeDim::new_1d(1), buffer.arg(), 0);
     }
 }
 

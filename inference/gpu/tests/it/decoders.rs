@@ -41,8 +41,10 @@ fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
     let page = [1, 7, 16, 64][random.random_range(0..4)];
     let mut sequences: Vec<Sequence> = (0..random.random_range(1..4))
         .map(|_| {
-            let length = if random.random_bool(0.3) { random.random_range(514..530) } else { random.random_range(1..150) };
-            let tokens: Vec<u32> = (0..length).map(|_| random.random_range(0..architecture.vocabulary as u32)).collect();
+            let length =
+                if random.random_bool(0.3) { random.random_range(514..530) } else { random.random_range(1..150) };
+            let tokens: Vec<u32> =
+                (0..length).map(|_| random.random_range(0..architecture.vocabulary as u32)).collect();
             let expected = plain.scores(&tokens);
             Sequence { tokens, expected, pages: Vec::new(), read: 0 }
         })

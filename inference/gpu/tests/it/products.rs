@@ -39,8 +39,10 @@ fn products_are_those_of_the_numbers_that_the_bits_stand_for() {
                     let held = &held[row * columns..(row + 1) * columns];
                     input.iter().zip(held).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum()
                 };
-                let expected: Vec<f64> =
-                    (0..tokens).flat_map(|token| (0..rows).map(move |row| (token, row))).map(|(t, r)| product(t, r)).collect();
+                let expected: Vec<f64> = (0..tokens)
+                    .flat_map(|token| (0..rows).map(move |row| (token, row)))
+                    .map(|(t, r)| product(t, r))
+                    .collect();
                 let what = format!("{format:?} {rows} x {columns}, {tokens} tokens, {gpu:?}");
                 close(&what, &found, &expected, f64::from(size) * 1e-5 * (columns as f64).sqrt());
             }

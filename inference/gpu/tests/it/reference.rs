@@ -1,7 +1,10 @@
 //! A decoder in plain code and 64 bits, and random numbers for it.
 
 use codriver_formats::quant;
-use codriver_gpu::{Activation, Architecture, Experts, FeedForward, Format, Gated, Gpu, Layer, Linear, Matrix, OutputNorms, Rotation, Weights};
+use codriver_gpu::{
+    Activation, Architecture, Experts, FeedForward, Format, Gated, Gpu, Layer, Linear, Matrix, OutputNorms, Rotation,
+    Weights,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -95,7 +98,8 @@ pub struct PlainDecoder {
 impl PlainDecoder {
     /// A decoder of random shape with random features.
     pub fn random(random: &mut ChaCha8Rng) -> Self {
-        let format = [Format::F32, Format::BF16, Format::F16, Format::Q8_0, Format::Q4_0, Format::Q4K][random.random_range(0..6)];
+        let format = [Format::F32, Format::BF16, Format::F16, Format::Q8_0, Format::Q4_0, Format::Q4K]
+            [random.random_range(0..6)];
         // Sizes that the format can hold, and odd ones where it can hold any.
         let least = if format == Format::Q4K { 256 } else { 1 };
         let any = |random: &mut ChaCha8Rng, limit: usize| {
@@ -135,11 +139,14 @@ impl PlainDecoder {
         };
         let output_normed = random.random_bool(0.3);
         let head_normed = random.random_bool(0.4);
-        let (bias, output_bias, wide_bias) = (random.random_bool(0.3), random.random_bool(0.2), random.random_bool(0.2));
+        let (bias, output_bias, wide_bias) =
+            (random.random_bool(0.3), random.random_bool(0.2), random.random_bool(0.2));
         let mixed_formats = random.random_bool(0.2);
         let layers = (0..random.random_range(1..4))
             .map(|_| {
-                let norm = |random: &mut ChaCha8Rng, size: usize| -> Vec<f32> { (0..size).map(|_| random.random_range(0.5..1.5)).collect() };
+                let norm = |random: &mut ChaCha8Rng, size: usize| -> Vec<f32> {
+                    (0..size).map(|_| random.random_range(0.5..1.5)).collect()
+                };
                 // What mixes of formats in GGUF files hold values in.
                 let of_value = if mixed_formats { Format::F32 } else { format };
                 let wide = any(random, 200);
@@ -199,7 +206,11 @@ impl PlainDecoder {
     }
 
     pub fn weights(&self, gpu: &Gpu) -> Weights {
-        let gated = |[gate, up, down]: &[Plain; 3]| Gated { gate: gate.linear(gpu), up: up.linear(gpu), down: down.linear(gpu) };
+        let gated = |[gate, up, down]: &[Plain; 3]| Gated {
+            gate: gate.linear(gpu),
+            up: up.linear(gpu),
+            down: down.linear(gpu),
+        };
         let layer = |layer: &PlainLayer| Layer {
             window: layer.window,
             rotation: layer.rotation,
@@ -232,7 +243,8 @@ impl PlainDecoder {
     /// The rotations of `length` positions after `past`.
     pub fn rotations(&self, past: usize, length: usize) -> Vec<Rotation> {
         let rotation = |frequencies: &Vec<f32>| {
-            let angles = || (past..past + length).flat_map(|position| frequencies.iter().map(move |f| position as f32 * f));
+            let angles =
+                || (past..past + length).flat_map(|position| frequencies.iter().map(move |f| position as f32 * f));
             Rotation { cosines: angles().map(f32::cos).collect(), sines: angles().map(f32::sin).collect() }
         };
         self.frequencies.iter().map(rotation).collect()
@@ -304,7 +316,9 @@ impl PlainDecoder {
         let of_position = |position: usize| -> Vec<f64> {
             let start = layer.window.map_or(0, |window| (position + 1).saturating_sub(window));
             let of_head = |head: usize| -> Vec<f64> {
-                let part = |rows: &[Vec<f64>], position: usize, head: usize| rows[position][head * head_dim..(head + 1) * head_dim].to_vec();
+                let part = |rows: &[Vec<f64>], position: usize, head: usize| {
+                    rows[position][head * head_dim..(head + 1) * head_dim].to_vec()
+                };
                 let query = part(&queries, position, head);
                 let scores: Vec<f64> = (start..=position)
                     .map(|other| {
@@ -389,7 +403,9 @@ fn rotate(head: &mut [f64], frequencies: &[f32], position: usize) {
 fn activated(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Silu => x / (1.0 + (-x).exp()),
-        Activation::GeluTanh => 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh()),
+        Activation::GeluTanh => {
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        }
         Activation::Gelu => {
             // The error function by its series, and beyond 3, where that cancels, by the asymptotic one.
             let z = x * std::f64::consts::FRAC_1_SQRT_2;

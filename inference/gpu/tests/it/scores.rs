@@ -10,7 +10,8 @@ use crate::reference::random;
 fn row(random: &mut ChaCha8Rng, size: usize) -> (&'static str, Vec<f32>) {
     let mut row: Vec<f32> = (0..size).map(|_| random.random_range(-20.0..20.0)).collect();
     let place = random.random_range(0..size);
-    let what = ["numbers", "ties", "alike", "masked", "hardly any", "zeros", "NaN", "-NaN", "infinite", "tiny", "large"];
+    let what =
+        ["numbers", "ties", "alike", "masked", "hardly any", "zeros", "NaN", "-NaN", "infinite", "tiny", "large"];
     let what = what[random.random_range(0..what.len())];
     match what {
         "ties" => row.iter_mut().for_each(|score| *score = (*score * 40.0).round()),
@@ -49,7 +50,12 @@ fn the_highest_scores_are_those_of_the_sorted_row() {
             let (what, row) = &rows[number];
             let what = format!("{what}, {size}");
             assert_eq!(
-                scores.read_rows(&gpu, number..number + 1).unwrap().iter().map(|score| score.to_bits()).collect::<Vec<_>>(),
+                scores
+                    .read_rows(&gpu, number..number + 1)
+                    .unwrap()
+                    .iter()
+                    .map(|score| score.to_bits())
+                    .collect::<Vec<_>>(),
                 row.iter().map(|score| score.to_bits()).collect::<Vec<_>>(),
                 "{what}"
             );

@@ -44,14 +44,19 @@ fn what_calls_are_not_held_to_is_named() {
     let schema = |properties: Value| Tree::Json(json!({ "type": "object", "properties": properties }));
     for (tree, expected) in [
         (schema(json!({ "a": { "type": "integer", "minimum": 1 }, "b": { "enum": ["x"] } })), &[][..]),
-        (schema(json!({ "a": { "type": "array", "uniqueItems": true, "minContains": 1 } })), &["minContains", "uniqueItems"]),
+        (
+            schema(json!({ "a": { "type": "array", "uniqueItems": true, "minContains": 1 } })),
+            &["minContains", "uniqueItems"],
+        ),
         (schema(json!({ "a": { "type": "string", "format": "color" } })), &["format: color"]),
         (schema(json!({ "a": { "not": { "type": "string" } } })), &["not"]),
         (
             Tree::Sequence(vec![
                 Tree::text("x"),
                 Tree::Choice(vec![schema(json!({ "a": { "type": "string", "format": "a" } })), Tree::text("y")]),
-                schema(json!({ "b": { "items": { "type": "string", "format": "b" } } })).repeated(true, None).optional(),
+                schema(json!({ "b": { "items": { "type": "string", "format": "b" } } }))
+                    .repeated(true, None)
+                    .optional(),
             ]),
             &["format: a", "format: b"],
         ),

@@ -265,7 +265,12 @@ fn spaced(value: &Value) -> String {
 /// Validates texts with Python's `jsonschema`.
 fn assert_valid(cases: &[(Value, String)]) {
     let python = std::env::var("CODRIVER_PYTHON").expect("CODRIVER_PYTHON: a Python with jsonschema");
-    let mut child = Command::new(python).arg("tests/reference/schemas.py").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(python)
+        .arg("tests/reference/schemas.py")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut input = child.stdin.take().unwrap();
     let lines: String =
         cases.iter().map(|(schema, text)| format!("{}\n", json!({ "schema": schema, "text": text }))).collect();

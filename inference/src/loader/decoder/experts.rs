@@ -92,11 +92,12 @@ impl Weights<'_> {
                 })
             }
             Experts::Stacked { gate_up, down } => {
-                let rows = |name: &str, rows: usize, input: usize, start: usize, count: usize| -> Result<Projection, _> {
-                    let start = index * rows + start;
-                    let shape = [experts.num_experts, rows, input];
-                    self.checkpoint.projection_rows(self.packing, &self.name(name), &shape, start..start + count)
-                };
+                let rows =
+                    |name: &str, rows: usize, input: usize, start: usize, count: usize| -> Result<Projection, _> {
+                        let start = index * rows + start;
+                        let shape = [experts.num_experts, rows, input];
+                        self.checkpoint.projection_rows(self.packing, &self.name(name), &shape, start..start + count)
+                    };
                 Ok(GatedLinear {
                     gate_proj: rows(gate_up, 2 * wide, hidden, 0, wide)?,
                     up_proj: rows(gate_up, 2 * wide, hidden, wide, wide)?,

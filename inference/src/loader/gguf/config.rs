@@ -152,7 +152,8 @@ impl<'a> Keys<'a> {
                 Ok(Some(scaling))
             }
             Some(other) => {
-                let reason = format!("rotary scaling of type `{other}`; those that run here are linear, yarn and longrope");
+                let reason =
+                    format!("rotary scaling of type `{other}`; those that run here are linear, yarn and longrope");
                 Err(ModelError::Unsupported(format!("{}: {reason}", self.file.path().display())))
             }
         }

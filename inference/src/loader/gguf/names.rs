@@ -26,7 +26,9 @@ pub(super) enum Change {
     /// One was added.
     MinusOne,
     /// Rows are in llama.cpp's order.
-    Unpermute { heads: usize },
+    Unpermute {
+        heads: usize,
+    },
 }
 
 /// What is no weight of the network but part of its configuration.

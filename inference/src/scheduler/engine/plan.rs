@@ -27,10 +27,10 @@ impl Engine {
         let mut order: Vec<usize> = (0..self.running.len()).collect();
         order.sort_by_key(|place| self.running.get(*place).map(Sequence::rank));
         let unread = |engine: &Self, place: usize| engine.running.get(place).map_or(0, Sequence::unread);
-        let (writing, reading): (Vec<usize>, Vec<usize>) = order
-            .into_iter()
-            .filter(|place| unread(self, *place) > 0)
-            .partition(|place| unread(self, *place) <= FEW && self.running.get(*place).is_some_and(Sequence::can_share));
+        let (writing, reading): (Vec<usize>, Vec<usize>) =
+            order.into_iter().filter(|place| unread(self, *place) > 0).partition(|place| {
+                unread(self, *place) <= FEW && self.running.get(*place).is_some_and(Sequence::can_share)
+            });
         let guesses = (CHEAP / writing.len().max(1)).saturating_sub(1);
         let guesses = if reading.is_empty() { guesses } else { 0 };
         for place in &writing {

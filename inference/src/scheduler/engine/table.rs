@@ -35,7 +35,8 @@ impl Engine {
         while sequence.computed == sequence.table.len() * BLOCK && sequence.filed == sequence.table.len() {
             let next = sequence.computed..sequence.computed + BLOCK;
             // The last token is read again: its scores are what is asked for.
-            let Some(tokens) = sequence.tokens().get(next.clone()).filter(|_| next.end < sequence.tokens().len()) else {
+            let Some(tokens) = sequence.tokens().get(next.clone()).filter(|_| next.end < sequence.tokens().len())
+            else {
                 return;
             };
             let Some(block) = self.pool.next(sequence.table.last().copied(), tokens) else { return };

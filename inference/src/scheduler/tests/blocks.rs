@@ -21,7 +21,8 @@ fn blocks_are_never_lost_or_mixed_up() {
     let mut random = StdRng::seed_from_u64(seed);
     let config = DecoderConfig { vocab_size: VOCABULARY, ..DecoderConfig::default() };
     let limits = Limits { sequences: 1, tokens: 1 };
-    let mut network = Arithmetic { config, limits, blocks: HashMap::new(), memory: 7, sight: None, probe: Arc::default() };
+    let mut network =
+        Arithmetic { config, limits, blocks: HashMap::new(), memory: 7, sight: None, probe: Arc::default() };
     let mut pool = Pool::new(8, 4);
     let token = |id| Token { id, regime: Regime::Usual };
     let beginnings: Vec<Vec<u32>> = (0..3).map(|_| prompt(&mut random, 300)).collect();

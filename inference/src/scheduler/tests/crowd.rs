@@ -107,8 +107,7 @@ fn prompts_that_begin_alike_need_not_wait() {
     let bench = Bench::new(None, Limits { sequences: 8, tokens: 50 }, 12, 12);
     bench.probe.step_slowness.store(1000, Ordering::SeqCst);
     let beginning = prompt(&mut random, 256);
-    let prompts: Vec<Vec<u32>> =
-        (0..6).map(|_| [beginning.clone(), prompt(&mut random, 20)].concat()).collect();
+    let prompts: Vec<Vec<u32>> = (0..6).map(|_| [beginning.clone(), prompt(&mut random, 20)].concat()).collect();
     answer_all(&bench, &prompts, 30, seed);
     let log = bench.probe.log.lock().unwrap();
     assert!(log.iter().any(|segments| segments.len() >= 3), "seed {seed}: {log:?}");

@@ -96,14 +96,11 @@ impl Network for Arithmetic {
         self.blocks.get_mut(&to).unwrap()[..positions].copy_from_slice(&from[..positions]);
     }
 
-    fn step(
-        &mut self,
-        segments: &[Segment<'_>],
-        interrupted: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Rows, ModelError> {
+    fn step(&mut self, segments: &[Segment<'_>], interrupted: &(dyn Fn() -> bool + Sync)) -> Result<Rows, ModelError> {
         assert!(segments.len() <= self.limits.sequences);
         assert!(segments.iter().map(|segment| segment.unread().len()).sum::<usize>() <= self.limits.tokens);
-        let mut tables: Vec<&[Block]> = segments.iter().map(|segment| &segment.blocks[segment.past / BLOCK..]).collect();
+        let mut tables: Vec<&[Block]> =
+            segments.iter().map(|segment| &segment.blocks[segment.past / BLOCK..]).collect();
         tables.sort();
         let written: Vec<Block> = tables.concat();
         let distinct: HashSet<Block> = written.iter().copied().collect();

@@ -21,7 +21,13 @@ impl Reader<'_> {
         } else if self.skip(Keyword::Columns) {
             let mut columns = Vec::new();
             while let Some(token) = self.peek().filter(|token| kind_of(*token).is_some_and(is_column)) {
-                let said = self.linked.mentions.iter().filter(|mention| mention.token == token).map(|mention| mention.word).min();
+                let said = self
+                    .linked
+                    .mentions
+                    .iter()
+                    .filter(|mention| mention.token == token)
+                    .map(|mention| mention.word)
+                    .min();
                 columns.push((said.unwrap_or(usize::MAX), self.column()));
             }
             // In the order in which the request names them.
@@ -85,7 +91,9 @@ impl Reader<'_> {
 
     /// What groups have in common: a stretch of time, or one or two columns.
     fn keys(&mut self) -> String {
-        for (keyword, unit) in [(Keyword::Day, "day"), (Keyword::Week, "week"), (Keyword::Month, "month"), (Keyword::Quarter, "quarter")] {
+        for (keyword, unit) in
+            [(Keyword::Day, "day"), (Keyword::Week, "week"), (Keyword::Month, "month"), (Keyword::Quarter, "quarter")]
+        {
             if self.skip(keyword) {
                 return format!("date_trunc('{unit}', {})", self.column());
             }
@@ -130,7 +138,11 @@ impl Reader<'_> {
             while self.skip(Keyword::Or) {
                 alternatives.push(self.value(negated));
             }
-            return if alternatives.len() > 1 { format!("({})", alternatives.join(" OR ")) } else { alternatives.concat() };
+            return if alternatives.len() > 1 {
+                format!("({})", alternatives.join(" OR "))
+            } else {
+                alternatives.concat()
+            };
         }
         let column = self.column();
         let operator = self.take().and_then(|token| Keyword::ALL.get(token as usize)).copied();
@@ -152,20 +164,34 @@ impl Reader<'_> {
             Some(Keyword::StartsWith) => format!("{column} ILIKE {}", literal(&format!("{}%", self.words()))),
             Some(Keyword::EndsWith) => format!("{column} ILIKE {}", literal(&format!("%{}", self.words()))),
             Some(Keyword::During) => self.period().map_or_else(String::new, |period| during(&column, &period)),
-            Some(Keyword::After) => self.period().map_or_else(String::new, |period| format!("{column} >= {}", end(&period))),
-            Some(Keyword::Since) => self.period().map_or_else(String::new, |period| format!("{column} >= {}", start(&period))),
-            Some(Keyword::Before) => self.period().map_or_else(String::new, |period| format!("{column} < {}", start(&period))),
+            Some(Keyword::After) => {
+                self.period().map_or_else(String::new, |period| format!("{column} >= {}", end(&period)))
+            }
+            Some(Keyword::Since) => {
+                self.period().map_or_else(String::new, |period| format!("{column} >= {}", start(&period)))
+            }
+            Some(Keyword::Before) => {
+                self.period().map_or_else(String::new, |period| format!("{column} < {}", start(&period)))
+            }
             Some(Keyword::Between) if self.peek().and_then(kind_of) == Some(Kind::Period) => {
                 let (first, last) = (self.period(), self.period());
-                if let (Some(Period::Month { year: None, month: first }), Some(Period::Month { year: None, month: last })) = (&first, &last) {
+                if let (
+                    Some(Period::Month { year: None, month: first }),
+                    Some(Period::Month { year: None, month: last }),
+                ) = (&first, &last)
+                {
                     return format!("month({column}) BETWEEN {first} AND {last}");
                 }
                 // "From March to May 2024" is 2024 all along.
                 let first = match (first, &last) {
-                    (Some(Period::Month { year: None, month }), Some(Period::Month { year, .. })) => Some(Period::Month { year: *year, month }),
+                    (Some(Period::Month { year: None, month }), Some(Period::Month { year, .. })) => {
+                        Some(Period::Month { year: *year, month })
+                    }
                     (first, _) => first,
                 };
-                first.zip(last).map_or_else(String::new, |(first, last)| format!("{column} >= {} AND {column} < {}", start(&first), end(&last)))
+                first.zip(last).map_or_else(String::new, |(first, last)| {
+                    format!("{column} >= {} AND {column} < {}", start(&first), end(&last))
+                })
             }
             Some(Keyword::Between) => format!("{column} BETWEEN {} AND {}", self.text(), self.text()),
             Some(Keyword::IsNot) => self.equality(&column, "<>"),
@@ -264,8 +290,37 @@ fn end(period: &Period) -> String {
 
 /// An SQL identifier, quoted where it has to be.
 fn identifier(name: &str) -> String {
-    const RESERVED: &[&str] = &["order", "group", "select", "from", "where", "table", "user", "limit", "all", "case", "check", "column", "default", "desc", "asc", "end", "in", "on", "primary", "references", "to", "union", "using", "when", "with"];
-    let plain = name.chars().enumerate().all(|(index, c)| c == '_' || c.is_ascii_alphabetic() || (index > 0 && c.is_ascii_digit()));
+    const RESERVED: &[&str] = &[
+        "order",
+        "group",
+        "select",
+        "from",
+        "where",
+        "table",
+        "user",
+        "limit",
+        "all",
+        "case",
+        "check",
+        "column",
+        "default",
+        "desc",
+        "asc",
+        "end",
+        "in",
+        "on",
+        "primary",
+        "references",
+        "to",
+        "union",
+        "using",
+        "when",
+        "with",
+    ];
+    let plain = name
+        .chars()
+        .enumerate()
+        .all(|(index, c)| c == '_' || c.is_ascii_alphabetic() || (index > 0 && c.is_ascii_digit()));
     if plain && !name.is_empty() && !RESERVED.contains(&name.to_lowercase().as_str()) {
         name.to_owned()
     } else {

@@ -27,8 +27,32 @@ pub(super) fn example(phrases: &Phrases, random: &mut ChaCha8Rng) -> Example {
 }
 
 fn findings(phrases: &Phrases, random: &mut ChaCha8Rng) -> Findings {
-    use Keyword::{Calculate, DescribeTable, ExplainError, GitDiff, GitLog, GitStatus, ListFiles, ReadFile, Recall, Remember, RunRust, SearchDocs, SearchFiles, Sql};
-    let tool = *[Sql, Sql, Sql, Sql, Sql, DescribeTable, GitStatus, GitLog, GitDiff, ListFiles, ReadFile, SearchFiles, RunRust, Calculate, Remember, Recall, ExplainError, SearchDocs].choose(random).unwrap_or(&Sql);
+    use Keyword::{
+        Calculate, DescribeTable, ExplainError, GitDiff, GitLog, GitStatus, ListFiles, ReadFile, Recall, Remember,
+        RunRust, SearchDocs, SearchFiles, Sql,
+    };
+    let tool = *[
+        Sql,
+        Sql,
+        Sql,
+        Sql,
+        Sql,
+        DescribeTable,
+        GitStatus,
+        GitLog,
+        GitDiff,
+        ListFiles,
+        ReadFile,
+        SearchFiles,
+        RunRust,
+        Calculate,
+        Remember,
+        Recall,
+        ExplainError,
+        SearchDocs,
+    ]
+    .choose(random)
+    .unwrap_or(&Sql);
     let failed = random.random_bool(0.06);
     let rows = match tool {
         RunRust | Calculate | Remember | ExplainError => 1,

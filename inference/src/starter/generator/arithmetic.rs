@@ -30,8 +30,10 @@ pub(super) fn request(phrases: &Phrases, random: &mut ChaCha8Rng) -> Option<(Str
     if call.split(' ').any(|word| numbers.iter().any(|(digits, _)| digits == word)) {
         return None;
     }
-    let of = |letter: &str| letter.bytes().next().and_then(|letter| numbers.get(usize::from(letter.saturating_sub(b'A'))));
-    let text = expand_template(template, random, &mut |slot| of(slot).map(|(_, words)| words.clone()).unwrap_or_default());
+    let of =
+        |letter: &str| letter.bytes().next().and_then(|letter| numbers.get(usize::from(letter.saturating_sub(b'A'))));
+    let text =
+        expand_template(template, random, &mut |slot| of(slot).map(|(_, words)| words.clone()).unwrap_or_default());
     let wants = call.split(' ').map(|word| match keyword(word) {
         Some(keyword) => Some(Want::Keyword(keyword)),
         None if word.starts_with(|c: char| c.is_ascii_digit()) => Some(Want::Constant(word.to_owned())),
@@ -51,7 +53,10 @@ fn prefixed(mut wants: Vec<Want>) -> Vec<Want> {
 }
 
 fn keyword(word: &str) -> Option<Keyword> {
-    use Keyword::{Average, Change, Decrease, Increase, Minus, Over, PercentOf, Plus, Power, Remainder, Result, Share, SquareRoot, Times};
+    use Keyword::{
+        Average, Change, Decrease, Increase, Minus, Over, PercentOf, Plus, Power, Remainder, Result, Share, SquareRoot,
+        Times,
+    };
     Some(match word {
         "plus" => Plus,
         "minus" => Minus,
@@ -73,7 +78,27 @@ fn keyword(word: &str) -> Option<Keyword> {
 
 /// A number in digits, and as someone writes it.
 fn number(random: &mut impl Rng, small: bool) -> (String, String) {
-    const NAMES: &[&str] = &["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"];
+    const NAMES: &[&str] = &[
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
+    ];
     const TENS: &[&str] = &["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
     match random.random_range(0..20) {
         0..7 => plain(random.random_range(2..100)),
@@ -89,7 +114,8 @@ fn number(random: &mut impl Rng, small: bool) -> (String, String) {
             (text.clone(), text)
         }
         17 => {
-            let text = format!("{}.{}{}", random.random_range(1..300), random.random_range(0..10), random.random_range(1..10));
+            let text =
+                format!("{}.{}{}", random.random_range(1..300), random.random_range(0..10), random.random_range(1..10));
             (text.clone(), text)
         }
         18 => {
@@ -110,7 +136,10 @@ fn number(random: &mut impl Rng, small: bool) -> (String, String) {
 }
 
 fn one(number: usize) -> &'static str {
-    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"].get(number).copied().unwrap_or("nine")
+    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+        .get(number)
+        .copied()
+        .unwrap_or("nine")
 }
 
 fn plain(number: i32) -> (String, String) {

@@ -13,8 +13,18 @@ use crate::starter::worlds::{ColumnKind, WorldColumn};
 impl Query<'_> {
     /// A condition in front of the table (`pending orders`) or behind it.
     pub(super) fn condition(&mut self) -> Option<(String, String)> {
-        let valued: Vec<&WorldColumn> = self.table.columns.iter().filter(|column| !column.values.is_empty() && !self.used.contains(&column.name)).collect();
-        let flags: Vec<&WorldColumn> = self.table.columns.iter().filter(|column| column.kind == ColumnKind::Flag && !self.used.contains(&column.name)).collect();
+        let valued: Vec<&WorldColumn> = self
+            .table
+            .columns
+            .iter()
+            .filter(|column| !column.values.is_empty() && !self.used.contains(&column.name))
+            .collect();
+        let flags: Vec<&WorldColumn> = self
+            .table
+            .columns
+            .iter()
+            .filter(|column| column.kind == ColumnKind::Flag && !self.used.contains(&column.name))
+            .collect();
         if self.random.random_bool(0.3)
             && let Some(flag) = flags.choose(self.random).map(|flag| (*flag).clone())
             && let (Some(adjective), _) = flag_words(&flag.name)
@@ -53,16 +63,44 @@ impl Query<'_> {
 
     fn drawn_condition(&mut self) -> Option<(String, String)> {
         let sections: &[(&'static str, u32)] = &[
-            ("c.value", 16), ("c.notvalue", 3), ("c.above", 9), ("c.below", 7), ("c.atleast", 4), ("c.atmost", 3), ("c.between", 3), ("c.equal", 3), ("c.literal", 4),
-            ("c.contains", 3), ("c.missing", 3), ("c.present", 1), ("c.during", 7), ("c.after", 4), ("c.since", 3), ("c.before", 4), ("c.betweendates", 3),
-            ("c.flag", 8), ("c.notflag", 7), ("c.either", 5), ("c.aboveaverage", 2), ("c.belowaverage", 2), ("c.containsword", 4), ("c.starts", 3), ("c.ends", 2), ("c.isword", 3), ("c.undone", 2), ("c.done", 1),
+            ("c.value", 16),
+            ("c.notvalue", 3),
+            ("c.above", 9),
+            ("c.below", 7),
+            ("c.atleast", 4),
+            ("c.atmost", 3),
+            ("c.between", 3),
+            ("c.equal", 3),
+            ("c.literal", 4),
+            ("c.contains", 3),
+            ("c.missing", 3),
+            ("c.present", 1),
+            ("c.during", 7),
+            ("c.after", 4),
+            ("c.since", 3),
+            ("c.before", 4),
+            ("c.betweendates", 3),
+            ("c.flag", 8),
+            ("c.notflag", 7),
+            ("c.either", 5),
+            ("c.aboveaverage", 2),
+            ("c.belowaverage", 2),
+            ("c.containsword", 4),
+            ("c.starts", 3),
+            ("c.ends", 2),
+            ("c.isword", 3),
+            ("c.undone", 2),
+            ("c.done", 1),
         ];
         let section = weighted(sections, self.random);
         let kinds: &[ColumnKind] = match section {
-            "c.value" | "c.notvalue" | "c.literal" | "c.contains" | "c.either" | "c.containsword" | "c.starts" | "c.ends" | "c.isword" => &[ColumnKind::Text],
+            "c.value" | "c.notvalue" | "c.literal" | "c.contains" | "c.either" | "c.containsword" | "c.starts"
+            | "c.ends" | "c.isword" => &[ColumnKind::Text],
             "c.flag" | "c.notflag" => &[ColumnKind::Flag],
             "c.missing" | "c.present" => &[ColumnKind::Text, ColumnKind::Date, ColumnKind::Number],
-            "c.during" | "c.after" | "c.since" | "c.before" | "c.betweendates" | "c.undone" | "c.done" => &[ColumnKind::Date],
+            "c.during" | "c.after" | "c.since" | "c.before" | "c.betweendates" | "c.undone" | "c.done" => {
+                &[ColumnKind::Date]
+            }
             _ => &[ColumnKind::Number],
         };
         let column = self.column(kinds)?;
@@ -82,11 +120,14 @@ impl Query<'_> {
             };
             let said = noun.or(adjective)?;
             let opposite = opposite(&said, self.random);
-            return Some((String::new(), self.phrases.expand(section, self.random, &mut |slot| match slot {
-                "U" => opposite.clone(),
-                "C" => column_words.clone(),
-                _ => said.clone(),
-            })));
+            return Some((
+                String::new(),
+                self.phrases.expand(section, self.random, &mut |slot| match slot {
+                    "U" => opposite.clone(),
+                    "C" => column_words.clone(),
+                    _ => said.clone(),
+                }),
+            ));
         }
         self.conditions.push(Want::Keyword(Keyword::Where));
         match section {
@@ -133,7 +174,12 @@ impl Query<'_> {
                     "c.starts" => Keyword::StartsWith,
                     _ => Keyword::Contains,
                 };
-                self.conditions.extend([column_want, Want::Keyword(keyword), Want::SaidStart(value_words.clone()), Want::SaidEnd(value_words.clone())]);
+                self.conditions.extend([
+                    column_want,
+                    Want::Keyword(keyword),
+                    Want::SaidStart(value_words.clone()),
+                    Want::SaidEnd(value_words.clone()),
+                ]);
             }
             "c.undone" => self.conditions.extend([column_want, Want::Keyword(Keyword::Missing)]),
             "c.done" => self.conditions.extend([column_want, Want::Keyword(Keyword::Present)]),
@@ -217,12 +263,29 @@ impl Query<'_> {
             return self.constant();
         }
         self.constants.push(constant.clone());
-        let words = if constant.len() == 4 && !constant.contains('.') && self.random.random_bool(0.3) { format!("{},{}", &constant[..1], &constant[1..]) } else { constant.clone() };
+        let words = if constant.len() == 4 && !constant.contains('.') && self.random.random_bool(0.3) {
+            format!("{},{}", &constant[..1], &constant[1..])
+        } else {
+            constant.clone()
+        };
         (constant, words)
     }
 
     fn period(&mut self) -> (Period, String) {
-        const MONTHS: &[&str] = &["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+        const MONTHS: &[&str] = &[
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
+            "December",
+        ];
         let year = self.random.random_range(2015..2027);
         let month: u32 = self.random.random_range(1..=12);
         let name = MONTHS[month as usize - 1];
@@ -239,7 +302,14 @@ impl Query<'_> {
             11 => {
                 let quarter = (month - 1) / 3 + 1;
                 let ordinal = ["first", "second", "third", "fourth"][quarter as usize - 1];
-                (Period::Quarter { year: Some(year), quarter }, if self.random.random_bool(0.5) { format!("the {ordinal} quarter of {year}") } else { format!("q{quarter} of {year}") })
+                (
+                    Period::Quarter { year: Some(year), quarter },
+                    if self.random.random_bool(0.5) {
+                        format!("the {ordinal} quarter of {year}")
+                    } else {
+                        format!("q{quarter} of {year}")
+                    },
+                )
             }
             0..3 => (Period::Year(year), year.to_string()),
             3..5 => (Period::Month { year: Some(year), month }, format!("{name} {year}")),
@@ -264,7 +334,11 @@ impl Query<'_> {
 
     fn want_flag(&mut self, flag: &WorldColumn, wanted: bool) {
         let column = Want::Column { table: self.table.name.clone(), name: flag.name.clone() };
-        self.conditions.extend([Want::Keyword(Keyword::Where), column, Want::Keyword(if wanted { Keyword::True } else { Keyword::False })]);
+        self.conditions.extend([
+            Want::Keyword(Keyword::Where),
+            column,
+            Want::Keyword(if wanted { Keyword::True } else { Keyword::False }),
+        ]);
     }
 
     fn value_words(&mut self, value: &str) -> String {
@@ -275,8 +349,34 @@ impl Query<'_> {
 /// A flag as an adjective (`is_active`: "active") or, for what things have or take, a noun (`has_garden`: "garden").
 fn flag_words(name: &str) -> (Option<String>, Option<String>) {
     let words = name_words(name);
-    let kept = words.iter().filter(|word| !matches!(word.as_str(), "is" | "has" | "was" | "flag" | "yn" | "accepts" | "takes" | "needs" | "runs" | "works" | "in" | "under" | "on")).cloned().collect::<Vec<_>>().join(" ");
-    let noun = words.first().is_some_and(|word| matches!(word.as_str(), "has" | "accepts" | "takes" | "needs" | "under" | "in" | "on")) || words.iter().any(|word| matches!(word.as_str(), "seating" | "service" | "newsletter" | "warranty" | "renew" | "scholarship"));
+    let kept = words
+        .iter()
+        .filter(|word| {
+            !matches!(
+                word.as_str(),
+                "is" | "has"
+                    | "was"
+                    | "flag"
+                    | "yn"
+                    | "accepts"
+                    | "takes"
+                    | "needs"
+                    | "runs"
+                    | "works"
+                    | "in"
+                    | "under"
+                    | "on"
+            )
+        })
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let noun = words
+        .first()
+        .is_some_and(|word| matches!(word.as_str(), "has" | "accepts" | "takes" | "needs" | "under" | "in" | "on"))
+        || words.iter().any(|word| {
+            matches!(word.as_str(), "seating" | "service" | "newsletter" | "warranty" | "renew" | "scholarship")
+        });
     if kept.is_empty() {
         (None, None)
     } else if noun {
@@ -289,7 +389,8 @@ fn flag_words(name: &str) -> (Option<String>, Option<String>) {
 /// How people deny an adjective.
 fn opposite(adjective: &str, random: &mut impl Rng) -> String {
     let prefix = match adjective {
-        "paid" | "verified" | "insured" | "furnished" | "sold" | "available" | "resolved" | "signed" | "published" | "vaccinated" | "irrigated" | "blinded" | "recorded" | "rented" | "refrigerated" | "subscribed" => "un",
+        "paid" | "verified" | "insured" | "furnished" | "sold" | "available" | "resolved" | "signed" | "published"
+        | "vaccinated" | "irrigated" | "blinded" | "recorded" | "rented" | "refrigerated" | "subscribed" => "un",
         "active" => "in",
         _ => return format!("{}{adjective}", ["not ", "not ", "non-"].choose(random).unwrap_or(&"not ")),
     };

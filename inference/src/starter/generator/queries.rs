@@ -13,11 +13,45 @@ use crate::starter::worlds::{ColumnKind, World, WorldColumn, WorldTable};
 
 /// Sections of requests.txt by how often they are drawn.
 const SECTIONS: &[(&str, u32)] = &[
-    ("q.rows", 12), ("q.few", 4), ("q.limit", 5), ("q.columns", 6), ("q.distinct", 6), ("q.count", 14), ("q.countdistinct", 4), ("q.sum", 9), ("q.average", 9),
-    ("q.minimum", 4), ("q.maximum", 5), ("q.mindate", 2), ("q.maxdate", 2), ("q.group", 16), ("q.groupcount", 9), ("q.toprows", 6), ("q.bottomrows", 3),
-    ("q.one", 7), ("q.onelow", 5), ("q.topgroup", 8), ("q.topgroupcount", 6), ("q.bottomgroup", 3), ("q.topgroups", 4), ("q.rankgroups", 3), ("q.sorted", 3), ("q.sorteddown", 4),
-    ("q.columnsone", 4), ("q.columnsonelow", 3), ("q.columnstop", 4), ("q.columnsbottom", 2), ("q.columnssorted", 2), ("q.columnssorteddown", 2), ("q.several", 4), ("q.groupseveral", 4),
-    ("q.grouppair", 5), ("q.having", 5), ("q.havingcount", 6), ("q.product", 3), ("q.groupproduct", 2),
+    ("q.rows", 12),
+    ("q.few", 4),
+    ("q.limit", 5),
+    ("q.columns", 6),
+    ("q.distinct", 6),
+    ("q.count", 14),
+    ("q.countdistinct", 4),
+    ("q.sum", 9),
+    ("q.average", 9),
+    ("q.minimum", 4),
+    ("q.maximum", 5),
+    ("q.mindate", 2),
+    ("q.maxdate", 2),
+    ("q.group", 16),
+    ("q.groupcount", 9),
+    ("q.toprows", 6),
+    ("q.bottomrows", 3),
+    ("q.one", 7),
+    ("q.onelow", 5),
+    ("q.topgroup", 8),
+    ("q.topgroupcount", 6),
+    ("q.bottomgroup", 3),
+    ("q.topgroups", 4),
+    ("q.rankgroups", 3),
+    ("q.sorted", 3),
+    ("q.sorteddown", 4),
+    ("q.columnsone", 4),
+    ("q.columnsonelow", 3),
+    ("q.columnstop", 4),
+    ("q.columnsbottom", 2),
+    ("q.columnssorted", 2),
+    ("q.columnssorteddown", 2),
+    ("q.several", 4),
+    ("q.groupseveral", 4),
+    ("q.grouppair", 5),
+    ("q.having", 5),
+    ("q.havingcount", 6),
+    ("q.product", 3),
+    ("q.groupproduct", 2),
 ];
 
 /// What is asked, by the section of its phrases.
@@ -55,11 +89,16 @@ pub(super) struct Query<'a> {
 
 impl Query<'_> {
     fn write(&mut self, section: &str) -> Option<Request> {
-        use Keyword::{All, Ascending, Average, By, Columns, Count, CountDistinct, Descending, Distinct, Few, Limit, Maximum, Minimum, One, Sum};
+        use Keyword::{
+            All, Ascending, Average, By, Columns, Count, CountDistinct, Descending, Distinct, Few, Limit, Maximum,
+            Minimum, One, Sum,
+        };
         let kind = section.strip_prefix("q.").unwrap_or_default();
         let column_kinds: &[ColumnKind] = match kind {
-            "sum" | "average" | "minimum" | "maximum" | "toprows" | "bottomrows" | "columnstop" | "columnsbottom" | "product" | "groupproduct" => &[ColumnKind::Number],
-            "one" | "onelow" | "sorted" | "sorteddown" | "columnsone" | "columnsonelow" | "columnssorted" | "columnssorteddown" => &[ColumnKind::Number, ColumnKind::Date],
+            "sum" | "average" | "minimum" | "maximum" | "toprows" | "bottomrows" | "columnstop" | "columnsbottom"
+            | "product" | "groupproduct" => &[ColumnKind::Number],
+            "one" | "onelow" | "sorted" | "sorteddown" | "columnsone" | "columnsonelow" | "columnssorted"
+            | "columnssorteddown" => &[ColumnKind::Number, ColumnKind::Date],
             "mindate" | "maxdate" => &[ColumnKind::Date],
             "distinct" | "countdistinct" => &[ColumnKind::Text],
             _ => &[],
@@ -69,17 +108,33 @@ impl Query<'_> {
             _ if column_kinds.is_empty() => None,
             _ => Some(self.column(column_kinds)?),
         };
-        let factor = if matches!(kind, "product" | "groupproduct") { Some(self.column(&[ColumnKind::Number])?) } else { None };
+        let factor =
+            if matches!(kind, "product" | "groupproduct") { Some(self.column(&[ColumnKind::Number])?) } else { None };
         let columns: Vec<WorldColumn> = if kind.starts_with("columns") {
             let count = self.random.random_range(1..=3);
             let ordered_by = column.as_ref().map(|column| column.name.clone());
-            let others: Vec<&WorldColumn> = self.table.columns.iter().filter(|column| ordered_by.as_ref() != Some(&column.name)).collect();
+            let others: Vec<&WorldColumn> =
+                self.table.columns.iter().filter(|column| ordered_by.as_ref() != Some(&column.name)).collect();
             others.choose_multiple(self.random, count).map(|column| (*column).clone()).collect()
         } else {
             Vec::new()
         };
         self.used.extend(columns.iter().map(|column| column.name.clone()));
-        let grouped = matches!(kind, "group" | "groupcount" | "topgroup" | "topgroupcount" | "bottomgroup" | "topgroups" | "rankgroups" | "groupseveral" | "grouppair" | "having" | "havingcount" | "groupproduct");
+        let grouped = matches!(
+            kind,
+            "group"
+                | "groupcount"
+                | "topgroup"
+                | "topgroupcount"
+                | "bottomgroup"
+                | "topgroups"
+                | "rankgroups"
+                | "groupseveral"
+                | "grouppair"
+                | "having"
+                | "havingcount"
+                | "groupproduct"
+        );
         let mut grouping = Vec::new();
         let mut group_words = String::new();
         if grouped {
@@ -99,7 +154,14 @@ impl Query<'_> {
             "having" => self.aggregate().filter(|(wants, _)| wants.first() != Some(&Want::Keyword(Count)))?,
             "several" | "groupseveral" => self.several()?,
             "grouppair" if self.random.random_bool(0.5) => self.aggregate()?,
-            "grouppair" => (vec![Want::Keyword(Count)], ["how many <T>", "number of <T>", "count of <T>", "count", "<T>"].choose(self.random).copied().unwrap_or("count").replace("<T>", &self.table_words(true))),
+            "grouppair" => (
+                vec![Want::Keyword(Count)],
+                ["how many <T>", "number of <T>", "count of <T>", "count", "<T>"]
+                    .choose(self.random)
+                    .copied()
+                    .unwrap_or("count")
+                    .replace("<T>", &self.table_words(true)),
+            ),
             "groupcount" | "topgroupcount" | "havingcount" => (vec![Want::Keyword(Count)], String::new()),
             _ => (Vec::new(), String::new()),
         };
@@ -115,7 +177,8 @@ impl Query<'_> {
         let limit_words = self.count_words(limit);
         let having = if matches!(kind, "having" | "havingcount") { Some(self.having()) } else { None };
         let factor_words = factor.as_ref().map(|column| self.column_words(column)).unwrap_or_default();
-        let conditional = !matches!(kind, "few" | "limit" | "distinct" | "countdistinct" | "mindate" | "maxdate" | "topgroupcount");
+        let conditional =
+            !matches!(kind, "few" | "limit" | "distinct" | "countdistinct" | "mindate" | "maxdate" | "topgroupcount");
         let mut before = String::new();
         let mut after = String::new();
         if conditional {
@@ -124,7 +187,11 @@ impl Query<'_> {
                 (before, after) = self.condition()?;
                 if self.random.random_bool(0.22) {
                     let (_, more) = self.condition_after()?;
-                    let glue = if after.is_empty() { "" } else { ["and", "and", ""].choose(self.random).copied().unwrap_or_default() };
+                    let glue = if after.is_empty() {
+                        ""
+                    } else {
+                        ["and", "and", ""].choose(self.random).copied().unwrap_or_default()
+                    };
                     after = format!("{after} {glue} {more}");
                 }
             }
@@ -133,10 +200,21 @@ impl Query<'_> {
         let mut conditioned = false;
         let by = self.phrases.pick("by", self.random);
         // Columns and values often say enough: the table goes unnamed, or is "rows".
-        let silent = (column.is_some() || grouped || !columns.is_empty() || !self.conditions.is_empty()) && self.random.random_bool(0.25);
-        let unnamed = |random: &mut ChaCha8Rng, words: &[&str]| words.choose(random).map_or(String::new(), |word| (*word).to_owned());
-        let table_words = if silent { unnamed(self.random, &["rows", "entries", "records", "ones", "data", "everything", "all", "of them"]) } else { self.table_words(true) };
-        let table_one = if silent { unnamed(self.random, &["row", "entry", "record", "one", "case"]) } else { self.table_words(false) };
+        let silent = (column.is_some() || grouped || !columns.is_empty() || !self.conditions.is_empty())
+            && self.random.random_bool(0.25);
+        let unnamed = |random: &mut ChaCha8Rng, words: &[&str]| {
+            words.choose(random).map_or(String::new(), |word| (*word).to_owned())
+        };
+        let table_words = if silent {
+            unnamed(self.random, &["rows", "entries", "records", "ones", "data", "everything", "all", "of them"])
+        } else {
+            self.table_words(true)
+        };
+        let table_one = if silent {
+            unnamed(self.random, &["row", "entry", "record", "one", "case"])
+        } else {
+            self.table_words(false)
+        };
         let column_words = column.as_ref().map(|column| self.column_words(column)).unwrap_or_default();
         let list = columns.iter().map(|column| self.column_words(column)).collect::<Vec<_>>();
         let list = match list.as_slice() {
@@ -158,7 +236,11 @@ impl Query<'_> {
             }
             "W" => {
                 conditioned = true;
-                if after.is_empty() && !before.is_empty() { format!("for {before} {table_words}") } else { after.clone() }
+                if after.is_empty() && !before.is_empty() {
+                    format!("for {before} {table_words}")
+                } else {
+                    after.clone()
+                }
             }
             "C" => column_words.clone(),
             "Cs" => plural(&column_words),
@@ -180,7 +262,8 @@ impl Query<'_> {
             return None;
         }
         // A whole table without its name says too little, unless it is the only one meant.
-        let column_want = |column: &WorldColumn| Want::Column { table: self.table.name.clone(), name: column.name.clone() };
+        let column_want =
+            |column: &WorldColumn| Want::Column { table: self.table.name.clone(), name: column.name.clone() };
         let mut call = vec![Want::Keyword(Keyword::Sql), Want::Table(self.table.name.clone())];
         let keyword = Want::Keyword;
         match kind {
@@ -206,7 +289,8 @@ impl Query<'_> {
             }
             _ => call.push(keyword(All)),
         }
-        let ordered = matches!(kind, "toprows" | "bottomrows" | "one" | "onelow" | "sorted" | "sorteddown") || kind.starts_with("columns");
+        let ordered = matches!(kind, "toprows" | "bottomrows" | "one" | "onelow" | "sorted" | "sorteddown")
+            || kind.starts_with("columns");
         if let Some(column) = &column
             && !ordered
         {
@@ -219,8 +303,10 @@ impl Query<'_> {
         call.extend(having.into_iter().flat_map(|(wants, _)| wants));
         // The latest date is the highest; the oldest person is the highest age.
         match kind {
-            "toprows" | "one" | "columnsone" | "columnstop" | "columnssorteddown" | "sorteddown" | "topgroup" | "topgroupcount" | "topgroups" | "rankgroups" => call.push(keyword(Descending)),
-            "bottomrows" | "onelow" | "columnsonelow" | "columnsbottom" | "columnssorted" | "sorted" | "bottomgroup" => call.push(keyword(Ascending)),
+            "toprows" | "one" | "columnsone" | "columnstop" | "columnssorteddown" | "sorteddown" | "topgroup"
+            | "topgroupcount" | "topgroups" | "rankgroups" => call.push(keyword(Descending)),
+            "bottomrows" | "onelow" | "columnsonelow" | "columnsbottom" | "columnssorted" | "sorted"
+            | "bottomgroup" => call.push(keyword(Ascending)),
             _ => {}
         }
         if let Some(column) = &column
@@ -230,15 +316,28 @@ impl Query<'_> {
         }
         match kind {
             "few" => call.extend([keyword(Limit), keyword(Few)]),
-            "one" | "onelow" | "columnsone" | "columnsonelow" | "topgroup" | "topgroupcount" | "bottomgroup" => call.extend([keyword(Limit), keyword(One)]),
-            "limit" | "toprows" | "bottomrows" | "columnstop" | "columnsbottom" | "topgroups" => call.extend([keyword(Limit), Want::Constant(limit.to_string())]),
+            "one" | "onelow" | "columnsone" | "columnsonelow" | "topgroup" | "topgroupcount" | "bottomgroup" => {
+                call.extend([keyword(Limit), keyword(One)])
+            }
+            "limit" | "toprows" | "bottomrows" | "columnstop" | "columnsbottom" | "topgroups" => {
+                call.extend([keyword(Limit), Want::Constant(limit.to_string())])
+            }
             _ => {}
         }
         Some(Request { text, call })
     }
 
     pub(super) fn column(&mut self, kinds: &[ColumnKind]) -> Option<WorldColumn> {
-        let fitting: Vec<&WorldColumn> = self.table.columns.iter().filter(|column| kinds.contains(&column.kind) && !self.used.contains(&column.name) && (column.kind != ColumnKind::Number || !is_key(&column.name))).collect();
+        let fitting: Vec<&WorldColumn> = self
+            .table
+            .columns
+            .iter()
+            .filter(|column| {
+                kinds.contains(&column.kind)
+                    && !self.used.contains(&column.name)
+                    && (column.kind != ColumnKind::Number || !is_key(&column.name))
+            })
+            .collect();
         let column = (*fitting.choose(self.random)?).clone();
         self.used.push(column.name.clone());
         Some(column)
@@ -247,9 +346,26 @@ impl Query<'_> {
     fn grouping(&mut self, periods: bool) -> Option<(Vec<Want>, String)> {
         if periods && self.random.random_bool(0.2) {
             let column = self.column(&[ColumnKind::Date])?;
-            let (keyword, word) = *[(Keyword::Month, "month"), (Keyword::Month, "month"), (Keyword::Month, "month"), (Keyword::Year, "year"), (Keyword::Year, "year"), (Keyword::Quarter, "quarter"), (Keyword::Week, "week"), (Keyword::Day, "day")].choose(self.random)?;
-            let words = if self.random.random_bool(0.3) { format!("{word} of {}", self.column_words(&column)) } else { word.to_owned() };
-            return Some((vec![Want::Keyword(keyword), Want::Column { table: self.table.name.clone(), name: column.name }], words));
+            let (keyword, word) = *[
+                (Keyword::Month, "month"),
+                (Keyword::Month, "month"),
+                (Keyword::Month, "month"),
+                (Keyword::Year, "year"),
+                (Keyword::Year, "year"),
+                (Keyword::Quarter, "quarter"),
+                (Keyword::Week, "week"),
+                (Keyword::Day, "day"),
+            ]
+            .choose(self.random)?;
+            let words = if self.random.random_bool(0.3) {
+                format!("{word} of {}", self.column_words(&column))
+            } else {
+                word.to_owned()
+            };
+            return Some((
+                vec![Want::Keyword(keyword), Want::Column { table: self.table.name.clone(), name: column.name }],
+                words,
+            ));
         }
         let kind = if self.random.random_bool(0.06) { ColumnKind::Flag } else { ColumnKind::Text };
         let column = self.column(&[kind])?;
@@ -258,11 +374,22 @@ impl Query<'_> {
     }
 
     fn aggregate(&mut self) -> Option<(Vec<Want>, String)> {
-        let (section, keyword) = *[("a.count", Keyword::Count), ("a.sum", Keyword::Sum), ("a.sum", Keyword::Sum), ("a.average", Keyword::Average), ("a.average", Keyword::Average), ("a.minimum", Keyword::Minimum), ("a.maximum", Keyword::Maximum)].choose(self.random)?;
+        let (section, keyword) = *[
+            ("a.count", Keyword::Count),
+            ("a.sum", Keyword::Sum),
+            ("a.sum", Keyword::Sum),
+            ("a.average", Keyword::Average),
+            ("a.average", Keyword::Average),
+            ("a.minimum", Keyword::Minimum),
+            ("a.maximum", Keyword::Maximum),
+        ]
+        .choose(self.random)?;
         let column = if keyword == Keyword::Count { None } else { Some(self.column(&[ColumnKind::Number])?) };
         let column_words = column.as_ref().map(|column| self.column_words(column)).unwrap_or_default();
         let table_words = self.table_words(true);
-        let words = self.phrases.expand(section, self.random, &mut |slot| if slot == "C" { column_words.clone() } else { table_words.clone() });
+        let words = self.phrases.expand(section, self.random, &mut |slot| {
+            if slot == "C" { column_words.clone() } else { table_words.clone() }
+        });
         let mut call = vec![Want::Keyword(keyword)];
         call.extend(column.map(|column| Want::Column { table: self.table.name.clone(), name: column.name }));
         Some((call, words))
@@ -271,12 +398,21 @@ impl Query<'_> {
     /// Two or three aggregates side by side.
     fn several(&mut self) -> Option<(Vec<Want>, String)> {
         const LISTS: &[(&str, &[Keyword])] = &[
-            ("{minimum|min|lowest|smallest} and {maximum|max|highest|largest} <C>", &[Keyword::Minimum, Keyword::Maximum]),
-            ("{highest|maximum|max|largest|biggest} and {lowest|minimum|min|smallest} <C>", &[Keyword::Maximum, Keyword::Minimum]),
+            (
+                "{minimum|min|lowest|smallest} and {maximum|max|highest|largest} <C>",
+                &[Keyword::Minimum, Keyword::Maximum],
+            ),
+            (
+                "{highest|maximum|max|largest|biggest} and {lowest|minimum|min|smallest} <C>",
+                &[Keyword::Maximum, Keyword::Minimum],
+            ),
             ("{total|sum of|combined|overall} and {average|mean|avg} <C>", &[Keyword::Sum, Keyword::Average]),
             ("{average|mean|avg} and {total|summed|combined|sum of} <C>", &[Keyword::Average, Keyword::Sum]),
             ("{average|mean|avg} and {highest|maximum|max|largest} <C>", &[Keyword::Average, Keyword::Maximum]),
-            ("{min|minimum|lowest}, {max|maximum|highest} and {average|avg|mean} <C>", &[Keyword::Minimum, Keyword::Maximum, Keyword::Average]),
+            (
+                "{min|minimum|lowest}, {max|maximum|highest} and {average|avg|mean} <C>",
+                &[Keyword::Minimum, Keyword::Maximum, Keyword::Average],
+            ),
             ("{number|count} of <T> and {|the|their} {total|overall|combined} <C>", &[Keyword::Count, Keyword::Sum]),
             ("{number|count} of <T> and {|the|their} {average|mean|avg} <C>", &[Keyword::Count, Keyword::Average]),
             ("how many <T> and {what|which|the} {average|mean} <C>", &[Keyword::Count, Keyword::Average]),
@@ -287,7 +423,9 @@ impl Query<'_> {
         let (template, keywords) = LISTS.choose(self.random)?;
         let column = self.column(&[ColumnKind::Number])?;
         let (column_words, table_words) = (self.column_words(&column), self.table_words(true));
-        let words = expand_template(template, self.random, &mut |slot| if slot == "C" { column_words.clone() } else { table_words.clone() });
+        let words = expand_template(template, self.random, &mut |slot| {
+            if slot == "C" { column_words.clone() } else { table_words.clone() }
+        });
         let mut wants = Vec::new();
         for keyword in *keywords {
             if !wants.is_empty() {
@@ -305,10 +443,25 @@ impl Query<'_> {
     fn having(&mut self) -> (Vec<Want>, String) {
         let (constant, words) = self.constant();
         let (keyword, compared) = *[
-            (Keyword::Above, "more than"), (Keyword::Above, "over"), (Keyword::Above, "above"), (Keyword::Above, "greater than"), (Keyword::Above, "exceeding"), (Keyword::Below, "less than"),
-            (Keyword::Below, "fewer than"), (Keyword::Below, "under"), (Keyword::Below, "below"), (Keyword::AtLeast, "at least"), (Keyword::AtMost, "at most"), (Keyword::Is, "exactly"),
-        ].choose(self.random).unwrap_or(&(Keyword::Above, "over"));
-        (vec![Want::Keyword(Keyword::Having), Want::Keyword(keyword), Want::Constant(constant)], format!("{compared} {words}"))
+            (Keyword::Above, "more than"),
+            (Keyword::Above, "over"),
+            (Keyword::Above, "above"),
+            (Keyword::Above, "greater than"),
+            (Keyword::Above, "exceeding"),
+            (Keyword::Below, "less than"),
+            (Keyword::Below, "fewer than"),
+            (Keyword::Below, "under"),
+            (Keyword::Below, "below"),
+            (Keyword::AtLeast, "at least"),
+            (Keyword::AtMost, "at most"),
+            (Keyword::Is, "exactly"),
+        ]
+        .choose(self.random)
+        .unwrap_or(&(Keyword::Above, "over"));
+        (
+            vec![Want::Keyword(Keyword::Having), Want::Keyword(keyword), Want::Constant(constant)],
+            format!("{compared} {words}"),
+        )
     }
 
     fn superlative(&mut self, column: &WorldColumn, highest: bool) -> Option<String> {
@@ -335,7 +488,8 @@ impl Query<'_> {
         }
         if words.len() > 1 && self.random.random_bool(0.3) {
             // "raw_orders" is often just "orders".
-            let keep = words.iter().position(|word| word.len() > 4 && word != "archive" && word != "table").unwrap_or(0);
+            let keep =
+                words.iter().position(|word| word.len() > 4 && word != "archive" && word != "table").unwrap_or(0);
             let word = words[keep].clone();
             return if many { plural(&word) } else { singular(&word) };
         }

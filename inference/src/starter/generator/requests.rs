@@ -14,10 +14,34 @@ use crate::starter::words::name_words;
 use crate::starter::worlds::World;
 
 const SECTIONS: &[(&str, u32)] = &[
-    ("describe_table", 12), ("git_status", 7), ("git_log", 5), ("git_log.count", 5), ("git_log.one", 3), ("git_log.path", 4), ("git_log.branch", 3), ("git_diff", 6),
-    ("git_diff.staged", 3), ("git_diff.path", 4), ("git_diff.branches", 4), ("git_diff.previous", 2), ("list_files", 5), ("list_files.folder", 5), ("list_files.glob", 5),
-    ("list_files.folderglob", 3), ("read_file", 9), ("read_file.range", 3), ("read_file.first", 3), ("search_files", 9), ("search_files.in", 5), ("run_rust", 5),
-    ("calculate", 22), ("remember", 9), ("recall", 9), ("explain_error", 6), ("search_docs", 11), ("decline", 11),
+    ("describe_table", 12),
+    ("git_status", 7),
+    ("git_log", 5),
+    ("git_log.count", 5),
+    ("git_log.one", 3),
+    ("git_log.path", 4),
+    ("git_log.branch", 3),
+    ("git_diff", 6),
+    ("git_diff.staged", 3),
+    ("git_diff.path", 4),
+    ("git_diff.branches", 4),
+    ("git_diff.previous", 2),
+    ("list_files", 5),
+    ("list_files.folder", 5),
+    ("list_files.glob", 5),
+    ("list_files.folderglob", 3),
+    ("read_file", 9),
+    ("read_file.range", 3),
+    ("read_file.first", 3),
+    ("search_files", 9),
+    ("search_files.in", 5),
+    ("run_rust", 5),
+    ("calculate", 22),
+    ("remember", 9),
+    ("recall", 9),
+    ("explain_error", 6),
+    ("search_docs", 11),
+    ("decline", 11),
 ];
 
 /// What is asked, by the section of its phrases.
@@ -25,7 +49,12 @@ pub(super) fn section(random: &mut impl Rng) -> &'static str {
     weighted(SECTIONS, random)
 }
 
-pub(super) fn request(section: &'static str, world: &World, phrases: &Phrases, random: &mut ChaCha8Rng) -> Option<Request> {
+pub(super) fn request(
+    section: &'static str,
+    world: &World,
+    phrases: &Phrases,
+    random: &mut ChaCha8Rng,
+) -> Option<Request> {
     let mut writer = Writer { world, phrases, random, call: Vec::new(), span: None };
     let text = writer.write(section)?;
     let mut call = writer.call;
@@ -124,7 +153,9 @@ impl Writer<'_> {
             }
             _ => {}
         }
-        Some(self.phrases.expand(section, self.random, &mut |slot| slots.iter().find(|(name, _)| *name == slot).map(|(_, value)| value.clone()).unwrap_or_default()))
+        Some(self.phrases.expand(section, self.random, &mut |slot| {
+            slots.iter().find(|(name, _)| *name == slot).map(|(_, value)| value.clone()).unwrap_or_default()
+        }))
     }
 
     fn plain(&mut self, name: &str) -> String {
@@ -157,7 +188,10 @@ impl Writer<'_> {
         Some(match self.random.random_range(0..10) {
             0..3 if !words.is_empty() && unique(&base.to_lowercase()) => words,
             3 if !words.is_empty() && !extension.is_empty() && unique(&base.to_lowercase()) => {
-                let kind = FILE_KINDS.iter().find(|(_, glob)| glob.ends_with(&format!(".{extension}"))).map_or("file", |(kind, _)| *kind);
+                let kind = FILE_KINDS
+                    .iter()
+                    .find(|(_, glob)| glob.ends_with(&format!(".{extension}")))
+                    .map_or("file", |(kind, _)| *kind);
                 format!("{words} {}", [kind, "file", extension].choose(self.random).copied().unwrap_or("file"))
             }
             4..7 if files.iter().filter(|other| other.ends_with(&name)).count() == 1 => name,
@@ -180,7 +214,10 @@ impl Writer<'_> {
             0 => glob.to_owned(),
             1 => format!("{extension} files"),
             2 if name == "notebook" || name == "markdown" => "notebooks".to_owned(),
-            3 if matches!(name, "rust" | "python" | "javascript") => format!("{name} {}", ["sources", "scripts", "source files", "code"].choose(self.random).copied().unwrap_or("sources")),
+            3 if matches!(name, "rust" | "python" | "javascript") => format!(
+                "{name} {}",
+                ["sources", "scripts", "source files", "code"].choose(self.random).copied().unwrap_or("sources")
+            ),
             _ => format!("{name} files"),
         })
     }
@@ -216,7 +253,10 @@ impl Writer<'_> {
 }
 
 fn keyword(tool: &str) -> Keyword {
-    use Keyword::{Calculate, Decline, DescribeTable, ExplainError, GitDiff, GitLog, GitStatus, ListFiles, ReadFile, Recall, Remember, RunRust, SearchDocs, SearchFiles};
+    use Keyword::{
+        Calculate, Decline, DescribeTable, ExplainError, GitDiff, GitLog, GitStatus, ListFiles, ReadFile, Recall,
+        Remember, RunRust, SearchDocs, SearchFiles,
+    };
     match tool {
         "describe_table" => DescribeTable,
         "git_status" => GitStatus,

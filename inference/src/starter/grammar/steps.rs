@@ -4,19 +4,38 @@ use super::{MAX_CONDITIONS, MAX_OPERANDS, Names, Shape, State, Steps, end};
 use crate::starter::notation::{Keyword, Kind, Token, kind_of};
 
 pub(super) fn tools(names: Names<'_>) -> Steps {
-    use Keyword::{Calculate, Decline, DescribeTable, ExplainError, GitDiff, GitLog, GitStatus, ListFiles, ReadFile, Recall, Remember, RunRust, SearchDocs, SearchFiles, Sql};
-    [Sql, DescribeTable, GitStatus, GitLog, GitDiff, ListFiles, ReadFile, SearchFiles, RunRust, Calculate, Remember, Recall, ExplainError, SearchDocs, Decline]
-        .into_iter()
-        .filter(|tool| match tool {
-            Sql | DescribeTable => names.has(Kind::Table),
-            ReadFile => names.has(Kind::File),
-            RunRust => names.has(Kind::Code),
-            Calculate => names.has(Kind::Expression) || names.has(Kind::Constant),
-            SearchFiles | Remember => names.has(Kind::Word),
-            _ => true,
-        })
-        .map(|tool| (tool.token(), State::Tool(tool)))
-        .collect()
+    use Keyword::{
+        Calculate, Decline, DescribeTable, ExplainError, GitDiff, GitLog, GitStatus, ListFiles, ReadFile, Recall,
+        Remember, RunRust, SearchDocs, SearchFiles, Sql,
+    };
+    [
+        Sql,
+        DescribeTable,
+        GitStatus,
+        GitLog,
+        GitDiff,
+        ListFiles,
+        ReadFile,
+        SearchFiles,
+        RunRust,
+        Calculate,
+        Remember,
+        Recall,
+        ExplainError,
+        SearchDocs,
+        Decline,
+    ]
+    .into_iter()
+    .filter(|tool| match tool {
+        Sql | DescribeTable => names.has(Kind::Table),
+        ReadFile => names.has(Kind::File),
+        RunRust => names.has(Kind::Code),
+        Calculate => names.has(Kind::Expression) || names.has(Kind::Constant),
+        SearchFiles | Remember => names.has(Kind::Word),
+        _ => true,
+    })
+    .map(|tool| (tool.token(), State::Tool(tool)))
+    .collect()
 }
 
 pub(super) fn first_argument(tool: Keyword, names: Names<'_>) -> Steps {
@@ -34,7 +53,9 @@ pub(super) fn first_argument(tool: Keyword, names: Names<'_>) -> Steps {
             steps.extend(names.of(Kind::Word).map(|token| (token, State::SpanEnd { scope: true, from: token })));
             steps
         }
-        Keyword::Remember => names.of(Kind::Word).map(|token| (token, State::SpanEnd { scope: false, from: token })).collect(),
+        Keyword::Remember => {
+            names.of(Kind::Word).map(|token| (token, State::SpanEnd { scope: false, from: token })).collect()
+        }
         _ => vec![end()],
     }
 }
@@ -73,7 +94,11 @@ pub(super) fn arithmetic(names: Names<'_>) -> Steps {
         steps.extend([Keyword::SquareRoot, Keyword::Square].map(|keyword| (keyword.token(), State::OneConstant)));
     }
     if constants > 1 {
-        steps.extend([(Keyword::Average.token(), State::Several(0)), (Keyword::Share.token(), State::Constants(2)), (Keyword::Change.token(), State::Constants(2))]);
+        steps.extend([
+            (Keyword::Average.token(), State::Several(0)),
+            (Keyword::Share.token(), State::Constants(2)),
+            (Keyword::Change.token(), State::Constants(2)),
+        ]);
     }
     steps
 }
@@ -83,7 +108,9 @@ pub(super) fn arithmetic_operators(operands: u32) -> Steps {
     if operands >= MAX_OPERANDS {
         return Vec::new();
     }
-    [Plus, Minus, Times, Over, Power, PercentOf, Remainder, Increase, Decrease].map(|keyword| (keyword.token(), State::ArithmeticOperand(operands + 1))).to_vec()
+    [Plus, Minus, Times, Over, Power, PercentOf, Remainder, Increase, Decrease]
+        .map(|keyword| (keyword.token(), State::ArithmeticOperand(operands + 1)))
+        .to_vec()
 }
 
 pub(super) fn tail(table: Token, shape: Shape, conditions: u32, names: Names<'_>) -> Steps {
@@ -95,7 +122,9 @@ pub(super) fn tail(table: Token, shape: Shape, conditions: u32, names: Names<'_>
         steps.push((Keyword::Having.token(), State::Having { table }));
     }
     if matches!(shape, Shape::Rows | Shape::Grouped | Shape::Filtered) {
-        steps.extend([Keyword::Ascending, Keyword::Descending].map(|keyword| (keyword.token(), State::Order { table, shape })));
+        steps.extend(
+            [Keyword::Ascending, Keyword::Descending].map(|keyword| (keyword.token(), State::Order { table, shape })),
+        );
     }
     if matches!(shape, Shape::Rows | Shape::Distinct | Shape::Grouped | Shape::Filtered) {
         steps.extend(limit().into_iter().filter(|(token, _)| *token == Keyword::Limit.token()));
@@ -108,28 +137,41 @@ pub(super) fn limit() -> Steps {
 }
 
 pub(super) fn condition(table: Token, shape: Shape, conditions: u32, names: Names<'_>) -> Steps {
-    let mut steps: Steps = names.values_of(table).into_iter().map(|value| (value, State::Valued { table, shape, conditions: conditions + 1 })).collect();
+    let mut steps: Steps = names
+        .values_of(table)
+        .into_iter()
+        .map(|value| (value, State::Valued { table, shape, conditions: conditions + 1 }))
+        .collect();
     if !steps.is_empty() {
         steps.push((Keyword::IsNot.token(), State::Operand { table, shape, conditions, kind: Kind::Value, count: 1 }));
     }
-    steps.extend(names.columns(table, &[]).filter_map(|column| kind_of(column).map(|kind| (column, State::Operator { table, shape, conditions, column: kind }))));
+    steps.extend(names.columns(table, &[]).filter_map(|column| {
+        kind_of(column).map(|kind| (column, State::Operator { table, shape, conditions, column: kind }))
+    }));
     steps
 }
 
 pub(super) fn operators(table: Token, shape: Shape, conditions: u32, column: Kind, names: Names<'_>) -> Steps {
-    use Keyword::{Above, After, AtLeast, AtMost, Before, Below, Between, Contains, During, EndsWith, False, Is, IsNot, Missing, Present, Since, StartsWith, True};
+    use Keyword::{
+        Above, After, AtLeast, AtMost, Before, Below, Between, Contains, During, EndsWith, False, Is, IsNot, Missing,
+        Present, Since, StartsWith, True,
+    };
     let operand = |kind, count| State::Operand { table, shape, conditions, kind, count };
     let done = State::Tail { table, shape, conditions: conditions + 1 };
     let mut steps = vec![(Missing.token(), done), (Present.token(), done)];
     match column {
         Kind::Number if names.has(Kind::Constant) => {
-            steps.extend([Is, IsNot, Above, Below, AtLeast, AtMost].map(|keyword| (keyword.token(), operand(Kind::Constant, 1))));
+            steps.extend(
+                [Is, IsNot, Above, Below, AtLeast, AtMost].map(|keyword| (keyword.token(), operand(Kind::Constant, 1))),
+            );
             steps.push((Between.token(), operand(Kind::Constant, 2)));
         }
         Kind::Number => steps.extend([Above, Below].map(|keyword| (keyword.token(), operand(Kind::Constant, 1)))),
         Kind::Flag => steps.extend([True, False].map(|keyword| (keyword.token(), done))),
         Kind::Text => {
-            steps.extend([Is, IsNot, Contains, StartsWith, EndsWith].map(|keyword| (keyword.token(), operand(Kind::Literal, 1))));
+            steps.extend(
+                [Is, IsNot, Contains, StartsWith, EndsWith].map(|keyword| (keyword.token(), operand(Kind::Literal, 1))),
+            );
         }
         Kind::Date if names.has(Kind::Period) => {
             steps.extend([During, After, Since, Before].map(|keyword| (keyword.token(), operand(Kind::Period, 1))));

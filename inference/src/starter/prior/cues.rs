@@ -47,14 +47,76 @@ pub(super) struct Cues {
 impl Cues {
     pub fn of(linked: &Linked, words: &[Word]) -> Self {
         let said = |names: &[&str]| words.iter().any(|word| names.contains(&word.lower.as_str()));
-        let mut cues = Self { aggregates: aggregates(words), operators: operators(words), order: order(words), ..Self::default() };
+        let mut cues =
+            Self { aggregates: aggregates(words), operators: operators(words), order: order(words), ..Self::default() };
         cues.verbatim = said(&[
-            "contains", "contain", "containing", "includes", "include", "including", "mentions", "mention", "mentioning", "starts", "starting", "begins", "begin", "beginning", "ends", "ending", "named", "called",
-            "titled", "equals", "=", "word", "letter", "prefix", "suffix", "matches", "matching",
+            "contains",
+            "contain",
+            "containing",
+            "includes",
+            "include",
+            "including",
+            "mentions",
+            "mention",
+            "mentioning",
+            "starts",
+            "starting",
+            "begins",
+            "begin",
+            "beginning",
+            "ends",
+            "ending",
+            "named",
+            "called",
+            "titled",
+            "equals",
+            "=",
+            "word",
+            "letter",
+            "prefix",
+            "suffix",
+            "matches",
+            "matching",
         ]);
-        let denies = |word: &str| matches!(word, "not" | "no" | "non" | "without" | "never" | "except" | "lacking" | "false") || word.ends_with("n't") || word.ends_with("n’t");
-        cues.missing = words.iter().any(|word| denies(&word.lower) || matches!(word.lower.as_str(), "null" | "missing" | "empty" | "unknown" | "blank" | "yet" | "still" | "lack" | "absent" | "unset" | "none" | "open"));
-        cues.present = said(&["known", "set", "filled", "given", "present", "recorded", "already", "has", "have", "not", "available", "with", "been", "existing"]);
+        let denies = |word: &str| {
+            matches!(word, "not" | "no" | "non" | "without" | "never" | "except" | "lacking" | "false")
+                || word.ends_with("n't")
+                || word.ends_with("n’t")
+        };
+        cues.missing = words.iter().any(|word| {
+            denies(&word.lower)
+                || matches!(
+                    word.lower.as_str(),
+                    "null"
+                        | "missing"
+                        | "empty"
+                        | "unknown"
+                        | "blank"
+                        | "yet"
+                        | "still"
+                        | "lack"
+                        | "absent"
+                        | "unset"
+                        | "none"
+                        | "open"
+                )
+        });
+        cues.present = said(&[
+            "known",
+            "set",
+            "filled",
+            "given",
+            "present",
+            "recorded",
+            "already",
+            "has",
+            "have",
+            "not",
+            "available",
+            "with",
+            "been",
+            "existing",
+        ]);
         cues.staged = said(&["staged", "cached", "index", "--staged", "--cached", "stage", "staging"]);
         cues.first = said(&["first", "top", "head", "beginning", "start", "opening"]);
         cues.tool = tool(words, linked);
@@ -63,33 +125,63 @@ impl Cues {
         } else if said(&["ends", "ending", "suffix", "end"]) {
             Some(Keyword::EndsWith)
         } else {
-            said(&["contains", "contain", "containing", "includes", "include", "including", "mentions", "mention", "mentioning", "word"]).then_some(Keyword::Contains)
+            said(&[
+                "contains",
+                "contain",
+                "containing",
+                "includes",
+                "include",
+                "including",
+                "mentions",
+                "mention",
+                "mentioning",
+                "word",
+            ])
+            .then_some(Keyword::Contains)
         };
         for (unit, names) in [
-            (Keyword::Day, ["day", "daily", "days"]), (Keyword::Week, ["week", "weekly", "weeks"]), (Keyword::Month, ["month", "monthly", "months"]), (Keyword::Quarter, ["quarter", "quarterly", "quarters"]),
-            (Keyword::Year, ["year", "yearly", "years"]), (Keyword::Year, ["annual", "annually", "annum"]),
+            (Keyword::Day, ["day", "daily", "days"]),
+            (Keyword::Week, ["week", "weekly", "weeks"]),
+            (Keyword::Month, ["month", "monthly", "months"]),
+            (Keyword::Quarter, ["quarter", "quarterly", "quarters"]),
+            (Keyword::Year, ["year", "yearly", "years"]),
+            (Keyword::Year, ["annual", "annually", "annum"]),
         ] {
             if said(&names) {
                 cues.units.insert(unit);
             }
         }
-        let strong = |kind: Kind| linked.mentions.iter().any(|mention| mention.strength > 1 && kind_of(mention.token) == Some(kind));
+        let strong = |kind: Kind| {
+            linked.mentions.iter().any(|mention| mention.strength > 1 && kind_of(mention.token) == Some(kind))
+        };
         cues.table = strong(Kind::Table);
         cues.file = strong(Kind::File);
-        cues.file_said = said(&["file", "files", "folder", "directory", "line", "lines", "script", "csv", "read", "open", "ls"]) || words.iter().any(|word| word.text.contains(['/', '.']) && word.text.len() > 3);
+        cues.file_said =
+            said(&["file", "files", "folder", "directory", "line", "lines", "script", "csv", "read", "open", "ls"])
+                || words.iter().any(|word| word.text.contains(['/', '.']) && word.text.len() > 3);
         cues.either = said(&["or", "either"]);
         for mention in &linked.mentions {
-            let before = |back: usize| mention.word.checked_sub(back).and_then(|index| words.get(index)).map_or("", |word| word.lower.as_str());
+            let before = |back: usize| {
+                mention.word.checked_sub(back).and_then(|index| words.get(index)).map_or("", |word| word.lower.as_str())
+            };
             let behind = words.get(mention.word + mention.length..).unwrap_or_default();
             if kind_of(mention.token) == Some(Kind::Flag) {
                 let own = words.get(mention.word).map_or("", |word| word.lower.as_str());
-                let opposite = ["un", "in", "non", "dis", "im", "ir"].iter().any(|prefix| own.starts_with(prefix)) && !super::is_named(linked, mention.token, own);
-                let denied = opposite || (1..=3).any(|back| denies(before(back))) || behind.iter().take(2).any(|word| matches!(word.lower.as_str(), "false" | "no"));
+                let opposite = ["un", "in", "non", "dis", "im", "ir"].iter().any(|prefix| own.starts_with(prefix))
+                    && !super::is_named(linked, mention.token, own);
+                let denied = opposite
+                    || (1..=3).any(|back| denies(before(back)))
+                    || behind.iter().take(2).any(|word| matches!(word.lower.as_str(), "false" | "no"));
                 cues.flags.insert(mention.token, if denied { Keyword::False } else { Keyword::True });
             }
             if kind_of(mention.token) == Some(Kind::Value) {
-                let outside = |word: &str| denies(word) || matches!(word, "excluding" | "neither" | "ignoring" | "besides" | "but") && before(1) != "all";
-                let other = matches!(before(1), "than" | "from" | "of") && matches!(before(2), "other" | "apart" | "different" | "outside");
+                let outside = |word: &str| {
+                    denies(word)
+                        || matches!(word, "excluding" | "neither" | "ignoring" | "besides" | "but")
+                            && before(1) != "all"
+                };
+                let other = matches!(before(1), "than" | "from" | "of")
+                    && matches!(before(2), "other" | "apart" | "different" | "outside");
                 if other || (1..=3).any(|back| outside(before(back))) {
                     cues.denied.insert(mention.token);
                 }
@@ -98,11 +190,15 @@ impl Cues {
                 Some(Kind::Text | Kind::Flag | Kind::Date) if mention.strength > 1 => {
                     let sorted = ["sort", "sorted", "order", "ordered", "rank", "ranked", "arrange", "arranged"];
                     let by = |word: &str| matches!(word, "per" | "by" | "each" | "every");
-                    if by(before(1)) && !sorted.contains(&before(2)) || matches!(before(1), "the" | "different") && by(before(2)) && !sorted.contains(&before(3)) {
+                    if by(before(1)) && !sorted.contains(&before(2))
+                        || matches!(before(1), "the" | "different") && by(before(2)) && !sorted.contains(&before(3))
+                    {
                         cues.keys.insert(mention.token);
                     }
                 }
-                Some(Kind::Period) => cues.period = cues.period.or_else(|| period([before(1), before(2), before(3)], behind)),
+                Some(Kind::Period) => {
+                    cues.period = cues.period.or_else(|| period([before(1), before(2), before(3)], behind))
+                }
                 _ => {}
             }
         }
@@ -115,22 +211,82 @@ fn tool(words: &[Word], linked: &Linked) -> Option<Keyword> {
     let text = words.iter().map(|word| word.lower.as_str()).collect::<Vec<_>>().join(" ");
     let text = format!(" {text} ");
     let said = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(&format!(" {phrase} ")));
-    let starts = |phrases: &[&str]| phrases.iter().any(|phrase| text.trim_start().trim_start_matches("please ").starts_with(phrase));
-    if said(&["remind me", "do you remember", "do you recall", "did i tell", "did i say", "did we say", "did i mention", "did we decide", "did we agree", "i told you", "you remember about", "have i told", "have i mentioned", "in your memory", "recall"]) {
+    let starts = |phrases: &[&str]| {
+        phrases.iter().any(|phrase| text.trim_start().trim_start_matches("please ").starts_with(phrase))
+    };
+    if said(&[
+        "remind me",
+        "do you remember",
+        "do you recall",
+        "did i tell",
+        "did i say",
+        "did we say",
+        "did i mention",
+        "did we decide",
+        "did we agree",
+        "i told you",
+        "you remember about",
+        "have i told",
+        "have i mentioned",
+        "in your memory",
+        "recall",
+    ]) {
         return Some(Keyword::Recall);
     }
-    if starts(&["remember ", "note that", "note to", "keep in mind", "memorize", "don't forget", "make a note", "note ", "take note", "save for", "store ", "fyi", "for the record", "for next time", "for future"])
-        || said(&["remember that", "keep in mind", "note that", "remember this", "save for later", "note to self", "for later", "don't forget"])
-    {
+    if starts(&[
+        "remember ",
+        "note that",
+        "note to",
+        "keep in mind",
+        "memorize",
+        "don't forget",
+        "make a note",
+        "note ",
+        "take note",
+        "save for",
+        "store ",
+        "fyi",
+        "for the record",
+        "for next time",
+        "for future",
+    ]) || said(&[
+        "remember that",
+        "keep in mind",
+        "note that",
+        "remember this",
+        "save for later",
+        "note to self",
+        "for later",
+        "don't forget",
+    ]) {
         return Some(Keyword::Remember);
     }
-    if said(&["documentation", "docs say", "the manual", "the docs", "codriver", "magic", "magics", "help on", "help page"]) || words.iter().any(|word| word.lower.starts_with("%%")) {
+    if said(&[
+        "documentation",
+        "docs say",
+        "the manual",
+        "the docs",
+        "codriver",
+        "magic",
+        "magics",
+        "help on",
+        "help page",
+    ]) || words.iter().any(|word| word.lower.starts_with("%%"))
+    {
         return Some(Keyword::SearchDocs);
     }
-    let named = |kinds: &[Kind]| linked.mentions.iter().any(|mention| mention.strength > 1 && kind_of(mention.token).is_some_and(|kind| kinds.contains(&kind)));
+    let named = |kinds: &[Kind]| {
+        linked
+            .mentions
+            .iter()
+            .any(|mention| mention.strength > 1 && kind_of(mention.token).is_some_and(|kind| kinds.contains(&kind)))
+    };
     let numbers = linked.mentions.iter().filter(|mention| kind_of(mention.token) == Some(Kind::Constant)).count();
-    let reckons = numbers > 1 && !operators(words).is_empty() || named(&[Kind::Expression]) || numbers > 0 && said(&["square root", "sqrt", "squared", "cubed", "half of"]);
-    (reckons && !named(&[Kind::Table, Kind::Number, Kind::Text, Kind::Value, Kind::Flag, Kind::Date, Kind::File])).then_some(Keyword::Calculate)
+    let reckons = numbers > 1 && !operators(words).is_empty()
+        || named(&[Kind::Expression])
+        || numbers > 0 && said(&["square root", "sqrt", "squared", "cubed", "half of"]);
+    (reckons && !named(&[Kind::Table, Kind::Number, Kind::Text, Kind::Value, Kind::Flag, Kind::Date, Kind::File]))
+        .then_some(Keyword::Calculate)
 }
 
 /// How the words around a stretch of time compare with it.
@@ -160,11 +316,24 @@ fn aggregates(words: &[Word]) -> BTreeSet<Keyword> {
     let mut found = BTreeSet::new();
     for (index, word) in words.iter().enumerate() {
         let before = index.checked_sub(1).and_then(|before| words.get(before)).map_or("", |word| word.lower.as_str());
-        let compared = matches!(before, "above" | "below" | "than" | "over" | "under") || index > 1 && before == "the" && matches!(words[index - 2].lower.as_str(), "above" | "below" | "than" | "over" | "under" | "exceed" | "beat");
+        let compared = matches!(before, "above" | "below" | "than" | "over" | "under")
+            || index > 1
+                && before == "the"
+                && matches!(
+                    words[index - 2].lower.as_str(),
+                    "above" | "below" | "than" | "over" | "under" | "exceed" | "beat"
+                );
         match word.lower.as_str() {
-            "average" | "avg" | "mean" | "typical" | "typically" | "averages" | "averaged" | "averaging" if !compared => found.insert(Keyword::Average),
-            "total" | "sum" | "totals" | "altogether" | "combined" | "overall" | "summed" | "cumulative" | "totalled" | "totaled" => found.insert(Keyword::Sum),
-            "add" | "added" if words.get(index + 1).is_some_and(|next| next.lower == "up") => found.insert(Keyword::Sum),
+            "average" | "avg" | "mean" | "typical" | "typically" | "averages" | "averaged" | "averaging"
+                if !compared =>
+            {
+                found.insert(Keyword::Average)
+            }
+            "total" | "sum" | "totals" | "altogether" | "combined" | "overall" | "summed" | "cumulative"
+            | "totalled" | "totaled" => found.insert(Keyword::Sum),
+            "add" | "added" if words.get(index + 1).is_some_and(|next| next.lower == "up") => {
+                found.insert(Keyword::Sum)
+            }
             "distinct" | "different" | "unique" | "various" => found.insert(Keyword::Distinct),
             "minimum" | "min" => found.insert(Keyword::Minimum),
             "maximum" | "max" => found.insert(Keyword::Maximum),
@@ -172,7 +341,9 @@ fn aggregates(words: &[Word]) -> BTreeSet<Keyword> {
         };
     }
     let said = |names: &[&str]| words.iter().any(|word| names.contains(&word.lower.as_str()));
-    if said(&["lowest", "smallest", "least", "minimum", "min", "cheapest"]) && said(&["highest", "largest", "biggest", "most", "maximum", "max"]) {
+    if said(&["lowest", "smallest", "least", "minimum", "min", "cheapest"])
+        && said(&["highest", "largest", "biggest", "most", "maximum", "max"])
+    {
         found.extend([Keyword::Minimum, Keyword::Maximum]);
     }
     found
@@ -187,8 +358,51 @@ fn order(words: &[Word]) -> Option<Keyword> {
             names.contains(&word.lower.as_str()) && !at && !reversed
         })
     };
-    let largest = superlative(&["highest", "largest", "biggest", "most", "top", "greatest", "maximum", "max", "latest", "newest", "longest", "priciest", "heaviest", "tallest", "busiest", "descending", "desc", "costliest", "strongest", "hottest", "warmest", "dearest", "recent"]);
-    let smallest = superlative(&["lowest", "smallest", "fewest", "least", "bottom", "minimum", "min", "cheapest", "shortest", "lightest", "earliest", "weakest", "ascending", "asc", "coldest", "coolest", "nearest", "poorest"]);
+    let largest = superlative(&[
+        "highest",
+        "largest",
+        "biggest",
+        "most",
+        "top",
+        "greatest",
+        "maximum",
+        "max",
+        "latest",
+        "newest",
+        "longest",
+        "priciest",
+        "heaviest",
+        "tallest",
+        "busiest",
+        "descending",
+        "desc",
+        "costliest",
+        "strongest",
+        "hottest",
+        "warmest",
+        "dearest",
+        "recent",
+    ]);
+    let smallest = superlative(&[
+        "lowest",
+        "smallest",
+        "fewest",
+        "least",
+        "bottom",
+        "minimum",
+        "min",
+        "cheapest",
+        "shortest",
+        "lightest",
+        "earliest",
+        "weakest",
+        "ascending",
+        "asc",
+        "coldest",
+        "coolest",
+        "nearest",
+        "poorest",
+    ]);
     match (largest, smallest) {
         (true, false) => Some(Keyword::Descending),
         (false, true) => Some(Keyword::Ascending),
@@ -197,23 +411,39 @@ fn order(words: &[Word]) -> Option<Keyword> {
 }
 
 fn operators(words: &[Word]) -> BTreeSet<Keyword> {
-    use Keyword::{Average, Change, Decrease, Increase, Minus, Over, PercentOf, Plus, Power, Remainder, Share, SquareRoot, Times};
+    use Keyword::{
+        Average, Change, Decrease, Increase, Minus, Over, PercentOf, Plus, Power, Remainder, Share, SquareRoot, Times,
+    };
     let mut found = BTreeSet::new();
-    let percent = words.iter().any(|word| matches!(word.lower.as_str(), "percent" | "percentage" | "pct") || word.lower.ends_with('%'));
-    let rate = words.iter().any(|word| word.lower.ends_with('%')) || words.windows(2).any(|pair| pair[0].lower.starts_with(|c: char| c.is_ascii_digit()) && matches!(pair[1].lower.as_str(), "percent" | "pct"));
+    let percent = words
+        .iter()
+        .any(|word| matches!(word.lower.as_str(), "percent" | "percentage" | "pct") || word.lower.ends_with('%'));
+    let rate = words.iter().any(|word| word.lower.ends_with('%'))
+        || words.windows(2).any(|pair| {
+            pair[0].lower.starts_with(|c: char| c.is_ascii_digit())
+                && matches!(pair[1].lower.as_str(), "percent" | "pct")
+        });
     for (index, word) in words.iter().enumerate() {
         let next = words.get(index + 1).map_or("", |word| word.lower.as_str());
         let found_here = match word.lower.as_str() {
             "plus" | "add" | "added" | "sum" | "total" | "together" | "more" if !rate => Some(Plus),
-            "minus" | "subtract" | "less" | "difference" | "left" | "deduct" | "remaining" | "fewer" if !rate => Some(Minus),
-            "times" | "multiply" | "multiplied" | "product" | "each" | "apiece" | "double" | "twice" | "triple" | "x" => Some(Times),
-            "divided" | "divide" | "split" | "share" | "per" | "over" | "ratio" | "half" | "evenly" | "equally" | "among" => Some(Over),
+            "minus" | "subtract" | "less" | "difference" | "left" | "deduct" | "remaining" | "fewer" if !rate => {
+                Some(Minus)
+            }
+            "times" | "multiply" | "multiplied" | "product" | "each" | "apiece" | "double" | "twice" | "triple"
+            | "x" => Some(Times),
+            "divided" | "divide" | "split" | "share" | "per" | "over" | "ratio" | "half" | "evenly" | "equally"
+            | "among" => Some(Over),
             "power" | "squared" | "cubed" => Some(Power),
             "root" | "sqrt" => Some(SquareRoot),
             "average" | "mean" | "avg" => Some(Average),
             "remainder" | "mod" | "modulo" => Some(Remainder),
-            "off" | "discount" | "reduced" | "discounted" | "cheaper" | "decreased" | "cut" | "rebate" if rate => Some(Decrease),
-            "increased" | "raise" | "plus" | "including" | "markup" | "increase" | "with" | "add" if rate => Some(Increase),
+            "off" | "discount" | "reduced" | "discounted" | "cheaper" | "decreased" | "cut" | "rebate" if rate => {
+                Some(Decrease)
+            }
+            "increased" | "raise" | "plus" | "including" | "markup" | "increase" | "with" | "add" if rate => {
+                Some(Increase)
+            }
             "tip" | "of" | "commission" | "on" if rate => Some(PercentOf),
             "percentage" => Some(Share),
             "percent" if index > 0 && !words[index - 1].lower.starts_with(|c: char| c.is_ascii_digit()) => Some(Share),
@@ -232,16 +462,64 @@ fn operators(words: &[Word]) -> BTreeSet<Keyword> {
 /// The comparison that the words before a number name, or the words behind it.
 pub(super) fn direction(before: &[Word], behind: &[Word]) -> Option<Keyword> {
     let said = |names: &[&str]| before.iter().any(|word| names.contains(&word.lower.as_str()));
-    let more = &["over", "above", "more", "greater", "higher", "larger", "bigger", "exceeding", "exceeds", "exceed", "exceeded", "past", "beyond", ">", "after"];
+    let more = &[
+        "over",
+        "above",
+        "more",
+        "greater",
+        "higher",
+        "larger",
+        "bigger",
+        "exceeding",
+        "exceeds",
+        "exceed",
+        "exceeded",
+        "past",
+        "beyond",
+        ">",
+        "after",
+    ];
     let less = &["under", "below", "less", "fewer", "lower", "smaller", "cheaper", "shorter", "<", "before"];
     let denied = said(&["no", "not", "don't", "doesn't", "didn't", "isn't"]);
     // "2 stars or less".
     let noun = behind.first().is_some_and(|word| !matches!(word.lower.as_str(), "or" | "and"));
-    let behind = if noun && behind.get(1).is_some_and(|word| matches!(word.lower.as_str(), "or" | "and")) { &behind[1..] } else { behind };
+    let behind = if noun && behind.get(1).is_some_and(|word| matches!(word.lower.as_str(), "or" | "and")) {
+        &behind[1..]
+    } else {
+        behind
+    };
     match behind {
-        [or, word, ..] if matches!(or.lower.as_str(), "or" | "and") && matches!(word.lower.as_str(), "more" | "higher" | "above" | "greater" | "up" | "over" | "better" | "upwards" | "later" | "bigger" | "longer") => return Some(Keyword::AtLeast),
-        [or, word, ..] if matches!(or.lower.as_str(), "or" | "and") && matches!(word.lower.as_str(), "less" | "fewer" | "below" | "lower" | "under" | "smaller" | "worse" | "earlier" | "shorter") => return Some(Keyword::AtMost),
-        [word, ..] if matches!(word.lower.as_str(), "onwards" | "onward" | "upwards" | "plus") => return Some(Keyword::AtLeast),
+        [or, word, ..]
+            if matches!(or.lower.as_str(), "or" | "and")
+                && matches!(
+                    word.lower.as_str(),
+                    "more"
+                        | "higher"
+                        | "above"
+                        | "greater"
+                        | "up"
+                        | "over"
+                        | "better"
+                        | "upwards"
+                        | "later"
+                        | "bigger"
+                        | "longer"
+                ) =>
+        {
+            return Some(Keyword::AtLeast);
+        }
+        [or, word, ..]
+            if matches!(or.lower.as_str(), "or" | "and")
+                && matches!(
+                    word.lower.as_str(),
+                    "less" | "fewer" | "below" | "lower" | "under" | "smaller" | "worse" | "earlier" | "shorter"
+                ) =>
+        {
+            return Some(Keyword::AtMost);
+        }
+        [word, ..] if matches!(word.lower.as_str(), "onwards" | "onward" | "upwards" | "plus") => {
+            return Some(Keyword::AtLeast);
+        }
         _ => {}
     }
     if said(&["least", ">=", "minimum"]) || denied && said(less) {

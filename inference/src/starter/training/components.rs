@@ -7,20 +7,31 @@ use crate::ModelError;
 
 /// The embeddings of `pieces` (name, row in the encoder), centred and reduced to their first
 /// `width` principal components, scaled to a root mean square of `scale`. Row-major.
-pub(super) fn word_embeddings(checkpoint: &[u8], pieces: &[(String, usize)], width: usize, scale: f32) -> Result<Vec<f32>, ModelError> {
+pub(super) fn word_embeddings(
+    checkpoint: &[u8],
+    pieces: &[(String, usize)],
+    width: usize,
+    scale: f32,
+) -> Result<Vec<f32>, ModelError> {
     let broken = |reason: String| ModelError::File { path: "model.safetensors".to_owned(), reason };
     let tensors = SafeTensors::deserialize(checkpoint).map_err(|error| broken(error.to_string()))?;
-    let view = ["embeddings.word_embeddings.weight", "bert.embeddings.word_embeddings.weight"].iter().find_map(|name| tensors.tensor(name).ok());
+    let view = ["embeddings.word_embeddings.weight", "bert.embeddings.word_embeddings.weight"]
+        .iter()
+        .find_map(|name| tensors.tensor(name).ok());
     let view = view.ok_or_else(|| broken("no word embeddings".to_owned()))?;
     let &[_, size] = view.shape() else { return Err(broken("word embeddings are not a matrix".to_owned())) };
     if view.dtype() != Dtype::F32 || size < width {
-        return Err(broken(format!("word embeddings are {:?} and {size} wide; f32 and at least {width} are needed", view.dtype())));
+        return Err(broken(format!(
+            "word embeddings are {:?} and {size} wide; f32 and at least {width} are needed",
+            view.dtype()
+        )));
     }
     let value = |row: usize, column: usize| {
         let start = (row * size + column) * 4;
         view.data().get(start..start + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0.0, f32::from_le_bytes)
     };
-    let mut rows: Vec<f32> = pieces.iter().flat_map(|(_, row)| (0..size).map(|column| value(*row, column)).collect::<Vec<_>>()).collect();
+    let mut rows: Vec<f32> =
+        pieces.iter().flat_map(|(_, row)| (0..size).map(|column| value(*row, column)).collect::<Vec<_>>()).collect();
     let count = pieces.len();
     for column in 0..size {
         let mean = (0..count).map(|row| f64::from(rows[row * size + column])).sum::<f64>() / count as f64;
@@ -30,7 +41,11 @@ pub(super) fn word_embeddings(checkpoint: &[u8], pieces: &[(String, usize)], wid
     let mut reduced = vec![0.0_f32; count * width];
     for row in 0..count {
         for (component, direction) in directions.iter().enumerate() {
-            reduced[row * width + component] = rows[row * size..(row + 1) * size].iter().zip(direction).map(|(value, weight)| value * (*weight as f32)).sum();
+            reduced[row * width + component] = rows[row * size..(row + 1) * size]
+                .iter()
+                .zip(direction)
+                .map(|(value, weight)| value * (*weight as f32))
+                .sum();
         }
         // Every word speaks equally loudly.
         let own = &mut reduced[row * width..(row + 1) * width];

@@ -65,8 +65,7 @@ fn deepseek() {
 }
 
 fn replay(provider: &str, at_least: usize) {
-    let shared = std::env::var_os("CODRIVER_SHARED")
-        .map_or_else(|| PathBuf::from("../../shared"), PathBuf::from);
+    let shared = std::env::var_os("CODRIVER_SHARED").map_or_else(|| PathBuf::from("../../shared"), PathBuf::from);
     let folder = shared.join("data/wire").join(provider);
     let Ok(entries) = fs_err::read_dir(&folder) else {
         eprintln!("SKIPPED: no recordings at {} (set CODRIVER_SHARED)", folder.display());

@@ -71,7 +71,13 @@ fn an_owners_gguf_files_hide_no_other_models() {
     let store = store(folder.path());
     write_model(&models.join("owner/name"), CONFIG);
     write_model(&models.join("owner/mixed"), CONFIG);
-    for file in ["owner/loose.gguf", "owner/name-GGUF/name-Q8_0.gguf", "owner/name-GGUF/Q4/x.gguf", "owner/mixed/m.gguf", "top.gguf"] {
+    for file in [
+        "owner/loose.gguf",
+        "owner/name-GGUF/name-Q8_0.gguf",
+        "owner/name-GGUF/Q4/x.gguf",
+        "owner/mixed/m.gguf",
+        "top.gguf",
+    ] {
         std::fs::create_dir_all(models.join(file).parent().unwrap()).unwrap();
         std::fs::write(models.join(file), "GGUF").unwrap();
     }

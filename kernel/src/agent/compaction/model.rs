@@ -55,7 +55,15 @@ impl<'a> Summarizer<'a> {
     pub fn note(&self, memory: &Memory, conversation: &ConversationId) {
         if let Some(asked) = &self.asked {
             let prompt = (asked.prompt.as_str(), asked.tokens);
-            ledger::note(memory, Some(conversation), self.model, "compaction", prompt, asked.usage, &UserData::default());
+            ledger::note(
+                memory,
+                Some(conversation),
+                self.model,
+                "compaction",
+                prompt,
+                asked.usage,
+                &UserData::default(),
+            );
         }
     }
 
@@ -68,11 +76,7 @@ impl<'a> Summarizer<'a> {
     }
 
     /// `None` where the model can't be asked, fails, or answers with something else.
-    pub(super) fn ask(
-        &mut self,
-        turns: &[EarlierTurn],
-        previous: Option<&Compaction>,
-    ) -> Option<(TaskState, String)> {
+    pub(super) fn ask(&mut self, turns: &[EarlierTurn], previous: Option<&Compaction>) -> Option<(TaskState, String)> {
         let answer = LONGEST_ANSWER.min(self.model.context_window() / 4).max(64);
         let list = json!({ "type": "array", "items": { "type": "string" } });
         let schema = json!({

@@ -15,7 +15,8 @@ const LONGEST_ANSWER: usize = 180;
 pub(super) fn condense(turns: &[EarlierTurn], previous: Option<&Compaction>) -> (TaskState, String) {
     let settled = previous.map(|previous| previous.state.clone()).unwrap_or_default();
     let requests = || turns.iter().map(|turn| turn.request.as_str());
-    let asked = |pattern: &'static Pattern| requests().flat_map(sentences).filter(|sentence| matches(pattern, sentence));
+    let asked =
+        |pattern: &'static Pattern| requests().flat_map(sentences).filter(|sentence| matches(pattern, sentence));
     let task = match settled.task.is_empty() {
         true => requests().find(|request| !matches(&SMALL_TALK, request)).map(first_paragraph).unwrap_or_default(),
         false => settled.task,
@@ -141,7 +142,10 @@ mod tests {
         assert_eq!(state.constraints, ["All amounts must be in EUR."]);
         assert_eq!(state.decisions, ["Use gross revenue."]);
         assert_eq!(state.open_steps, ["Next, look at the regions."]);
-        assert!(summary.contains("3. Use gross revenue. Next, look at the regions. → North fell by 12 %."), "{summary}");
+        assert!(
+            summary.contains("3. Use gross revenue. Next, look at the regions. → North fell by 12 %."),
+            "{summary}"
+        );
         let earlier = Compaction {
             first: 1,
             last: 3,

@@ -1,9 +1,7 @@
 //! Where context comes from: the session, the conversation, memory, a person's choices.
 
 use codriver_inference::{ColumnSchema, Environment, TableSchema};
-use codriver_memory::{
-    ContextItem, EarlierTurn, Hit, ItemDetails, Memory, MemoryError, SearchOptions, TurnId,
-};
+use codriver_memory::{ContextItem, EarlierTurn, Hit, ItemDetails, Memory, MemoryError, SearchOptions, TurnId};
 
 use super::choices::Choices;
 use super::{Retrieved, Section, TURN, shorten};
@@ -99,7 +97,8 @@ impl Retrieved {
         match memory.search_with(request, MOST_HITS, &options) {
             Ok(hits) => {
                 let failure = memory.reranking().and_then(Result::err);
-                self.items.extend(hits.into_iter().map(|hit| found(&memory.whereabouts(&hit), hit, failure.as_deref())));
+                self.items
+                    .extend(hits.into_iter().map(|hit| found(&memory.whereabouts(&hit), hit, failure.as_deref())));
             }
             Err(error) => tracing::warn!("memory is not searched: {error}"),
         }

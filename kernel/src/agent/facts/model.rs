@@ -1,7 +1,8 @@
 //! A model is asked what a turn tells, and its answer is not believed before it was checked.
 
 use codriver_inference::{
-    Cancellation, ChatRequest, Constraint, FinishReason, Message, ModelError, Priority, SamplingParameters, ToolChoice, ToolDefinition, Usage,
+    Cancellation, ChatRequest, Constraint, FinishReason, Message, ModelError, Priority, SamplingParameters, ToolChoice,
+    ToolDefinition, Usage,
 };
 use codriver_memory::{ExtractedFact, Fact, FactKind, Memory, NewTurn, Scope, sentences};
 use serde::Deserialize;
@@ -139,13 +140,17 @@ impl<'a> ModelExtractor<'a> {
         let outcome = model.chat(&request, cancellation, &mut |_| {});
         let usage = outcome.as_ref().map_or_else(|_| Usage::default(), |response| response.usage);
         let answer = match outcome {
-            Ok(response) if response.finish_reason == FinishReason::Cancelled => Answer::Failed("it was stopped".to_owned()),
+            Ok(response) if response.finish_reason == FinishReason::Cancelled => {
+                Answer::Failed("it was stopped".to_owned())
+            }
             Ok(response) => {
                 let call = response.message.tool_calls.into_iter().find(|call| call.name == TOOL);
                 let value = call.map_or_else(|| object(&response.message.content), |call| Some(call.arguments));
                 match value.and_then(|value| serde_json::from_value::<Facts>(value).ok()) {
                     Some(noted) => Answer::Facts(self.checked(noted.facts)),
-                    None => Answer::Nonsense(one_line(&self.told.secrets.redact(&response.message.content), LONGEST_FACT)),
+                    None => {
+                        Answer::Nonsense(one_line(&self.told.secrets.redact(&response.message.content), LONGEST_FACT))
+                    }
                 }
             }
             Err(error) => self.failure(&error),
@@ -161,9 +166,10 @@ impl<'a> ModelExtractor<'a> {
     fn failure(&self, error: &ModelError) -> Answer {
         let reason = self.told.secrets.redact(&error.to_string());
         match error {
-            ModelError::Provider { status: 400 | 404 | 405 | 415 | 422 | 501, .. } | ModelError::Constraint(_) | ModelError::Unsupported(_) | ModelError::Template(_) => {
-                Answer::Refused(reason)
-            }
+            ModelError::Provider { status: 400 | 404 | 405 | 415 | 422 | 501, .. }
+            | ModelError::Constraint(_)
+            | ModelError::Unsupported(_)
+            | ModelError::Template(_) => Answer::Refused(reason),
             _ => Answer::Failed(reason),
         }
     }
@@ -199,7 +205,10 @@ impl<'a> ModelExtractor<'a> {
             [] => "(nothing)\n".to_owned(),
             known => numbered(&mut known.iter().map(|fact| fact.text.as_str())),
         };
-        format!("Known already:\n{known}\nThe person says:\n{}", numbered(&mut self.sentences.iter().map(String::as_str)))
+        format!(
+            "Known already:\n{known}\nThe person says:\n{}",
+            numbered(&mut self.sentences.iter().map(String::as_str))
+        )
     }
 
     /// Providers do not know limits of lengths in strict schemas; here they keep a model from going on for ever.
@@ -253,7 +262,9 @@ impl<'a> ModelExtractor<'a> {
                     _ => 0.6,
                 },
                 reason: format!("you said: \"{}\"", one_line(sentence, LONGEST_FACT)),
-                replaces: replaces.filter(|fact| !of_this_turn(fact) && speak_of_the_same(&fact.text, text)).map(|fact| fact.id.clone()),
+                replaces: replaces
+                    .filter(|fact| !of_this_turn(fact) && speak_of_the_same(&fact.text, text))
+                    .map(|fact| fact.id.clone()),
             })
         });
         checked.take(MOST_FACTS).collect()
@@ -261,7 +272,8 @@ impl<'a> ModelExtractor<'a> {
 }
 
 fn may_tell(sentence: &str) -> bool {
-    sentence.split_whitespace().count() >= FEWEST_WORDS || (!sentence.is_ascii() && sentence.chars().count() >= 2 * FEWEST_WORDS)
+    sentence.split_whitespace().count() >= FEWEST_WORDS
+        || (!sentence.is_ascii() && sentence.chars().count() >= 2 * FEWEST_WORDS)
 }
 
 /// The JSON object in a text, whatever stands around it.
@@ -280,7 +292,8 @@ fn beginning(word: &str) -> String {
 
 /// Whether two facts have a word in common that says something.
 fn speak_of_the_same(one: &str, other: &str) -> bool {
-    let telling = |text: &str| words(text).filter(|word| word.chars().count() >= BEGINNING).map(beginning).collect::<Vec<_>>();
+    let telling =
+        |text: &str| words(text).filter(|word| word.chars().count() >= BEGINNING).map(beginning).collect::<Vec<_>>();
     let other = telling(other);
     telling(one).iter().any(|word| other.contains(word))
 }

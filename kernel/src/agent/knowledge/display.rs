@@ -61,7 +61,9 @@ impl IngestDisplay {
 /// The share that is done, 0 to 1, and where the work is; `elapsed` since this part of it began.
 pub fn progress_text(progress: &Progress, elapsed: Duration) -> (f64, String) {
     let pace = |count: usize| match elapsed.as_secs_f64() {
-        seconds if seconds >= 0.5 && count > 0 => format!(" · {} pieces/s", table::grouped((count as f64 / seconds) as usize)),
+        seconds if seconds >= 0.5 && count > 0 => {
+            format!(" · {} pieces/s", table::grouped((count as f64 / seconds) as usize))
+        }
         _ => String::new(),
     };
     if progress.to_embed > 0 {
@@ -93,8 +95,11 @@ pub fn report_bundle(report: &Report) -> MimeBundle {
 }
 
 fn failure_table(report: &Report) -> Option<MimeBundle> {
-    let mut rows: Vec<Vec<String>> =
-        report.failures().take(MOST_FAILURES).map(|problem| vec![problem.origin.clone(), problem.reason.clone()]).collect();
+    let mut rows: Vec<Vec<String>> = report
+        .failures()
+        .take(MOST_FAILURES)
+        .map(|problem| vec![problem.origin.clone(), problem.reason.clone()])
+        .collect();
     let more = report.failures().count().saturating_sub(MOST_FAILURES);
     if more > 0 {
         rows.push(vec!["…".to_owned(), format!("{more} more")]);
@@ -104,7 +109,12 @@ fn failure_table(report: &Report) -> Option<MimeBundle> {
 
 /// `12 documents added, 3 changed, 1 gone, 340 unchanged · 410 pieces of 1.2 MB in 2.1 s · left out: ...`
 fn report_text(report: &Report) -> String {
-    let counts = [(report.added, "added"), (report.changed, "changed"), (report.removed, "gone"), (report.unchanged, "unchanged")];
+    let counts = [
+        (report.added, "added"),
+        (report.changed, "changed"),
+        (report.removed, "gone"),
+        (report.unchanged, "unchanged"),
+    ];
     let counts: Vec<String> = counts
         .into_iter()
         .filter(|(count, _)| *count > 0)
@@ -150,7 +160,10 @@ pub fn document_table(documents: &[StoredDocument], workspace: &Path, each: bool
     let rows: Vec<Vec<String>> = sources
         .into_iter()
         .map(|((source, scope, collection), documents)| {
-            let stale = documents.iter().filter(|document| matches!(freshness(document), Freshness::Changed | Freshness::Gone)).count();
+            let stale = documents
+                .iter()
+                .filter(|document| matches!(freshness(document), Freshness::Changed | Freshness::Gone))
+                .count();
             let newest = documents.iter().map(|document| document.read_at).max();
             vec![
                 short(source, workspace),
@@ -190,7 +203,13 @@ fn document_row(document: &StoredDocument, workspace: &Path) -> Vec<String> {
 pub fn piece_table(pieces: &[NewChunk]) -> MimeBundle {
     let rows: Vec<Vec<String>> = pieces
         .iter()
-        .map(|piece| vec![piece.place.to_string().trim_start_matches([':', '#']).to_owned(), piece.title.clone(), cards::one_line(&piece.text, 160)])
+        .map(|piece| {
+            vec![
+                piece.place.to_string().trim_start_matches([':', '#']).to_owned(),
+                piece.title.clone(),
+                cards::one_line(&piece.text, 160),
+            ]
+        })
         .collect();
     cards::table(&["where", "title", "text"], &rows)
 }

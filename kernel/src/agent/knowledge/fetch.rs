@@ -17,11 +17,13 @@ const TO_CONNECT: Duration = Duration::from_secs(10);
 const TO_ANSWER: Duration = Duration::from_secs(60);
 
 /// Text is better than what it is rendered to.
-const WANTED: &str = "text/markdown, text/html;q=0.9, application/xhtml+xml;q=0.9, text/*;q=0.8, application/pdf;q=0.7, */*;q=0.5";
+const WANTED: &str =
+    "text/markdown, text/html;q=0.9, application/xhtml+xml;q=0.9, text/*;q=0.8, application/pdf;q=0.7, */*;q=0.5";
 
 /// The contents at an http or https address. With `allow_private`, also of this machine and its network.
 pub(super) fn fetch(address: &str, allow_private: bool, interrupt: &Interrupt) -> Result<Fetched, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     runtime.block_on(async {
         tokio::select! {
             fetched = follow(address, allow_private) => fetched,
@@ -44,8 +46,11 @@ async fn follow(address: &str, allow_private: bool) -> Result<Fetched, String> {
             return contents(response).await;
         }
         let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
-        let location = location.ok_or_else(|| format!("the server answered {} without saying where to go", response.status()))?;
-        url = url.join(location).map_err(|error| format!("it leads to {location:?}, which is not an address: {error}"))?;
+        let location =
+            location.ok_or_else(|| format!("the server answered {} without saying where to go", response.status()))?;
+        url = url
+            .join(location)
+            .map_err(|error| format!("it leads to {location:?}, which is not an address: {error}"))?;
     }
     Err(format!("it leads from one address to the next, more than {MOST_REDIRECTS} times"))
 }
@@ -74,7 +79,11 @@ async fn get(url: &Url, allow_private: bool) -> Result<Response, String> {
     let client = client.build().map_err(|error| explained(&error))?;
     let response = client.get(url.clone()).header(ACCEPT, WANTED).send().await.map_err(|error| explained(&error))?;
     let status = response.status();
-    if status.is_success() || status.is_redirection() { Ok(response) } else { Err(format!("the server answered {status}")) }
+    if status.is_success() || status.is_redirection() {
+        Ok(response)
+    } else {
+        Err(format!("the server answered {status}"))
+    }
 }
 
 async fn contents(mut response: Response) -> Result<Fetched, String> {
@@ -82,7 +91,8 @@ async fn contents(mut response: Response) -> Result<Fetched, String> {
     if response.content_length().is_some_and(|length| length > MOST_BYTES as u64) {
         return Err(too_large());
     }
-    let content_type = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
+    let content_type =
+        response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
     let mut contents = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| explained(&error))? {
         if contents.len() + piece.len() > MOST_BYTES {
@@ -111,7 +121,9 @@ async fn public_addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Stri
 }
 
 fn has_proxy() -> bool {
-    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"].iter().any(|name| std::env::var_os(name).is_some())
+    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
 }
 
 /// An address of the internet at large (IANA's special-purpose registries, RFC 6890 and what followed).
@@ -165,11 +177,42 @@ mod tests {
 
     #[test]
     fn only_the_internet_at_large_is_public() {
-        let public = ["1.1.1.1", "93.184.216.34", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00:1450::1", "64:ff9b::101:101"];
+        let public = [
+            "1.1.1.1",
+            "93.184.216.34",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "2a00:1450::1",
+            "64:ff9b::101:101",
+        ];
         let private = [
-            "127.0.0.1", "127.8.9.1", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0",
-            "255.255.255.255", "224.0.0.1", "198.18.0.1", "192.0.2.1", "::1", "::", "fe80::1", "fc00::1", "fd12::1", "ff02::1",
-            "::ffff:127.0.0.1", "::ffff:10.1.2.3", "64:ff9b::7f00:1", "2002:7f00:1::", "2002:a00:1::", "2001:db8::1", "::7f00:1",
+            "127.0.0.1",
+            "127.8.9.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "198.18.0.1",
+            "192.0.2.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.1.2.3",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2002:a00:1::",
+            "2001:db8::1",
+            "::7f00:1",
         ];
         for (addresses, expected) in [(public.as_slice(), true), (private.as_slice(), false)] {
             for address in addresses {

@@ -38,7 +38,8 @@ pub fn read() -> anyhow::Result<ExitCode> {
 
 /// The text of each page.
 pub(super) fn pages(contents: &[u8], interrupt: &Interrupt) -> Result<Vec<String>, String> {
-    let answer = ask_reader(contents, interrupt).map_err(|error| format!("the PDF reader does not start: {error}"))??;
+    let answer =
+        ask_reader(contents, interrupt).map_err(|error| format!("the PDF reader does not start: {error}"))??;
     match serde_json::from_slice::<Result<Vec<String>, String>>(&wrapped(&answer)) {
         Ok(answer) => answer,
         Err(_) => Err("it brought the PDF reader down".to_owned()),

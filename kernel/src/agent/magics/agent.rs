@@ -1,8 +1,8 @@
 //! `%%agent`: ask; `%agent list | use | reset | history | conversations | resume`: whom.
 
+use chrono::{DateTime, Local, Utc};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use chrono::{DateTime, Local, Utc};
 use codriver_memory::{ConversationId, StoredConversation};
 use codriver_tools::nearest;
 
@@ -144,7 +144,9 @@ fn manage(text: &str, session: &mut Session) -> Option<CellResult> {
         ["reset", name] if session.agents.definitions.get(name).is_some() => Some(reset(name, session)),
         ["conversations"] => Some(conversations(session)),
         ["resume"] => Some(resume(None, session)),
-        ["resume", id] if id.chars().all(|character| character.is_ascii_hexdigit() || character == '-') => Some(resume(Some(id), session)),
+        ["resume", id] if id.chars().all(|character| character.is_ascii_hexdigit() || character == '-') => {
+            Some(resume(Some(id), session))
+        }
         ["history"] => Some(history(MOST_HISTORY, session)),
         ["history", count] => count.parse().ok().map(|count| history(count, session)),
         _ => None,
@@ -210,7 +212,8 @@ fn history(count: usize, session: &Session) -> CellResult {
 
 fn conversations(session: &Session) -> CellResult {
     let all = session.memory.conversations(MOST_CONVERSATIONS).map_err(|error| memory_error(&error))?;
-    let said_something: Vec<StoredConversation> = all.into_iter().filter(|conversation| conversation.turns > 0).collect();
+    let said_something: Vec<StoredConversation> =
+        all.into_iter().filter(|conversation| conversation.turns > 0).collect();
     if said_something.is_empty() {
         return said("there are no conversations in this project yet");
     }

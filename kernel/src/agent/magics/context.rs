@@ -12,8 +12,7 @@ use crate::languages::{CellContext, CellError, CellResult, Completion};
 use crate::render::{cards, context as show, diff};
 use crate::session::Session;
 
-const COMMANDS: [&str; 10] =
-    ["list", "pin", "drop", "unpin", "choices", "diff", "compact", "edit", "undo", "ledger"];
+const COMMANDS: [&str; 10] = ["list", "pin", "drop", "unpin", "choices", "diff", "compact", "edit", "undo", "ledger"];
 /// Entries of the ledger that are shown.
 const MOST_SENT: usize = 100;
 const MOST_TURNS: usize = 200;
@@ -47,10 +46,7 @@ impl Magic for Context {
                  %context ledger        what left the machine",
             )
             .arg(
-                Arg::new("prompt")
-                    .long("prompt")
-                    .action(ArgAction::SetTrue)
-                    .help("Only the exact text of the prompts"),
+                Arg::new("prompt").long("prompt").action(ArgAction::SetTrue).help("Only the exact text of the prompts"),
             )
     }
 
@@ -86,7 +82,8 @@ impl Magic for Context {
             }
             (other, _) => {
                 let near = codriver_tools::nearest(other, COMMANDS);
-                let hint = near.map_or_else(|| "; %context --help".to_owned(), |near| format!("; did you mean {near}?"));
+                let hint =
+                    near.map_or_else(|| "; %context --help".to_owned(), |near| format!("; did you mean {near}?"));
                 Err(CellError::usage(format!("%context does not know {other:?}{hint}")))
             }
         }
@@ -211,9 +208,12 @@ fn conversation(session: &Session) -> Result<ConversationId, CellError> {
 
 fn turn(number: &str, session: &Session) -> Result<StoredTurn, CellError> {
     let conversation = conversation(session)?;
-    let parsed = number.parse::<usize>().map_err(|_| CellError::usage(format!("{number:?} is not the number of a turn")))?;
+    let parsed =
+        number.parse::<usize>().map_err(|_| CellError::usage(format!("{number:?} is not the number of a turn")))?;
     let found = session.memory.turn(&conversation, parsed).map_err(|error| memory_error(&error))?;
-    found.ok_or_else(|| CellError::usage(format!("this conversation has no turn {number}; %context list shows its turns")))
+    found.ok_or_else(|| {
+        CellError::usage(format!("this conversation has no turn {number}; %context list shows its turns"))
+    })
 }
 
 fn title(item: &ContextItem) -> String {

@@ -16,7 +16,8 @@ use crate::render::table::grouped;
 use crate::session::Session;
 
 const COMMANDS: [&str; 15] = [
-    "learn", "search", "list", "show", "why", "remember", "edit", "pin", "unpin", "promote", "forget", "history", "cleanup", "backup", "stats",
+    "learn", "search", "list", "show", "why", "remember", "edit", "pin", "unpin", "promote", "forget", "history",
+    "cleanup", "backup", "stats",
 ];
 
 /// What follows these is text as it is typed.
@@ -89,9 +90,16 @@ impl Magic for MemoryMagic {
         if !WITH_TEXT.contains(&command) {
             let words = rest.split_whitespace().map(str::to_owned);
             let line = Command::no_binary_name(self.command(), true).arg(Arg::new("rest").num_args(0..));
-            let matches = line.try_get_matches_from(words).map_err(|error| CellError::usage(error.to_string().lines().next().unwrap_or_default()))?;
+            let matches = line
+                .try_get_matches_from(words)
+                .map_err(|error| CellError::usage(error.to_string().lines().next().unwrap_or_default()))?;
             options = options.and(&matches);
-            rest = matches.get_many::<String>("rest").unwrap_or_default().map(String::as_str).collect::<Vec<_>>().join(" ");
+            rest = matches
+                .get_many::<String>("rest")
+                .unwrap_or_default()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(" ");
         }
         let missing = |what: &str| Err(CellError::usage(format!("{what} is missing: %memory --help")));
         match (command, rest.as_str()) {
@@ -108,7 +116,9 @@ impl Magic for MemoryMagic {
             ("learn", who) => learn(who, session),
             ("cleanup", "") => facts::cleanup(options.yes, session),
             ("backup", file) => backup(file, session),
-            ("show" | "why" | "pin" | "unpin" | "promote" | "forget", "") => missing("which fact (%memory list shows their ids)"),
+            ("show" | "why" | "pin" | "unpin" | "promote" | "forget", "") => {
+                missing("which fact (%memory list shows their ids)")
+            }
             ("show", id) => facts::show(id, session),
             ("why", id) => facts::why(id, session),
             ("pin", id) => facts::pin(id, true, session),
@@ -118,7 +128,10 @@ impl Magic for MemoryMagic {
             ("" | "stats", "") => statistics(session),
             (other, _) => {
                 let hint = codriver_tools::nearest(other, COMMANDS).map(|near| format!("; did you mean {near}?"));
-                Err(CellError::usage(format!("%memory does not know {other:?}{}", hint.unwrap_or_else(|| "; %memory --help".to_owned()))))
+                Err(CellError::usage(format!(
+                    "%memory does not know {other:?}{}",
+                    hint.unwrap_or_else(|| "; %memory --help".to_owned())
+                )))
             }
         }
     }
@@ -177,7 +190,11 @@ fn search(query: &str, limit: usize, session: &Session, context: &CellContext) -
     let (mut rows, mut links) = (Vec::new(), Vec::new());
     for hit in hits {
         let from = session.memory.provenance(&hit).map_err(|error| memory_error(&error))?;
-        let text = if hit.kind == "chunk" && !hit.title.is_empty() { format!("{}: {}", hit.title, hit.text) } else { hit.text };
+        let text = if hit.kind == "chunk" && !hit.title.is_empty() {
+            format!("{}: {}", hit.title, hit.text)
+        } else {
+            hit.text
+        };
         links.push(provenance::link(&from, &session.workspace));
         rows.push(vec![
             provenance::kind(hit.kind).to_owned(),
@@ -200,7 +217,9 @@ fn search(query: &str, limit: usize, session: &Session, context: &CellContext) -
 
 fn backup(file: &str, session: &Session) -> CellResult {
     let path = match file {
-        "" => session.workspace.join(format!("codriver-memory-{}.duckdb", chrono::Local::now().format("%Y%m%d-%H%M%S"))),
+        "" => {
+            session.workspace.join(format!("codriver-memory-{}.duckdb", chrono::Local::now().format("%Y%m%d-%H%M%S")))
+        }
         file => session.workspace.join(file),
     };
     let bytes = session.memory.backup(&path).map_err(|error| memory_error(&error))?;
@@ -254,7 +273,10 @@ fn statistics(session: &Session) -> CellResult {
         ("messages", messages.to_string()),
         ("tool runs", tool_runs.to_string()),
         ("vectors", vectors(embeddings, &embeddings_by_model)),
-        ("embedding", progress.map_or_else(|| "there is no embedding model".to_owned(), |progress| embedding(&progress))),
+        (
+            "embedding",
+            progress.map_or_else(|| "there is no embedding model".to_owned(), |progress| embedding(&progress)),
+        ),
         ("search", search_methods(embedder, session.memory.reranking())),
         ("learning", learning(session)),
         ("journals to merge", pending_journals.to_string()),

@@ -16,8 +16,7 @@ use crate::session::Session;
 
 pub(super) struct Model;
 
-const COMMANDS: [&str; 9] =
-    ["list", "pull", "info", "rm", "bench", "convert", "quantize", "tokenize", "template"];
+const COMMANDS: [&str; 9] = ["list", "pull", "info", "rm", "bench", "convert", "quantize", "tokenize", "template"];
 
 /// What weights are rounded to, and how keys and values are held.
 const WEIGHTS: [&str; 6] = ["q4_0", "q4_k", "q6_k", "q8_0", "f16", "bf16"];
@@ -91,10 +90,8 @@ impl Magic for Model {
             Some(name) => {
                 let adapters = matches.get_many::<String>("adapter").unwrap_or_default().map(String::as_str);
                 let adapters: Vec<&str> = adapters.collect();
-                let rounding = Rounding {
-                    weights: matches.get_one("quant").copied(),
-                    cache: matches.get_one("kv").copied(),
-                };
+                let rounding =
+                    Rounding { weights: matches.get_one("quant").copied(), cache: matches.get_one("kv").copied() };
                 models.choose(name, &adapters, rounding, device).map_err(|error| {
                     let meant = codriver_tools::nearest(name, COMMANDS);
                     let hint = meant.map(|command| format!(" (did you mean %model {command}?)")).unwrap_or_default();

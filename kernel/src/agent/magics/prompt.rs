@@ -24,8 +24,10 @@ impl Magic for Prompt {
     }
 
     fn command(&self) -> Command {
-        Command::new("prompt").about("Shows and changes the templates of system prompts, and examples of good answers").after_help(
-            "%prompt list                 all templates, their versions and which are in use\n\
+        Command::new("prompt")
+            .about("Shows and changes the templates of system prompts, and examples of good answers")
+            .after_help(
+                "%prompt list                 all templates, their versions and which are in use\n\
              %prompt show NAME [VERSION]  the text\n\
              %prompt edit NAME            a cell to change it in: %%prompt edit NAME with its text\n\
              %prompt diff NAME [V] [W]    what changed from V (built-in) to W (in use)\n\
@@ -33,7 +35,7 @@ impl Magic for Prompt {
              %prompt example              all examples; the ones most like a request go into its prompt\n\
              %prompt example add          keeps the last turn's request and answer as one\n\
              %prompt example remove N     removes one",
-        )
+            )
     }
 
     fn takes_text(&self) -> bool {
@@ -56,7 +58,9 @@ impl Magic for Prompt {
             ("edit", [name], None) => edit(name),
             ("edit", [name], Some(text)) => {
                 let version = prompts::save(name, text)?;
-                said(format!("{name} is version {version} from the next turn on; %prompt diff {name} shows what changed"))
+                said(format!(
+                    "{name} is version {version} from the next turn on; %prompt diff {name} shows what changed"
+                ))
             }
             ("diff", [name], None) => difference(name, ORIGINAL, None),
             ("diff", [name, from], None) => difference(name, from, None),
@@ -131,11 +135,7 @@ fn list_examples() -> CellResult {
         .iter()
         .enumerate()
         .map(|(index, example)| {
-            vec![
-                (index + 1).to_string(),
-                cards::one_line(&example.request, 100),
-                cards::one_line(&example.answer, 200),
-            ]
+            vec![(index + 1).to_string(), cards::one_line(&example.request, 100), cards::one_line(&example.answer, 200)]
         })
         .collect();
     shown(cards::table(&["#", "request", "answer"], &rows))
@@ -143,7 +143,9 @@ fn list_examples() -> CellResult {
 
 fn add_example(session: &Session) -> CellResult {
     let conversation = session.agents.last_turn.as_ref().and_then(|last| last.conversation.as_ref());
-    let Some(conversation) = conversation else { return Err(CellError::usage("no agent has been asked in this session yet")) };
+    let Some(conversation) = conversation else {
+        return Err(CellError::usage("no agent has been asked in this session yet"));
+    };
     let stored = session.memory.last_turn(conversation).map_err(|error| crate::agent::memory_error(&error))?;
     let Some(stored) = stored else { return Err(CellError::usage("the last turn is not kept")) };
     let (request, answer) = (stored.turn.request, stored.turn.answer);

@@ -73,7 +73,8 @@ impl TemplateArguments {
 
     fn variables(&self) -> Map<String, Value> {
         let tokens = [("bos_token", &self.bos), ("eos_token", &self.eos)];
-        let tokens = tokens.into_iter().filter_map(|(name, token)| Some((name.to_owned(), Value::from(token.clone()?))));
+        let tokens =
+            tokens.into_iter().filter_map(|(name, token)| Some((name.to_owned(), Value::from(token.clone()?))));
         let opening = ("add_generation_prompt".to_owned(), Value::from(!self.no_generation_prompt));
         tokens.chain([opening]).chain(self.variables.iter().cloned()).collect()
     }

@@ -86,7 +86,11 @@ impl Tool for Recall {
         let given = |name: &str| arguments.get(name).and_then(Value::as_str).unwrap_or_default();
         let options = SearchOptions::asked(given("kind"), given("origin"), given("since"), given("before"))
             .map_err(|error| ToolError::Failed(error.to_string()))?;
-        let hits = self.parts.memory.search_with(query, MOST_HITS, &options).map_err(|error| ToolError::Failed(error.to_string()))?;
+        let hits = self
+            .parts
+            .memory
+            .search_with(query, MOST_HITS, &options)
+            .map_err(|error| ToolError::Failed(error.to_string()))?;
         if hits.is_empty() {
             return Ok(ToolOutput { text: "nothing found".to_owned(), display: ToolDisplay::Text });
         }
@@ -101,7 +105,9 @@ impl Tool for Recall {
         let rows = hits
             .iter()
             .zip(&lines)
-            .map(|(hit, line)| vec![hit.kind.to_owned(), line.clone(), self.parts.memory.whereabouts(hit), format!("{:.2}", hit.score)])
+            .map(|(hit, line)| {
+                vec![hit.kind.to_owned(), line.clone(), self.parts.memory.whereabouts(hit), format!("{:.2}", hit.score)]
+            })
             .collect();
         let columns = ["kind", "text", "origin", "score"].map(str::to_owned).to_vec();
         Ok(ToolOutput { text: lines.join("\n"), display: ToolDisplay::Table { columns, rows, total_rows: hits.len() } })

@@ -110,8 +110,10 @@ impl SearchDocs {
         let memory = &self.parts.memory;
         let options = SearchOptions { kinds: vec!["chunk"], ..SearchOptions::default() };
         self.parts.embedder.wait(memory, &self.parts.context.interrupt);
-        let hits = memory.search_with(query, MOST_HITS, &options).map_err(|error| ToolError::Failed(error.to_string()))?;
-        let matches = |hit: &&Hit| hit.score >= if hit.cosine.is_some() { LEAST_SCORE_BY_MEANING } else { LEAST_SCORE_BY_WORDS };
+        let hits =
+            memory.search_with(query, MOST_HITS, &options).map_err(|error| ToolError::Failed(error.to_string()))?;
+        let matches =
+            |hit: &&Hit| hit.score >= if hit.cosine.is_some() { LEAST_SCORE_BY_MEANING } else { LEAST_SCORE_BY_WORDS };
         let told = |hit: &Hit| format!("{} ({}):\n{}", hit.title, memory.whereabouts(hit), hit.text.trim_end());
         Ok(hits.iter().filter(matches).map(told).collect())
     }

@@ -115,7 +115,9 @@ impl Plan {
         let window = self.model.context_window();
         let shares = Shares::new(window, self.chat.sampling.max_tokens, system + tools + asked);
         let mut told = match &self.conversation {
-            Some(conversation) if use_memory => Told::load(memory, conversation).map_err(|error| memory_error(&error))?,
+            Some(conversation) if use_memory => {
+                Told::load(memory, conversation).map_err(|error| memory_error(&error))?
+            }
             _ => Told::default(),
         };
         let stale: Vec<String> = session.runs.stale().iter().map(StaleCell::line).collect();
@@ -147,7 +149,11 @@ impl Plan {
         }
         let template = format!("{}, version {}", self.agent.template, prompts::used_version(&self.agent.template));
         let offered = format!("{} tools", self.chat.tools.len());
-        let fixed = [(Section::System, template, system), (Section::Tools, offered, tools), (Section::Request, one_line(request, 80), asked)];
+        let fixed = [
+            (Section::System, template, system),
+            (Section::Tools, offered, tools),
+            (Section::Request, one_line(request, 80), asked),
+        ];
         let unread = (!self.model.reads_system_prompt()).then_some("this model reads only the request and what exists");
         self.retrieved.put_fixed(fixed, unread);
         self.chat.messages = messages(&self.system()?, &self.retrieved, request);
@@ -187,8 +193,7 @@ impl Plan {
         if !self.retrieved.drop_one("no room in the model's window") {
             return Ok(false);
         }
-        let system = self.system()
-            .map_err(|error| Ending::Failed { name: "PromptError", reason: error.value })?;
+        let system = self.system().map_err(|error| Ending::Failed { name: "PromptError", reason: error.value })?;
         let request = self.chat.messages.iter().rposition(|message| message.role == codriver_inference::Role::User);
         let kept = self.chat.messages.split_off(request.unwrap_or(self.chat.messages.len()));
         self.chat.messages = history(&system, &self.retrieved);

@@ -90,10 +90,12 @@ fn statistics(collection: Option<&str>, as_json: bool) -> anyhow::Result<ExitCod
         eprintln!("no collections yet; `codriver memory import FILE --collection NAME` makes one");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut text = format!("{:32} {:>10} {:>12} {:>12}  {}\n", "collection", "documents", "database", "indexes", "embedded");
+    let mut text =
+        format!("{:32} {:>10} {:>12} {:>12}  {}\n", "collection", "documents", "database", "indexes", "embedded");
     for CollectionStatistics { name, documents, embeddings, database_bytes, index_bytes } in &statistics {
         let models: Vec<String> = embeddings.iter().map(|(model, texts)| format!("{texts} by {model}")).collect();
-        let models = if models.is_empty() { "not embedded: found by words alone".to_owned() } else { models.join(", ") };
+        let models =
+            if models.is_empty() { "not embedded: found by words alone".to_owned() } else { models.join(", ") };
         text.push_str(&format!(
             "{name:32} {documents:>10} {:>12} {:>12}  {models}\n",
             size_text(*database_bytes),
@@ -108,7 +110,10 @@ pub fn remove(arguments: &RemoveArguments) -> anyhow::Result<ExitCode> {
     let documents = collections.open(&arguments.collection)?.statistics()?.documents;
     if !arguments.yes {
         if !std::io::stdin().is_terminal() {
-            bail!("nobody can be asked whether {} ({documents} documents) may go; --yes deletes without asking", arguments.collection);
+            bail!(
+                "nobody can be asked whether {} ({documents} documents) may go; --yes deletes without asking",
+                arguments.collection
+            );
         }
         eprint!("Delete {} ({documents} documents)? [y/N] ", arguments.collection);
         let mut answer = String::new();

@@ -68,7 +68,9 @@ pub fn encrypt(arguments: &EncryptArguments) -> anyhow::Result<ExitCode> {
     let key = match &arguments.key_file {
         Some(file) => key_of_file(file)?,
         None => MasterKey::from_environment()?.with_context(|| {
-            format!("no key: set {KEY_VARIABLE} to a passphrase or to 64 hexadecimal digits, or name a file with --key-file")
+            format!(
+                "no key: set {KEY_VARIABLE} to a passphrase or to 64 hexadecimal digits, or name a file with --key-file"
+            )
         })?,
     };
     Memory::encrypt(&database, MasterKey::from_environment()?.as_ref(), &key)?;
@@ -92,7 +94,11 @@ pub fn key(arguments: &KeyArguments) -> anyhow::Result<ExitCode> {
     match &arguments.new_key_file {
         Some(file) => {
             Memory::change_key(&database, None, &key_of_file(file)?)?;
-            eprintln!("{} opens with the key in {} from now on; backups keep the old one", database.display(), file.display());
+            eprintln!(
+                "{} opens with the key in {} from now on; backups keep the old one",
+                database.display(),
+                file.display()
+            );
         }
         None if arguments.keep => {
             let key = MasterKey::from_environment()?.with_context(|| format!("no key to keep: set {KEY_VARIABLE}"))?;

@@ -22,9 +22,15 @@ impl Display {
 
     /// Runs `work` under a bar; what it is given takes how much is done of how much, and says false once the person
     /// has pressed Ctrl-C.
-    pub fn under_bar<T>(&self, what: &'static str, work: impl FnOnce(&(dyn Fn(usize, usize) -> bool + Sync)) -> T) -> T {
+    pub fn under_bar<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&(dyn Fn(usize, usize) -> bool + Sync)) -> T,
+    ) -> T {
         let bar = if self.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
-        if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent:>3} %  {human_pos} of {human_len}  {per_sec}  {eta} left  {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template(
+            "{bar:32} {percent:>3} %  {human_pos} of {human_len}  {per_sec}  {eta} left  {wide_msg}",
+        ) {
             bar.set_style(style);
         }
         bar.set_message(what);

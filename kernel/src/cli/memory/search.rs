@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use clap::{Args, ValueEnum};
 use codriver_memory::{
-    Collection, CollectionHit, CollectionQuery, Comparison, Condition, Embedder, MemoryError, RERANKED, Reranker, SearchMode, rerank,
+    Collection, CollectionHit, CollectionQuery, Comparison, Condition, Embedder, MemoryError, RERANKED, Reranker,
+    SearchMode, rerank,
 };
 use serde_json::{Value, json};
 
@@ -110,14 +111,19 @@ pub fn search(arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
     let (k, reads) = (order.candidates(), order.reranker.is_some());
     let asked = CollectionQuery { mode, k, filter: arguments.filter(), texts: arguments.batch.is_none() || reads };
     let code = match &arguments.batch {
-        Some(file) => search_batch(&collection, &read_queries(file)?, embedder.as_deref(), &asked, &mut order, &display)?,
+        Some(file) => {
+            search_batch(&collection, &read_queries(file)?, embedder.as_deref(), &asked, &mut order, &display)?
+        }
         None => {
             let query = arguments.query.join(" ");
             let found = collection.search(&[query.as_str()], embedder.as_deref(), &asked, &|_, _| true)?;
             let mut hits = found.into_iter().next().unwrap_or_default();
             order.apply(&query, &mut hits);
             match arguments.json {
-                true => super::print(&format!("{}\n", json!({ "query": query, "results": hits.iter().map(described).collect::<Vec<_>>() })))?,
+                true => super::print(&format!(
+                    "{}\n",
+                    json!({ "query": query, "results": hits.iter().map(described).collect::<Vec<_>>() })
+                ))?,
                 false => super::print(&listed(&hits))?,
             }
         }
@@ -145,7 +151,8 @@ fn search_batch(
             let texts: Vec<&str> = queries_of_block.iter().map(|(_, query)| query.as_str()).collect();
             // What is found is read after that: then it is done.
             let searched = |done: usize| if size == BLOCK { block * size + done } else { block * size };
-            let found = collection.search(&texts, embedder, asked, &|done, _| progress(searched(done), queries.len()))?;
+            let found =
+                collection.search(&texts, embedder, asked, &|done, _| progress(searched(done), queries.len()))?;
             let mut lines = String::new();
             for (position, ((id, query), mut hits)) in queries_of_block.iter().zip(found).enumerate() {
                 order.apply(query, &mut hits);
@@ -237,7 +244,12 @@ fn listed(hits: &[CollectionHit]) -> String {
         let of = |score: Option<f32>| score.map_or("-".to_owned(), |score| format!("{score:.3}"));
         let reranker = hit.reranker.map(|score| format!(", reranker {score:.3}")).unwrap_or_default();
         let (cosine, bm25) = (of(hit.cosine), of(hit.bm25));
-        text.push_str(&format!("{:>3}  {:.3}  {}  (cosine {cosine}, bm25 {bm25}{reranker})\n", rank + 1, hit.score, hit.id));
+        text.push_str(&format!(
+            "{:>3}  {:.3}  {}  (cosine {cosine}, bm25 {bm25}{reranker})\n",
+            rank + 1,
+            hit.score,
+            hit.id
+        ));
         if let Some(record) = &hit.record {
             let content = record.content();
             let line: String = content.split_whitespace().collect::<Vec<_>>().join(" ");

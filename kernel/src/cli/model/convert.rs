@@ -12,9 +12,7 @@ use crate::session::Interrupt;
 type OnProgress<'a> = &'a mut dyn FnMut(usize, usize, &str);
 
 /// Writes the file under a progress bar, and prints its path.
-pub fn write(
-    work: impl FnOnce(&Interrupt, OnProgress<'_>) -> Result<Written, NotWritten>,
-) -> anyhow::Result<ExitCode> {
+pub fn write(work: impl FnOnce(&Interrupt, OnProgress<'_>) -> Result<Written, NotWritten>) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::new();
     interrupt_on_ctrl_c(interrupt.clone())?;
     let bar = ProgressBar::new(0);

@@ -9,11 +9,8 @@ pub fn from_parts(parts: impl IntoIterator<Item = (String, String)>) -> MimeBund
     let mut bundle = MimeBundle::default();
     for (mime, body) in parts {
         let is_json = mime == "application/json" || mime.ends_with("+json");
-        let value = if is_json {
-            serde_json::from_str(&body).unwrap_or(Value::String(body))
-        } else {
-            Value::String(body)
-        };
+        let value =
+            if is_json { serde_json::from_str(&body).unwrap_or(Value::String(body)) } else { Value::String(body) };
         bundle = bundle.with(&mime, value);
     }
     if !bundle.data.contains_key("text/plain") {

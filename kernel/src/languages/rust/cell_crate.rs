@@ -16,9 +16,7 @@ pub fn module() -> String {
 /// Whether a cell names the module.
 pub fn is_mentioned(code: &str) -> bool {
     let is_name = |character: char| character.is_alphanumeric() || matches!(character, '_' | ':');
-    let path = code
-        .match_indices("cell::")
-        .any(|(offset, _)| !code[..offset].ends_with(is_name));
+    let path = code.match_indices("cell::").any(|(offset, _)| !code[..offset].ends_with(is_name));
     path || code.contains("use cell;")
 }
 
@@ -30,21 +28,15 @@ mod tests {
     fn the_module_is_whole() {
         let module: syn::ItemMod = syn::parse_str(&module()).unwrap();
         let items = module.content.unwrap().1;
-        let has_body =
-            |item: &syn::Item| matches!(item, syn::Item::Mod(module) if module.content.is_some());
+        let has_body = |item: &syn::Item| matches!(item, syn::Item::Mod(module) if module.content.is_some());
         assert_eq!(items.iter().filter(|item| has_body(item)).count(), 2);
     }
 
     #[test]
     fn only_paths_that_begin_with_cell_count() {
+        assert!(is_mentioned("let d = cell::display(\"a\", \"b\");") && is_mentioned("use cell::frame;"));
         assert!(
-            is_mentioned("let d = cell::display(\"a\", \"b\");")
-                && is_mentioned("use cell::frame;")
-        );
-        assert!(
-            !is_mentioned("std::cell::RefCell::new(1)")
-                && !is_mentioned("my_cell::x()")
-                && !is_mentioned("cell.get()")
+            !is_mentioned("std::cell::RefCell::new(1)") && !is_mentioned("my_cell::x()") && !is_mentioned("cell.get()")
         );
     }
 }

@@ -7,36 +7,24 @@ pub fn is_complete(code: &str) -> Completeness {
     let code = without_commands(code);
     match open_brackets(&code) {
         Brackets::Open(depth) => {
-            return Completeness::Incomplete {
-                indent: "    ".repeat(depth),
-            };
+            return Completeness::Incomplete { indent: "    ".repeat(depth) };
         }
         Brackets::Unterminated => {
-            return Completeness::Incomplete {
-                indent: String::new(),
-            };
+            return Completeness::Incomplete { indent: String::new() };
         }
         Brackets::Wrong => return Completeness::Invalid,
         Brackets::Closed => {}
     }
     let inner_attributes: String = code
         .lines()
-        .map(|line| {
-            if line.trim_start().starts_with("#![") {
-                ""
-            } else {
-                line
-            }
-        })
+        .map(|line| if line.trim_start().starts_with("#![") { "" } else { line })
         .collect::<Vec<_>>()
         .join("\n");
     match syn::parse_str::<syn::Block>(&format!("{{\n{inner_attributes}\n}}")) {
         Ok(_) => Completeness::Complete,
         // The parser ran into the end: more is to come.
         Err(error) if error.to_string().contains("unexpected end of input") => {
-            Completeness::Incomplete {
-                indent: String::new(),
-            }
+            Completeness::Incomplete { indent: String::new() }
         }
         Err(_) => Completeness::Invalid,
     }
@@ -45,13 +33,7 @@ pub fn is_complete(code: &str) -> Completeness {
 /// The cell without evcxr's commands, which come before its code.
 fn without_commands(code: &str) -> String {
     code.lines()
-        .map(|line| {
-            if line.trim_start().starts_with(':') || line.starts_with('!') {
-                ""
-            } else {
-                line
-            }
-        })
+        .map(|line| if line.trim_start().starts_with(':') || line.starts_with('!') { "" } else { line })
         .collect::<Vec<_>>()
         .join("\n")
 }
@@ -78,8 +60,7 @@ fn open_brackets(code: &str) -> Brackets {
             _ if first.is_alphabetic() || first == '_' => match raw_string(rest) {
                 Some(raw) => raw,
                 None => Some(
-                    rest.find(|character: char| !character.is_alphanumeric() && character != '_')
-                        .unwrap_or(rest.len()),
+                    rest.find(|character: char| !character.is_alphanumeric() && character != '_').unwrap_or(rest.len()),
                 ),
             },
             _ => Some(first.len_utf8()),
@@ -103,11 +84,7 @@ fn open_brackets(code: &str) -> Brackets {
         }
         rest = &rest[length..];
     }
-    if open.is_empty() {
-        Brackets::Closed
-    } else {
-        Brackets::Open(open.len())
-    }
+    if open.is_empty() { Brackets::Closed } else { Brackets::Open(open.len()) }
 }
 
 fn block_comment(rest: &str) -> Option<usize> {
@@ -147,9 +124,7 @@ fn string(rest: &str) -> Option<usize> {
 
 /// `r"..."`, `r#"..."#` and their byte and C kin: `Some(None)` if it does not end.
 fn raw_string(rest: &str) -> Option<Option<usize>> {
-    let prefix = ["br", "cr", "r"]
-        .into_iter()
-        .find(|prefix| rest.starts_with(prefix))?;
+    let prefix = ["br", "cr", "r"].into_iter().find(|prefix| rest.starts_with(prefix))?;
     let after = &rest[prefix.len()..];
     let hashes = after.len() - after.trim_start_matches('#').len();
     if !after[hashes..].starts_with('"') {
@@ -157,11 +132,7 @@ fn raw_string(rest: &str) -> Option<Option<usize>> {
     }
     let closing = format!("\"{}", "#".repeat(hashes));
     let body = prefix.len() + hashes + 1;
-    Some(
-        rest[body..]
-            .find(&closing)
-            .map(|end| body + end + closing.len()),
-    )
+    Some(rest[body..].find(&closing).map(|end| body + end + closing.len()))
 }
 
 /// `'a'` and `'\n'` whole; of a lifetime only the quote.
@@ -170,9 +141,7 @@ fn character_or_lifetime(rest: &str) -> usize {
     match characters.next() {
         Some((_, '\\')) => {
             characters.next();
-            characters
-                .find(|(_, character)| *character == '\'')
-                .map_or(1, |(offset, _)| offset + 1)
+            characters.find(|(_, character)| *character == '\'').map_or(1, |(offset, _)| offset + 1)
         }
         Some(_) => match characters.next() {
             Some((offset, '\'')) => offset + 1,
@@ -217,29 +186,12 @@ mod tests {
         for code in complete {
             assert_eq!(is_complete(code), Completeness::Complete, "{code}");
         }
-        for code in [
-            "fn f() {",
-            "let x = (1,",
-            "let s = \"abc",
-            "/* c",
-            "let x =",
-            "1 +",
-            "struct S {\n a: i32,",
-        ] {
-            assert!(
-                matches!(is_complete(code), Completeness::Incomplete { .. }),
-                "{code}: {:?}",
-                is_complete(code)
-            );
+        for code in ["fn f() {", "let x = (1,", "let s = \"abc", "/* c", "let x =", "1 +", "struct S {\n a: i32,"] {
+            assert!(matches!(is_complete(code), Completeness::Incomplete { .. }), "{code}: {:?}", is_complete(code));
         }
         for code in ["let x = );", "fn f( ]", "let = 5;", "}"] {
             assert_eq!(is_complete(code), Completeness::Invalid, "{code}");
         }
-        assert_eq!(
-            is_complete("fn f() {\n  if true {"),
-            Completeness::Incomplete {
-                indent: "        ".to_owned()
-            }
-        );
+        assert_eq!(is_complete("fn f() {\n  if true {"), Completeness::Incomplete { indent: "        ".to_owned() });
     }
 }

@@ -27,8 +27,7 @@ pub fn compile_error(diagnostics: &[Diagnostic], code: &str) -> CellError {
         }
         traceback.extend(render(diagnostic, code));
     }
-    CellError::new("CompileError", value.lines().next().unwrap_or_default())
-        .with_traceback(traceback)
+    CellError::new("CompileError", value.lines().next().unwrap_or_default()).with_traceback(traceback)
 }
 
 /// The `Panic` of a cell; `line` (from 1) is where in it, if it was the cell's own code.
@@ -52,42 +51,25 @@ pub fn panic_error(message: &str, place: Option<(usize, usize)>, code: &str) -> 
 }
 
 fn headline(diagnostic: &Diagnostic, coloured: bool) -> String {
-    let code = diagnostic
-        .code
-        .as_ref()
-        .map(|code| format!("[{code}]"))
-        .unwrap_or_default();
-    let level = if diagnostic.level.is_empty() {
-        "error"
-    } else {
-        &diagnostic.level
-    };
+    let code = diagnostic.code.as_ref().map(|code| format!("[{code}]")).unwrap_or_default();
+    let level = if diagnostic.level.is_empty() { "error" } else { &diagnostic.level };
     if coloured {
         let colour = if level == "warning" { YELLOW } else { RED };
-        format!(
-            "{colour}{level}{code}{RESET}{BOLD}: {}{RESET}",
-            diagnostic.message
-        )
+        format!("{colour}{level}{code}{RESET}{BOLD}: {}{RESET}", diagnostic.message)
     } else {
         format!("{level}{code}: {}", diagnostic.message)
     }
 }
 
 fn render(diagnostic: &Diagnostic, code: &str) -> Vec<String> {
-    let mut lines: Vec<String> = headline(diagnostic, true)
-        .lines()
-        .map(str::to_owned)
-        .collect();
+    let mut lines: Vec<String> = headline(diagnostic, true).lines().map(str::to_owned).collect();
     if !diagnostic.spans.is_empty() {
         lines.extend(excerpt(&diagnostic.spans, code));
     }
     for note in &diagnostic.notes {
         let (level, text) = note.split_once(": ").unwrap_or(("note", note));
         let mut parts = text.lines();
-        lines.push(format!(
-            "  {BLUE}={RESET} {BOLD}{level}{RESET}: {}",
-            parts.next().unwrap_or_default()
-        ));
+        lines.push(format!("  {BLUE}={RESET} {BOLD}{level}{RESET}: {}", parts.next().unwrap_or_default()));
         lines.extend(parts.map(|part| format!("    {part}")));
     }
     lines
@@ -103,39 +85,22 @@ fn excerpt(spans: &[DiagnosticSpan], code: &str) -> Vec<String> {
     let first = spans.iter().find(|span| span.primary).or(spans.first());
     let mut lines = Vec::new();
     if let Some(first) = first {
-        lines.push(format!(
-            "{gutter}{BLUE}-->{RESET} cell, line {}, column {}",
-            first.start_line, first.start_column
-        ));
+        lines.push(format!("{gutter}{BLUE}-->{RESET} cell, line {}, column {}", first.start_line, first.start_column));
     }
     lines.push(format!("{gutter} {BLUE}|{RESET}"));
     let mut shown = None;
     for span in spans {
-        let text = source
-            .get(span.start_line.saturating_sub(1))
-            .copied()
-            .unwrap_or_default()
-            .replace('\t', "    ");
+        let text = source.get(span.start_line.saturating_sub(1)).copied().unwrap_or_default().replace('\t', "    ");
         if shown != Some(span.start_line) {
             if shown.is_some_and(|line| line + 1 < span.start_line) {
                 lines.push(format!("{BLUE}...{RESET}"));
             }
-            lines.push(format!(
-                "{BLUE}{:>width$} |{RESET} {text}",
-                span.start_line,
-                width = gutter.len()
-            ));
+            lines.push(format!("{BLUE}{:>width$} |{RESET} {text}", span.start_line, width = gutter.len()));
             shown = Some(span.start_line);
         }
         lines.push(format!(
             "{gutter} {BLUE}|{RESET} {}",
-            carets(
-                span,
-                source
-                    .get(span.start_line.saturating_sub(1))
-                    .copied()
-                    .unwrap_or_default()
-            )
+            carets(span, source.get(span.start_line.saturating_sub(1)).copied().unwrap_or_default())
         ));
     }
     lines.push(format!("{gutter} {BLUE}|{RESET}"));
@@ -144,35 +109,13 @@ fn excerpt(spans: &[DiagnosticSpan], code: &str) -> Vec<String> {
 
 fn carets(span: &DiagnosticSpan, line: &str) -> String {
     let width_of = |text: &str| {
-        text.chars()
-            .map(|character| {
-                if character == '\t' {
-                    4
-                } else {
-                    character.width().unwrap_or(0)
-                }
-            })
-            .sum::<usize>()
+        text.chars().map(|character| if character == '\t' { 4 } else { character.width().unwrap_or(0) }).sum::<usize>()
     };
-    let start: String = line
-        .chars()
-        .take(span.start_column.saturating_sub(1))
-        .collect();
-    let end_column = if span.end_line == span.start_line {
-        span.end_column
-    } else {
-        usize::MAX
-    };
-    let marked: String = line
-        .chars()
-        .skip(start.chars().count())
-        .take(end_column.saturating_sub(span.start_column).max(1))
-        .collect();
-    let (mark, colour) = if span.primary {
-        ("^", RED)
-    } else {
-        ("-", BLUE)
-    };
+    let start: String = line.chars().take(span.start_column.saturating_sub(1)).collect();
+    let end_column = if span.end_line == span.start_line { span.end_column } else { usize::MAX };
+    let marked: String =
+        line.chars().skip(start.chars().count()).take(end_column.saturating_sub(span.start_column).max(1)).collect();
+    let (mark, colour) = if span.primary { ("^", RED) } else { ("-", BLUE) };
     let label = span.label.lines().next().unwrap_or_default();
     let space = if label.width() > 0 { " " } else { "" };
     format!(
@@ -205,10 +148,7 @@ mod tests {
             level: "error".to_owned(),
             code: Some("E0308".to_owned()),
             message: "mismatched types".to_owned(),
-            spans: vec![
-                span(15, 18, true, "expected `i32`, found `&str`"),
-                span(9, 12, false, "expected due to this"),
-            ],
+            spans: vec![span(15, 18, true, "expected `i32`, found `&str`"), span(9, 12, false, "expected due to this")],
             notes: vec!["help: try this: `1`".to_owned()],
         };
         let error = compile_error(&[diagnostic], code);
@@ -221,11 +161,7 @@ mod tests {
 
     #[test]
     fn a_panic_shows_its_line() {
-        let error = panic_error(
-            "index out of bounds\nmore",
-            Some((2, 5)),
-            "let a = 1;\nlet b = v[9];",
-        );
+        let error = panic_error("index out of bounds\nmore", Some((2, 5)), "let a = 1;\nlet b = v[9];");
         assert_eq!(error.value, "index out of bounds");
         assert_eq!(
             plain(&error),
@@ -243,11 +179,7 @@ mod tests {
             primary: true,
             ..DiagnosticSpan::default()
         };
-        let diagnostic = Diagnostic {
-            message: "odd".to_owned(),
-            spans: vec![span],
-            ..Diagnostic::default()
-        };
+        let diagnostic = Diagnostic { message: "odd".to_owned(), spans: vec![span], ..Diagnostic::default() };
         assert!(plain(&compile_error(&[diagnostic], "x")).contains("odd"));
     }
 }

@@ -75,8 +75,7 @@ impl Filter {
 
     /// The held back bytes, when nothing followed them for a while.
     pub fn release(&mut self) -> Option<Vec<u8>> {
-        self.holds_a_prefix()
-            .then(|| std::mem::take(&mut self.buffer))
+        self.holds_a_prefix().then(|| std::mem::take(&mut self.buffer))
     }
 
     /// What was held back when the stream ended.
@@ -137,20 +136,11 @@ fn recognize_content(rest: &[u8]) -> Found {
     match (end, panicked) {
         (Some(end), panicked) if panicked.is_none_or(|panicked| end < panicked) => {
             let shown = body.get(1..end).unwrap_or_default();
-            Found::Piece(
-                Piece::Content {
-                    mime,
-                    body: lossy(shown),
-                },
-                header + end + END_CONTENT.len(),
-            )
+            Found::Piece(Piece::Content { mime, body: lossy(shown) }, header + end + END_CONTENT.len())
         }
         // A display that panicked half way never ends.
         (_, Some(panicked)) => Found::Piece(
-            Piece::Content {
-                mime,
-                body: lossy(body.get(1..panicked).unwrap_or_default()),
-            },
+            Piece::Content { mime, body: lossy(body.get(1..panicked).unwrap_or_default()) },
             header + panicked,
         ),
         _ => Found::Incomplete,
@@ -165,27 +155,18 @@ fn recognize_message(rest: &[u8]) -> Found {
         return Found::Incomplete;
     }
     let Some(bell) = find(rest, b"\x07") else {
-        return if rest.len() > LONGEST_HEADER {
-            Found::Nothing
-        } else {
-            Found::Incomplete
-        };
+        return if rest.len() > LONGEST_HEADER { Found::Nothing } else { Found::Incomplete };
     };
     let header = lossy(&rest[ESCAPE.len()..bell]);
-    let Some((kind, length)) = header
-        .split_once(';')
-        .and_then(|(kind, length)| Some((kind, length.parse::<usize>().ok()?)))
+    let Some((kind, length)) =
+        header.split_once(';').and_then(|(kind, length)| Some((kind, length.parse::<usize>().ok()?)))
     else {
         return Found::Nothing;
     };
     match rest.get(bell + 1..bell + 1 + length) {
-        Some(payload) => Found::Piece(
-            Piece::Message {
-                kind: kind.to_owned(),
-                payload: payload.to_vec(),
-            },
-            bell + 1 + length,
-        ),
+        Some(payload) => {
+            Found::Piece(Piece::Message { kind: kind.to_owned(), payload: payload.to_vec() }, bell + 1 + length)
+        }
         None => Found::Incomplete,
     }
 }
@@ -197,9 +178,7 @@ fn begins(marker: &[u8], rest: &[u8]) -> bool {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -211,10 +190,7 @@ mod tests {
     use super::*;
 
     fn message(kind: &str, payload: &str) -> Piece {
-        Piece::Message {
-            kind: kind.to_owned(),
-            payload: payload.as_bytes().to_vec(),
-        }
+        Piece::Message { kind: kind.to_owned(), payload: payload.as_bytes().to_vec() }
     }
 
     const STREAM: &str = "half a lineEVCXR_BEGIN_CONTENT text/html\n<b>\nx</b>\nEVCXR_END_CONTENT\nEVCXR_OTHER \u{1b}[31mred\u{1b}]codriver;display;5\u{7}EVCXRé\nEVCXR_EXECUTION_COMPLETE\n";
@@ -226,10 +202,7 @@ mod tests {
             pieces,
             vec![
                 Piece::Text(b"half a line".to_vec()),
-                Piece::Content {
-                    mime: "text/html".to_owned(),
-                    body: "<b>\nx</b>".to_owned()
-                },
+                Piece::Content { mime: "text/html".to_owned(), body: "<b>\nx</b>".to_owned() },
                 Piece::Text("EVCXR_OTHER \u{1b}[31mred".as_bytes().to_vec()),
                 message("display", "EVCXR"),
                 Piece::Text("é\n".as_bytes().to_vec()),
@@ -258,33 +231,19 @@ mod tests {
     #[test]
     fn only_what_may_be_a_marker_is_held_back() {
         let mut filter = Filter::default();
-        assert_eq!(
-            filter.push(b"progress: 10%\rEV"),
-            vec![Piece::Text(b"progress: 10%\r".to_vec())]
-        );
+        assert_eq!(filter.push(b"progress: 10%\rEV"), vec![Piece::Text(b"progress: 10%\r".to_vec())]);
         assert_eq!(filter.push(b"EN"), vec![Piece::Text(b"EVEN".to_vec())]);
     }
 
     #[test]
     fn a_display_that_panics_ends_at_the_panic() {
-        let pieces = Filter::default()
-            .push(b"EVCXR_BEGIN_CONTENT text/plain\nhalf\nEVCXR_PANIC_NOTIFICATION\n");
-        assert_eq!(
-            pieces.last(),
-            Some(&Piece::Line("EVCXR_PANIC_NOTIFICATION".to_owned()))
-        );
+        let pieces = Filter::default().push(b"EVCXR_BEGIN_CONTENT text/plain\nhalf\nEVCXR_PANIC_NOTIFICATION\n");
+        assert_eq!(pieces.last(), Some(&Piece::Line("EVCXR_PANIC_NOTIFICATION".to_owned())));
     }
 
     #[test]
     fn empty_content_is_content() {
-        let pieces =
-            Filter::default().push(b"EVCXR_BEGIN_CONTENT text/plain\n\nEVCXR_END_CONTENT\n");
-        assert_eq!(
-            pieces,
-            vec![Piece::Content {
-                mime: "text/plain".to_owned(),
-                body: String::new()
-            }]
-        );
+        let pieces = Filter::default().push(b"EVCXR_BEGIN_CONTENT text/plain\n\nEVCXR_END_CONTENT\n");
+        assert_eq!(pieces, vec![Piece::Content { mime: "text/plain".to_owned(), body: String::new() }]);
     }
 }

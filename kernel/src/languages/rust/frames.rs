@@ -9,11 +9,7 @@ use crate::languages::sql::{Frame, SqlEngine};
 const MOST_ROWS: usize = 5_000_000;
 
 /// Answers one `cell::frame(name)`.
-pub fn answer(
-    mut stream: UnixStream,
-    length: usize,
-    frames: Option<&SqlEngine>,
-) -> std::io::Result<()> {
+pub fn answer(mut stream: UnixStream, length: usize, frames: Option<&SqlEngine>) -> std::io::Result<()> {
     let mut name = vec![0; length];
     stream.read_exact(&mut name)?;
     let name = String::from_utf8_lossy(&name);
@@ -37,8 +33,7 @@ pub fn strings(payload: &[u8]) -> Vec<String> {
     let mut strings = Vec::new();
     let mut rest = payload;
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let Some((text, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize)
-        else {
+        let Some((text, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize) else {
             break;
         };
         strings.push(String::from_utf8_lossy(text).into_owned());

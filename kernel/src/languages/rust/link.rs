@@ -76,12 +76,7 @@ struct Child {
 
 impl Link {
     pub fn new(events: SyncSender<Event>, frames: Option<SqlEngine>) -> Arc<Self> {
-        Arc::new(Self {
-            events,
-            frames,
-            children: Mutex::default(),
-            running: AtomicI32::new(0),
-        })
+        Arc::new(Self { events, frames, children: Mutex::default(), running: AtomicI32::new(0) })
     }
 
     /// Accepts connections for as long as the process lives.
@@ -129,9 +124,7 @@ impl Link {
             }
             ["flush", id] => *lock(&self.child(parse(id)?)?.flusher) = Some(stream),
             ["frame", length] => {
-                let length = usize::try_from(parse(length)?)
-                    .unwrap_or(usize::MAX)
-                    .min(4096);
+                let length = usize::try_from(parse(length)?).unwrap_or(usize::MAX).min(4096);
                 std::thread::spawn(move || {
                     if let Err(error) = frames::answer(stream, length, link.frames.as_ref()) {
                         tracing::debug!(%error, "a cell went away before it had its frame");
@@ -155,10 +148,7 @@ impl Link {
     }
 
     fn child(&self, id: u32) -> std::io::Result<Arc<Child>> {
-        lock(&self.children)
-            .get(&id)
-            .cloned()
-            .ok_or_else(|| std::io::Error::other(format!("no process {id}")))
+        lock(&self.children).get(&id).cloned().ok_or_else(|| std::io::Error::other(format!("no process {id}")))
     }
 
     fn read_worker(&self, stream: UnixStream) {
@@ -206,10 +196,7 @@ impl Link {
                     }
                     Piece::Message { kind, .. } if kind == "sync" => {
                         if completing.take().is_some() {
-                            if lock(&child.stderr_synced.1)
-                                .recv_timeout(LAST_OUTPUT)
-                                .is_err()
-                            {
+                            if lock(&child.stderr_synced.1).recv_timeout(LAST_OUTPUT).is_err() {
                                 tracing::debug!("stderr was not flushed in time");
                             }
                             self.complete(child);
@@ -267,11 +254,7 @@ impl Link {
                 while let (Some(mime), Some(body)) = (strings.next(), strings.next()) {
                     parts.push((mime, body));
                 }
-                self.send(Event::Display {
-                    id,
-                    parts,
-                    update: kind == "update",
-                });
+                self.send(Event::Display { id, parts, update: kind == "update" });
             }
             "panic" => {
                 if let Some(place) = panic_place(&String::from_utf8_lossy(payload)) {
@@ -292,9 +275,7 @@ impl Link {
 impl Child {
     /// False if there is nobody to flush.
     fn ask_to_flush(&self) -> bool {
-        lock(&self.flusher)
-            .as_ref()
-            .is_some_and(|mut flusher| flusher.write_all(b"f").is_ok())
+        lock(&self.flusher).as_ref().is_some_and(|mut flusher| flusher.write_all(b"f").is_ok())
     }
 
     fn tell_evcxr(&self, line: &str) {
@@ -326,12 +307,7 @@ impl StreamReader {
                 (!rest.is_empty()).then(|| vec![Piece::Text(rest)])
             }
             Ok(count) => Some(self.filter.push(&buffer[..count])),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
                 Some(self.filter.release().into_iter().map(Piece::Text).collect())
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Some(Vec::new()),

@@ -32,11 +32,7 @@ pub fn end_descendants(ancestor: i32) {
         }
         false
     };
-    parents
-        .keys()
-        .copied()
-        .filter(|id| descends(*id))
-        .for_each(end);
+    parents.keys().copied().filter(|id| descends(*id)).for_each(end);
 }
 
 fn program(id: i32) -> Option<PathBuf> {
@@ -53,13 +49,7 @@ fn parents() -> HashMap<i32, i32> {
             let id: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let status = fs_err::read_to_string(format!("/proc/{id}/stat")).ok()?;
             // The name, in parentheses, may hold anything.
-            let parent = status
-                .rsplit_once(')')?
-                .1
-                .split_whitespace()
-                .nth(1)?
-                .parse()
-                .ok()?;
+            let parent = status.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
             Some((id, parent))
         })
         .collect()

@@ -45,12 +45,7 @@ pub struct Ended {
 }
 
 impl<'cell> Run<'cell> {
-    pub fn new(
-        code: &'cell str,
-        context: &'cell CellContext,
-        session: &Session,
-        variables: Vec<String>,
-    ) -> Self {
+    pub fn new(code: &'cell str, context: &'cell CellContext, session: &Session, variables: Vec<String>) -> Self {
         Self {
             code,
             context,
@@ -71,20 +66,11 @@ impl<'cell> Run<'cell> {
         for event in std::mem::take(&mut session.held) {
             self.show(event);
         }
-        if session
-            .send(&Request::Execute {
-                code: self.code.to_owned(),
-            })
-            .is_err()
-        {
+        if session.send(&Request::Execute { code: self.code.to_owned() }).is_err() {
             return self.evaluator_gone();
         }
         loop {
-            let patience = if self.blocks.is_empty() {
-                Duration::from_secs(3600)
-            } else {
-                BLOCKS_APART
-            };
+            let patience = if self.blocks.is_empty() { Duration::from_secs(3600) } else { BLOCKS_APART };
             match session.receive(patience) {
                 Ok(Event::Worker(Response::Executed { outcome, variables })) => {
                     // What is built from now on prepares the next cell.
@@ -94,19 +80,11 @@ impl<'cell> Run<'cell> {
                     }
                     let lost = std::mem::replace(&mut self.variables, variables.clone());
                     let result = self.finish(outcome, &lost, session);
-                    return Ended {
-                        result,
-                        variables,
-                        restart: false,
-                    };
+                    return Ended { result, variables, restart: false };
                 }
                 Ok(Event::Worker(Response::Input { prompt, password })) => {
                     self.flush_blocks();
-                    let text = self
-                        .context
-                        .output
-                        .ask(&prompt, password)
-                        .unwrap_or_default();
+                    let text = self.context.output.ask(&prompt, password).unwrap_or_default();
                     if session.send(&Request::Input { text }).is_err() {
                         return self.evaluator_gone();
                     }
@@ -150,23 +128,16 @@ impl<'cell> Run<'cell> {
                 self.flush_blocks();
                 let bundle = bundle::from_parts(parts);
                 self.context.output.emit(if update {
-                    OutputEvent::UpdateDisplay {
-                        bundle,
-                        display_id: id,
-                    }
+                    OutputEvent::UpdateDisplay { bundle, display_id: id }
                 } else {
-                    OutputEvent::Display {
-                        bundle,
-                        display_id: Some(id),
-                    }
+                    OutputEvent::Display { bundle, display_id: Some(id) }
                 });
             }
             Event::Build(line) => self.show_build(&line),
             Event::PanicPlace(place) => self.panic_place = Some(place),
             Event::Panicked => self.panicked = true,
             Event::EarlyReturn => self.returned_early = true,
-            Event::ChildGone | Event::WorkerConnected(_) | Event::WorkerGone | Event::Worker(_) => {
-            }
+            Event::ChildGone | Event::WorkerConnected(_) | Event::WorkerGone | Event::Worker(_) => {}
         }
     }
 
@@ -186,9 +157,7 @@ impl<'cell> Run<'cell> {
 
     fn flush_blocks(&mut self) {
         if !self.blocks.is_empty() {
-            self.context
-                .output
-                .display(bundle::from_parts(std::mem::take(&mut self.blocks)));
+            self.context.output.display(bundle::from_parts(std::mem::take(&mut self.blocks)));
         }
     }
 
@@ -220,19 +189,14 @@ impl<'cell> Run<'cell> {
                 if !content.is_empty() {
                     self.show_earlier_result();
                     self.result = Some(bundle::from_parts(
-                        content
-                            .into_iter()
-                            .map(|(mime, body)| (mime, body.trim_end().to_owned())),
+                        content.into_iter().map(|(mime, body)| (mime, body.trim_end().to_owned())),
                     ));
                 }
-                Ok(CellOutcome {
-                    result: self.result,
-                    payload: Vec::new(),
-                })
+                Ok(CellOutcome { result: self.result, payload: Vec::new() })
             }
-            Executed::Rejected { .. } | Executed::Failed { .. } if interrupted => Err(
-                CellError::interrupted("the build was stopped; all variables are kept"),
-            ),
+            Executed::Rejected { .. } | Executed::Failed { .. } if interrupted => {
+                Err(CellError::interrupted("the build was stopped; all variables are kept"))
+            }
             Executed::Rejected { diagnostics } => Err(compile_error(&diagnostics, self.code)),
             Executed::Terminated { message } => Err(terminated(&message, before, interrupted)),
             Executed::Failed { message } => Err(failed(&message)),
@@ -249,37 +213,24 @@ impl<'cell> Run<'cell> {
         let Some(panic) = &self.panic_place else {
             return CellError::new("Panic", "the cell panicked");
         };
-        let place = session
-            .generated_source()
-            .filter(|_| panic.file.ends_with("src/lib.rs"))
-            .and_then(|generated| {
-                let line = line_in_cell(&generated, panic.line, self.code)?;
-                let indent = |text: &str, line: usize| {
-                    text.lines()
-                        .nth(line - 1)
-                        .map_or(0, |line| line.len() - line.trim_start().len())
-                };
-                let column = (panic.column + indent(self.code, line))
-                    .saturating_sub(indent(&generated, panic.line));
-                Some((line, column.max(1)))
-            });
+        let place = session.generated_source().filter(|_| panic.file.ends_with("src/lib.rs")).and_then(|generated| {
+            let line = line_in_cell(&generated, panic.line, self.code)?;
+            let indent = |text: &str, line: usize| {
+                text.lines().nth(line - 1).map_or(0, |line| line.len() - line.trim_start().len())
+            };
+            let column = (panic.column + indent(self.code, line)).saturating_sub(indent(&generated, panic.line));
+            Some((line, column.max(1)))
+        });
         let mut error = panic_error(&panic.message, place, self.code);
         if place.is_none() && !panic.file.ends_with("src/lib.rs") {
-            error.traceback.push(format!(
-                " --> {}:{}:{}",
-                panic.file, panic.line, panic.column
-            ));
+            error.traceback.push(format!(" --> {}:{}:{}", panic.file, panic.line, panic.column));
         }
         error
     }
 
     fn early_return(&self) -> CellError {
-        let message = self
-            .stderr_tail
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("`?` returned an error");
+        let message =
+            self.stderr_tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("`?` returned an error");
         CellError::new("EarlyReturn", message)
     }
 
@@ -288,16 +239,9 @@ impl<'cell> Run<'cell> {
         let error = if self.context.interrupt.is_set() {
             CellError::interrupted(&format!("Rust was restarted; {lost}"))
         } else {
-            CellError::new(
-                "Crash",
-                format!("the Rust evaluator ended and was restarted; {lost}"),
-            )
+            CellError::new("Crash", format!("the Rust evaluator ended and was restarted; {lost}"))
         };
-        Ended {
-            result: Err(error),
-            variables: Vec::new(),
-            restart: true,
-        }
+        Ended { result: Err(error), variables: Vec::new(), restart: true }
     }
 }
 
@@ -306,22 +250,12 @@ fn terminated(message: &str, before: &[String], interrupted: bool) -> CellError 
     if interrupted {
         return CellError::interrupted(&format!("the running Rust cell was stopped; {lost}"));
     }
-    let status = message
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .trim_start_matches("Subprocess terminated with status: ");
-    CellError::new(
-        "Crash",
-        format!("the Rust process ended ({status}); {lost}"),
-    )
+    let status = message.lines().last().unwrap_or_default().trim_start_matches("Subprocess terminated with status: ");
+    CellError::new("Crash", format!("the Rust process ended ({status}); {lost}"))
 }
 
 fn lost(variables: &[String]) -> String {
-    let names: Vec<&str> = variables
-        .iter()
-        .map(|variable| variable.split(':').next().unwrap_or_default())
-        .collect();
+    let names: Vec<&str> = variables.iter().map(|variable| variable.split(':').next().unwrap_or_default()).collect();
     match names.as_slice() {
         [] => "no variables were lost".to_owned(),
         names => format!("lost: {}", names.join(", ")),
@@ -330,16 +264,8 @@ fn lost(variables: &[String]) -> String {
 
 fn failed(message: &str) -> CellError {
     let message = message.trim();
-    let mut error = CellError::new(
-        "RustError",
-        message
-            .lines()
-            .next()
-            .unwrap_or("the cell could not be evaluated"),
-    );
-    error
-        .traceback
-        .extend(message.lines().skip(1).map(str::to_owned));
+    let mut error = CellError::new("RustError", message.lines().next().unwrap_or("the cell could not be evaluated"));
+    error.traceback.extend(message.lines().skip(1).map(str::to_owned));
     if message.contains("determine type of variable") && lacks_standard_sources() {
         error.traceback.push("help: Rust cells infer types with the standard library's sources; install them with `rustup component add rust-src` and restart the kernel".to_owned());
     }
@@ -355,21 +281,14 @@ struct Stopper {
 impl Stopper {
     fn new(context: &CellContext, session: &Session) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let (link, worker, done) = (
-            Arc::clone(&session.link),
-            session.worker_id(),
-            Arc::clone(&over),
-        );
+        let (link, worker, done) = (Arc::clone(&session.link), session.worker_id(), Arc::clone(&over));
         let guard = context.interrupt.on_interrupt(move || {
             let (link, done) = (Arc::clone(&link), Arc::clone(&done));
             if let Some(worker) = worker {
                 std::thread::spawn(move || stop(&link, worker, &done));
             }
         });
-        Self {
-            over,
-            _guard: guard,
-        }
+        Self { over, _guard: guard }
     }
 }
 

@@ -44,15 +44,8 @@ impl Session {
     pub fn start(options: &RustOptions) -> Self {
         let (sender, events) = sync_channel(256);
         let link = Link::new(sender, options.frames.clone());
-        let mut session = Self {
-            state: State::Starting,
-            events,
-            link,
-            worker: None,
-            process: None,
-            folder: None,
-            held: Vec::new(),
-        };
+        let mut session =
+            Self { state: State::Starting, events, link, worker: None, process: None, folder: None, held: Vec::new() };
         if let Err(error) = session.spawn(options) {
             session.state = State::Unavailable(error.to_string());
         }
@@ -60,9 +53,7 @@ impl Session {
     }
 
     fn spawn(&mut self, options: &RustOptions) -> std::io::Result<()> {
-        let folder = tempfile::Builder::new()
-            .prefix("codriver-rust-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("codriver-rust-").tempdir()?;
         let socket = folder.path().join("socket");
         self.link.listen(UnixListener::bind(&socket)?);
         let runtime = match &options.runtime {
@@ -105,9 +96,7 @@ impl Session {
     pub fn wait_until_ready(&mut self, context: &CellContext) -> Result<(), CellError> {
         while matches!(self.state, State::Starting) {
             if context.interrupt.is_set() {
-                return Err(CellError::interrupted(
-                    "Rust was still starting; nothing ran",
-                ));
+                return Err(CellError::interrupted("Rust was still starting; nothing ran"));
             }
             self.poll(Duration::from_millis(50));
         }
@@ -137,34 +126,18 @@ impl Session {
     }
 
     pub fn worker_id(&self) -> Option<i32> {
-        self.process
-            .as_ref()
-            .map(|process| process.id().cast_signed())
+        self.process.as_ref().map(|process| process.id().cast_signed())
     }
 
-    pub fn complete(
-        &mut self,
-        code: &str,
-        cursor: usize,
-    ) -> Option<(usize, usize, Vec<(String, String)>)> {
-        match self.ask(&Request::Complete {
-            code: code.to_owned(),
-            cursor,
-        })? {
-            Response::Completions {
-                start,
-                end,
-                matches,
-            } => Some((start, end, matches)),
+    pub fn complete(&mut self, code: &str, cursor: usize) -> Option<(usize, usize, Vec<(String, String)>)> {
+        match self.ask(&Request::Complete { code: code.to_owned(), cursor })? {
+            Response::Completions { start, end, matches } => Some((start, end, matches)),
             _ => None,
         }
     }
 
     pub fn inspect(&mut self, code: &str, cursor: usize) -> Option<(String, String)> {
-        match self.ask(&Request::Inspect {
-            code: code.to_owned(),
-            cursor,
-        })? {
+        match self.ask(&Request::Inspect { code: code.to_owned(), cursor })? {
             Response::Inspected { plain, html } if !plain.is_empty() => Some((plain, html)),
             _ => None,
         }
@@ -191,14 +164,11 @@ impl Session {
         match self.receive(timeout).ok()? {
             Event::WorkerConnected(stream) => self.worker = Some(stream),
             Event::Worker(Response::Ready) => self.state = State::Ready,
-            Event::Worker(Response::Unavailable { message }) => {
-                self.state = State::Unavailable(message)
-            }
+            Event::Worker(Response::Unavailable { message }) => self.state = State::Unavailable(message),
             Event::Worker(response) => return Some(Some(response)),
             Event::WorkerGone => {
                 if !self.is_unavailable() {
-                    self.state =
-                        State::Unavailable("the Rust evaluator ended unexpectedly".to_owned());
+                    self.state = State::Unavailable("the Rust evaluator ended unexpectedly".to_owned());
                 }
             }
             Event::Build(line) => tracing::debug!(%line, "evaluator"),

@@ -13,9 +13,7 @@ pub fn line_in_cell(generated: &str, number: usize, cell: &str) -> Option<usize>
     let agreement = |candidate: usize| {
         let agrees = |step: isize| {
             let of = |lines: &[&str], index: usize| {
-                index
-                    .checked_add_signed(step)
-                    .and_then(|index| lines.get(index).map(|line| (*line).to_owned()))
+                index.checked_add_signed(step).and_then(|index| lines.get(index).map(|line| (*line).to_owned()))
             };
             of(&generated, number - 1).is_some_and(|line| of(&cell, candidate) == Some(line))
         };
@@ -23,8 +21,7 @@ pub fn line_in_cell(generated: &str, number: usize, cell: &str) -> Option<usize>
             + (1..=20).take_while(|step: &isize| agrees(*step)).count()
     };
     let candidates = (0..cell.len()).filter(|index| cell[*index] == target);
-    let best =
-        candidates.max_by_key(|candidate| (agreement(*candidate), usize::MAX - candidate))?;
+    let best = candidates.max_by_key(|candidate| (agreement(*candidate), usize::MAX - candidate))?;
     Some(best + 1)
 }
 

@@ -29,36 +29,19 @@ pub fn schema(connection: &Connection) -> duckdb::Result<Vec<TableSchema>> {
          FROM duckdb_columns() WHERE NOT internal AND database_name <> 'memory' ORDER BY database_name, schema_name, table_name, column_index",
     )?;
     let rows = statement.query_map([], |row| {
-        Ok((
-            row.get::<_, String>(0)?,
-            row.get::<_, String>(1)?,
-            row.get::<_, String>(2)?,
-            row.get::<_, bool>(3)?,
-        ))
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, bool>(3)?))
     })?;
     let deadline = Instant::now() + TIME_FOR_VALUES;
     let mut tables: Vec<TableSchema> = Vec::new();
     for row in rows {
         let (table, name, data_type, is_table) = row?;
-        let wants_values = is_table
-            && (data_type == "VARCHAR" || data_type.starts_with("ENUM"))
-            && Instant::now() < deadline;
-        let values = if wants_values {
-            distinct_values(connection, &table, &name)?
-        } else {
-            Vec::new()
-        };
-        let column = ColumnSchema {
-            name,
-            data_type,
-            values,
-        };
+        let wants_values =
+            is_table && (data_type == "VARCHAR" || data_type.starts_with("ENUM")) && Instant::now() < deadline;
+        let values = if wants_values { distinct_values(connection, &table, &name)? } else { Vec::new() };
+        let column = ColumnSchema { name, data_type, values };
         match tables.last_mut() {
             Some(last) if last.name == table => last.columns.push(column),
-            _ => tables.push(TableSchema {
-                name: table,
-                columns: vec![column],
-            }),
+            _ => tables.push(TableSchema { name: table, columns: vec![column] }),
         }
     }
     Ok(tables)
@@ -83,19 +66,13 @@ pub fn function_names(connection: &Connection) -> duckdb::Result<Vec<String>> {
 }
 
 pub fn keywords(connection: &Connection) -> duckdb::Result<Vec<String>> {
-    strings(
-        connection,
-        "SELECT DISTINCT upper(keyword_name) FROM duckdb_keywords() ORDER BY 1",
-    )
+    strings(connection, "SELECT DISTINCT upper(keyword_name) FROM duckdb_keywords() ORDER BY 1")
 }
 
 /// Columns and size of a table or view, or a function's signatures.
 pub fn inspect(connection: &Connection, word: &str) -> duckdb::Result<Option<MimeBundle>> {
     let word = word.trim_matches('"');
-    if let Some(table) = schema(connection)?
-        .into_iter()
-        .find(|table| table.name.eq_ignore_ascii_case(word))
-    {
+    if let Some(table) = schema(connection)?.into_iter().find(|table| table.name.eq_ignore_ascii_case(word)) {
         return Ok(Some(describe_table(&table)));
     }
     let mut statement = connection.prepare(
@@ -105,25 +82,15 @@ pub fn inspect(connection: &Connection, word: &str) -> duckdb::Result<Option<Mim
                 coalesce(description, ''), coalesce(array_to_string(examples, chr(10)), '')
          FROM duckdb_functions() WHERE function_name = lower(?) ORDER BY 1 LIMIT 20",
     )?;
-    let rows = statement.query_map([word], |row| {
-        Ok((
-            row.get::<_, String>(0)?,
-            row.get::<_, String>(1)?,
-            row.get::<_, String>(2)?,
-        ))
-    })?;
+    let rows = statement
+        .query_map([word], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))?;
     let signatures = rows.collect::<duckdb::Result<Vec<_>>>()?;
-    let Some((_, description, examples)) = signatures
-        .iter()
-        .find(|(_, description, _)| !description.is_empty())
-        .or(signatures.first())
+    let Some((_, description, examples)) =
+        signatures.iter().find(|(_, description, _)| !description.is_empty()).or(signatures.first())
     else {
         return Ok(None);
     };
-    let mut text: String = signatures
-        .iter()
-        .map(|(signature, _, _)| format!("{signature}\n"))
-        .collect();
+    let mut text: String = signatures.iter().map(|(signature, _, _)| format!("{signature}\n")).collect();
     for part in [description, examples] {
         if !part.is_empty() {
             text.push_str(&format!("\n{part}\n"));
@@ -133,22 +100,13 @@ pub fn inspect(connection: &Connection, word: &str) -> duckdb::Result<Option<Mim
 }
 
 fn describe_table(table: &TableSchema) -> MimeBundle {
-    let width = table
-        .columns
-        .iter()
-        .map(|column| column.name.len())
-        .max()
-        .unwrap_or(0);
+    let width = table.columns.iter().map(|column| column.name.len()).max().unwrap_or(0);
     let mut text = format!("{}\n", table.name);
     for column in &table.columns {
         text.push_str(&format!("  {:width$}  {}", column.name, column.data_type));
         if !column.values.is_empty() {
             let shown: Vec<&str> = column.values.iter().take(8).map(String::as_str).collect();
-            let more = if column.values.len() > shown.len() {
-                ", ..."
-            } else {
-                ""
-            };
+            let more = if column.values.len() > shown.len() { ", ..." } else { "" };
             text.push_str(&format!("  ({}{more})", shown.join(", ")));
         }
         text.push('\n');
@@ -156,11 +114,7 @@ fn describe_table(table: &TableSchema) -> MimeBundle {
     MimeBundle::plain(text)
 }
 
-fn distinct_values(
-    connection: &Connection,
-    table: &str,
-    column: &str,
-) -> duckdb::Result<Vec<String>> {
+fn distinct_values(connection: &Connection, table: &str, column: &str) -> duckdb::Result<Vec<String>> {
     let table = table.split('.').map(quote).collect::<Vec<_>>().join(".");
     let column = quote(column);
     let values = strings(

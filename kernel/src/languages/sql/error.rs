@@ -13,9 +13,7 @@ pub fn cell_error(error: &duckdb::Error, cell: &str, shift: usize) -> CellError 
         other => other.to_string(),
     };
     if message.contains("INTERRUPT Error") {
-        return CellError::interrupted(
-            "the query was stopped; statements before it in the cell took effect",
-        );
+        return CellError::interrupted("the query was stopped; statements before it in the cell took effect");
     }
     from_message(&message, cell, shift)
 }
@@ -76,45 +74,26 @@ fn characters_within(text: &str, width: usize) -> usize {
 }
 
 fn excerpt(place: &Place, cell: &str) -> Vec<String> {
-    let source = cell
-        .lines()
-        .nth(place.line)
-        .unwrap_or_default()
-        .replace('\t', " ");
+    let source = cell.lines().nth(place.line).unwrap_or_default().replace('\t', " ");
     let number = (place.line + 1).to_string();
     let gutter = " ".repeat(number.len());
-    let start = source
-        .char_indices()
-        .nth(place.column)
-        .map_or(source.len(), |(offset, _)| offset);
-    let indent: usize = source[..start]
-        .chars()
-        .filter_map(UnicodeWidthChar::width)
-        .sum();
+    let start = source.char_indices().nth(place.column).map_or(source.len(), |(offset, _)| offset);
+    let indent: usize = source[..start].chars().filter_map(UnicodeWidthChar::width).sum();
     let carets = "^".repeat(token_width(&source[start..]));
     vec![
-        format!(
-            "{gutter}\u{1b}[34m-->\u{1b}[0m line {number}, column {}",
-            place.column + 1
-        ),
+        format!("{gutter}\u{1b}[34m-->\u{1b}[0m line {number}, column {}", place.column + 1),
         format!("{gutter} \u{1b}[34m|\u{1b}[0m"),
         format!("\u{1b}[34m{number} |\u{1b}[0m {source}"),
-        format!(
-            "{gutter} \u{1b}[34m|\u{1b}[0m {}\u{1b}[1;31m{carets}\u{1b}[0m",
-            " ".repeat(indent)
-        ),
+        format!("{gutter} \u{1b}[34m|\u{1b}[0m {}\u{1b}[1;31m{carets}\u{1b}[0m", " ".repeat(indent)),
     ]
 }
 
 /// How wide the word or string at the beginning of `rest` is.
 fn token_width(rest: &str) -> usize {
     match tokens(rest).first() {
-        Some(token) if token.start == 0 && token.kind != TokenKind::Comment => token
-            .text(rest)
-            .chars()
-            .filter_map(UnicodeWidthChar::width)
-            .sum::<usize>()
-            .max(1),
+        Some(token) if token.start == 0 && token.kind != TokenKind::Comment => {
+            token.text(rest).chars().filter_map(UnicodeWidthChar::width).sum::<usize>().max(1)
+        }
         _ => 1,
     }
 }
@@ -127,15 +106,8 @@ mod tests {
     fn the_caret_stands_under_the_token() {
         let message = "Binder Error: Referenced column \"foo\" not found!\nCandidate bindings: \"a\"\n\nLINE 3:  foo from t\n         ^";
         let error = from_message(message, "select\n foo from t", 1);
-        assert_eq!(
-            error.value,
-            "Binder Error: Referenced column \"foo\" not found!"
-        );
-        let plain: Vec<String> = error
-            .traceback
-            .iter()
-            .map(|line| strip_ansi_escapes::strip_str(line))
-            .collect();
+        assert_eq!(error.value, "Binder Error: Referenced column \"foo\" not found!");
+        let plain: Vec<String> = error.traceback.iter().map(|line| strip_ansi_escapes::strip_str(line)).collect();
         assert_eq!(
             plain,
             vec![
@@ -155,11 +127,7 @@ mod tests {
         let message = "Binder Error: no\n\nLINE 1: ...a, a,  wrong from t\n                  ^";
         let error = from_message(message, &cell, 0);
         let column = cell.find("wrong").unwrap() + 1;
-        assert!(
-            error.traceback[1].contains(&format!("line 1, column {column}")),
-            "{:?}",
-            error.traceback
-        );
+        assert!(error.traceback[1].contains(&format!("line 1, column {column}")), "{:?}", error.traceback);
     }
 
     #[test]

@@ -47,11 +47,7 @@ const SYSTEM_SCHEMAS: &[&str] = &["information_schema", "pg_catalog"];
 
 /// Checks that `sql` is one `SELECT` (or `DESCRIBE`, `SHOW`, `SUMMARIZE`, `EXPLAIN` of
 /// one) over tables that exist, and returns it.
-pub fn read_only(
-    connection: &Connection,
-    sql: &str,
-    tables: &BTreeSet<String>,
-) -> Result<Statement, CellError> {
+pub fn read_only(connection: &Connection, sql: &str, tables: &BTreeSet<String>) -> Result<Statement, CellError> {
     let mut found = statements(sql);
     let statement = match (found.pop(), found.is_empty()) {
         (Some(statement), true) => statement,
@@ -69,22 +65,14 @@ pub fn read_only(
 /// DuckDB's syntax tree of a query. A statement that is not a query has none.
 fn parse(connection: &Connection, sql: &str) -> Result<Value, CellError> {
     let text: String = connection
-        .query_row(
-            "SELECT json_serialize_sql(?::VARCHAR)::VARCHAR",
-            [sql],
-            |row| row.get(0),
-        )
+        .query_row("SELECT json_serialize_sql(?::VARCHAR)::VARCHAR", [sql], |row| row.get(0))
         .map_err(|error| super::error::cell_error(&error, sql, 0))?;
-    let tree: Value = serde_json::from_str(&text)
-        .map_err(|error| refused(&format!("DuckDB's parse is unreadable ({error})")))?;
+    let tree: Value =
+        serde_json::from_str(&text).map_err(|error| refused(&format!("DuckDB's parse is unreadable ({error})")))?;
     if tree["error"] == Value::Bool(true) {
-        let message = tree["error_message"]
-            .as_str()
-            .unwrap_or("it does not parse");
+        let message = tree["error_message"].as_str().unwrap_or("it does not parse");
         return Err(match tree["error_type"].as_str() {
-            Some("not implemented") => {
-                refused("only SELECT, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN are allowed")
-            }
+            Some("not implemented") => refused("only SELECT, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN are allowed"),
             _ => CellError::new("SqlError", format!("Parser Error: {message}")),
         });
     }
@@ -103,27 +91,18 @@ fn check(node: &Value, names: &BTreeSet<String>) -> Result<(), CellError> {
                 _ => {}
             }
             // A table function's own call was judged above; its arguments were not.
-            fields
-                .iter()
-                .try_for_each(|(key, value)| match key.as_str() {
-                    "function" => check(&value["arguments"], names)
-                        .and_then(|()| check(&value["children"], names)),
-                    _ => check(value, names),
-                })
+            fields.iter().try_for_each(|(key, value)| match key.as_str() {
+                "function" => check(&value["arguments"], names).and_then(|()| check(&value["children"], names)),
+                _ => check(value, names),
+            })
         }
         _ => Ok(()),
     }
 }
 
 fn check_table(node: &Value, names: &BTreeSet<String>) -> Result<(), CellError> {
-    let name = node["table_name"]
-        .as_str()
-        .unwrap_or_default()
-        .to_lowercase();
-    let schema = node["schema_name"]
-        .as_str()
-        .unwrap_or_default()
-        .to_lowercase();
+    let name = node["table_name"].as_str().unwrap_or_default().to_lowercase();
+    let schema = node["schema_name"].as_str().unwrap_or_default().to_lowercase();
     let catalog = node["catalog_name"].as_str().unwrap_or_default();
     if schema == super::memory::CATALOG || catalog.eq_ignore_ascii_case(super::memory::CATALOG) {
         return Err(refused("what is remembered is asked with the tool recall"));
@@ -131,29 +110,19 @@ fn check_table(node: &Value, names: &BTreeSet<String>) -> Result<(), CellError> 
     if SYSTEM_SCHEMAS.contains(&schema.as_str()) || names.contains(&name) {
         return Ok(());
     }
-    Err(refused(&format!(
-        "there is no table {name:?}; files cannot be read"
-    )))
+    Err(refused(&format!("there is no table {name:?}; files cannot be read")))
 }
 
 fn check_table_function(node: &Value) -> Result<(), CellError> {
-    let name = node["function"]["function_name"]
-        .as_str()
-        .unwrap_or_default()
-        .to_lowercase();
+    let name = node["function"]["function_name"].as_str().unwrap_or_default().to_lowercase();
     if SAFE_TABLE_FUNCTIONS.contains(&name.as_str()) {
         return Ok(());
     }
-    Err(refused(&format!(
-        "the table function {name} is not allowed"
-    )))
+    Err(refused(&format!("the table function {name} is not allowed")))
 }
 
 fn check_function(node: &Value) -> Result<(), CellError> {
-    let name = node["function_name"]
-        .as_str()
-        .unwrap_or_default()
-        .to_lowercase();
+    let name = node["function_name"].as_str().unwrap_or_default().to_lowercase();
     if UNSAFE_FUNCTIONS.contains(&name.as_str()) {
         return Err(refused(&format!("the function {name} is not allowed")));
     }
@@ -161,19 +130,8 @@ fn check_function(node: &Value) -> Result<(), CellError> {
 }
 
 fn check_show(node: &Value, names: &BTreeSet<String>) -> Result<(), CellError> {
-    let shown = node["table_name"]
-        .as_str()
-        .unwrap_or_default()
-        .trim_matches('"')
-        .to_lowercase();
-    let special = [
-        "",
-        "tables",
-        "databases",
-        "schemas",
-        "variables",
-        "__show_tables_expanded",
-    ];
+    let shown = node["table_name"].as_str().unwrap_or_default().trim_matches('"').to_lowercase();
+    let special = ["", "tables", "databases", "schemas", "variables", "__show_tables_expanded"];
     if special.contains(&shown.as_str()) || names.contains(&shown) {
         return Ok(());
     }
@@ -182,35 +140,20 @@ fn check_show(node: &Value, names: &BTreeSet<String>) -> Result<(), CellError> {
 
 fn common_table_expressions(node: &Value, names: &mut BTreeSet<String>) {
     match node {
-        Value::Array(items) => items
-            .iter()
-            .for_each(|item| common_table_expressions(item, names)),
+        Value::Array(items) => items.iter().for_each(|item| common_table_expressions(item, names)),
         Value::Object(fields) => {
-            for entry in fields
-                .get("cte_map")
-                .and_then(|map| map["map"].as_array())
-                .into_iter()
-                .flatten()
-            {
+            for entry in fields.get("cte_map").and_then(|map| map["map"].as_array()).into_iter().flatten() {
                 // A name that could be a file's would hide a file read outside its scope.
-                names.extend(
-                    entry["key"]
-                        .as_str()
-                        .filter(|name| is_plain(name))
-                        .map(str::to_lowercase),
-                );
+                names.extend(entry["key"].as_str().filter(|name| is_plain(name)).map(str::to_lowercase));
             }
-            fields
-                .values()
-                .for_each(|value| common_table_expressions(value, names));
+            fields.values().for_each(|value| common_table_expressions(value, names));
         }
         _ => {}
     }
 }
 
 fn is_plain(name: &str) -> bool {
-    name.chars()
-        .all(|character| character.is_alphanumeric() || character == '_')
+    name.chars().all(|character| character.is_alphanumeric() || character == '_')
 }
 
 /// `sql` without `EXPLAIN [ANALYZE]`, which the serializer does not take.

@@ -42,11 +42,7 @@ impl Statement {
     /// that the positions DuckDB reports are positions in the cell.
     pub fn padded(&self, sql: &str) -> String {
         let before = &sql[..self.start];
-        let column = before
-            .chars()
-            .rev()
-            .take_while(|character| *character != '\n')
-            .count();
+        let column = before.chars().rev().take_while(|character| *character != '\n').count();
         let mut padded = "\n".repeat(before.matches('\n').count());
         padded.push_str(&" ".repeat(column));
         padded.push_str(&sql[self.start..self.end]);
@@ -62,10 +58,7 @@ pub fn statements(sql: &str) -> Vec<Statement> {
         let text = token.text(sql);
         match (&mut current, token.kind) {
             (Some(_), TokenKind::Symbol) if text == ";" => {
-                statements.extend(current.take().map(|statement| Statement {
-                    terminated: true,
-                    ..statement
-                }));
+                statements.extend(current.take().map(|statement| Statement { terminated: true, ..statement }));
             }
             (None, TokenKind::Symbol) if text == ";" => {}
             (None, TokenKind::Comment) => {}
@@ -94,12 +87,7 @@ pub fn tokens(sql: &str) -> Vec<Token> {
             continue;
         }
         let (kind, length, terminated) = scan(&sql[position..], character);
-        tokens.push(Token {
-            kind,
-            start: position,
-            end: position + length,
-            terminated,
-        });
+        tokens.push(Token { kind, start: position, end: position + length, terminated });
         position += length;
     }
     tokens
@@ -109,40 +97,28 @@ pub fn tokens(sql: &str) -> Vec<Token> {
 fn scan(rest: &str, first: char) -> (TokenKind, usize, bool) {
     let second = rest[first.len_utf8()..].chars().next();
     match (first, second) {
-        ('-', Some('-')) => (
-            TokenKind::Comment,
-            rest.find('\n').unwrap_or(rest.len()),
-            true,
-        ),
+        ('-', Some('-')) => (TokenKind::Comment, rest.find('\n').unwrap_or(rest.len()), true),
         ('/', Some('*')) => ended(TokenKind::Comment, rest, block_comment(rest)),
-        ('e' | 'E', Some('\'')) => ended(
-            TokenKind::String,
-            rest,
-            quoted(&rest[1..], '\'', true).map(|length| length + 1),
-        ),
+        ('e' | 'E', Some('\'')) => {
+            ended(TokenKind::String, rest, quoted(&rest[1..], '\'', true).map(|length| length + 1))
+        }
         ('\'', _) => ended(TokenKind::String, rest, quoted(rest, '\'', false)),
         ('"', _) => ended(TokenKind::QuotedName, rest, quoted(rest, '"', false)),
         ('$', _) => match dollar_tag(rest) {
             Some(tag) => {
-                let body = rest[tag.len()..]
-                    .find(tag)
-                    .map(|offset| offset + 2 * tag.len());
+                let body = rest[tag.len()..].find(tag).map(|offset| offset + 2 * tag.len());
                 ended(TokenKind::String, rest, body)
             }
             None => (TokenKind::Symbol, 1, true),
         },
         _ if first.is_alphabetic() || first == '_' => (
             TokenKind::Word,
-            length_while(rest, |character| {
-                character.is_alphanumeric() || character == '_' || character == '$'
-            }),
+            length_while(rest, |character| character.is_alphanumeric() || character == '_' || character == '$'),
             true,
         ),
         _ if first.is_ascii_digit() => (
             TokenKind::Number,
-            length_while(rest, |character| {
-                character.is_alphanumeric() || character == '.' || character == '_'
-            }),
+            length_while(rest, |character| character.is_alphanumeric() || character == '.' || character == '_'),
             true,
         ),
         _ => (TokenKind::Symbol, first.len_utf8(), true),
@@ -193,16 +169,13 @@ fn block_comment(rest: &str) -> Option<usize> {
 
 /// `$$` or `$tag$` at the beginning of `rest`.
 fn dollar_tag(rest: &str) -> Option<&str> {
-    let name = length_while(&rest[1..], |character| {
-        character.is_alphanumeric() || character == '_'
-    });
+    let name = length_while(&rest[1..], |character| character.is_alphanumeric() || character == '_');
     let starts_with_digit = rest[1..].starts_with(|character: char| character.is_ascii_digit());
     (rest[1 + name..].starts_with('$') && !starts_with_digit).then(|| &rest[..name + 2])
 }
 
 fn length_while(text: &str, keep: impl Fn(char) -> bool) -> usize {
-    text.find(|character| !keep(character))
-        .unwrap_or(text.len())
+    text.find(|character| !keep(character)).unwrap_or(text.len())
 }
 
 #[cfg(test)]
@@ -210,22 +183,13 @@ mod tests {
     use super::*;
 
     fn split(sql: &str) -> Vec<&str> {
-        statements(sql)
-            .iter()
-            .map(|statement| &sql[statement.start..statement.end])
-            .collect()
+        statements(sql).iter().map(|statement| &sql[statement.start..statement.end]).collect()
     }
 
     #[test]
     fn semicolons_in_strings_names_and_comments_do_not_split() {
         let sql = "select ';' as \"a;b\" -- c;d\n, $$;$$, $t$ ; $$ $t$, e'\\';' /* ; /* ; */ ; */ ; select 2;;  -- end";
-        assert_eq!(
-            split(sql),
-            vec![
-                "select ';' as \"a;b\" -- c;d\n, $$;$$, $t$ ; $$ $t$, e'\\';'",
-                "select 2"
-            ]
-        );
+        assert_eq!(split(sql), vec!["select ';' as \"a;b\" -- c;d\n, $$;$$, $t$ ; $$ $t$, e'\\';'", "select 2"]);
     }
 
     #[test]

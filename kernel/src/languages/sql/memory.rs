@@ -130,7 +130,8 @@ impl VTab for TableRows {
     fn bind(bind: &BindInfo) -> Result<Self::BindData, Box<dyn Error>> {
         let memory = memory(bind.get_parameter(0).to_int64())?;
         let name = bind.get_parameter(1).to_string();
-        let table = TABLES.iter().find(|table| table.name == name).ok_or_else(|| format!("memory has no table {name}"))?;
+        let table =
+            TABLES.iter().find(|table| table.name == name).ok_or_else(|| format!("memory has no table {name}"))?;
         table.columns.iter().for_each(|column| bind.add_result_column(column.name, text()));
         Ok(Pages { memory, table: name })
     }
@@ -183,7 +184,8 @@ impl VTab for Recall {
         HIT_COLUMNS.iter().for_each(|(name, _)| bind.add_result_column(name, text()));
         let memory = memory(bind.get_parameter(0).to_int64())?;
         let wanted = bind.get_parameter(2).to_int64();
-        let hits = usize::try_from(wanted).map_err(|_| format!("recall finds 0 to {MOST_HITS} things, not {wanted}"))?;
+        let hits =
+            usize::try_from(wanted).map_err(|_| format!("recall finds 0 to {MOST_HITS} things, not {wanted}"))?;
         let [kind, origin, since, before] = [3, 4, 5, 6].map(|position| bind.get_parameter(position).to_string());
         let options = SearchOptions::asked(&kind, &origin, &since, &before)?;
         let found = memory.search_with(&bind.get_parameter(1).to_string(), hits.min(MOST_HITS), &options)?;

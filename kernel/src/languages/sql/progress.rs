@@ -31,10 +31,7 @@ impl Progress {
             }
             display.update(MimeBundle::html("", ""));
         });
-        Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { stop: Some(stop), thread: Some(thread) }
     }
 }
 
@@ -51,8 +48,5 @@ impl Drop for Progress {
 
 fn elapsed(started: Instant) -> MimeBundle {
     let text = format!("running for {:.1} s", started.elapsed().as_secs_f32());
-    MimeBundle::html(
-        format!("<em style=\"color: var(--jp-ui-font-color2, #777)\">{text}</em>"),
-        text,
-    )
+    MimeBundle::html(format!("<em style=\"color: var(--jp-ui-font-color2, #777)\">{text}</em>"), text)
 }

@@ -35,23 +35,12 @@ fn is_query(statement: &Statement) -> bool {
 }
 
 /// Runs a statement for its effect and returns how many rows it changed.
-pub fn execute(
-    connection: &Connection,
-    cell: &str,
-    statement: &Statement,
-) -> Result<usize, CellError> {
-    connection
-        .execute(&statement.padded(cell), [])
-        .map_err(|error| cell_error(&error, cell, 0))
+pub fn execute(connection: &Connection, cell: &str, statement: &Statement) -> Result<usize, CellError> {
+    connection.execute(&statement.padded(cell), []).map_err(|error| cell_error(&error, cell, 0))
 }
 
 /// Runs a query once, counts its rows and reads the first `limit` of them.
-pub fn fetch(
-    connection: &Connection,
-    cell: &str,
-    statement: &Statement,
-    limit: usize,
-) -> Result<Frame, CellError> {
+pub fn fetch(connection: &Connection, cell: &str, statement: &Statement, limit: usize) -> Result<Frame, CellError> {
     if !is_query(statement) {
         return fetch_as_is(connection, cell, statement, limit);
     }
@@ -69,8 +58,7 @@ pub fn fetch(
          SELECT (SELECT count(*) FROM __codriver_result), COLUMNS(*)::VARCHAR FROM __codriver_result LIMIT {}",
         limit.max(1)
     );
-    read_counted(connection, &counted, columns, limit)
-        .map_err(|error| cell_error(&error, cell, WRAPPED))
+    read_counted(connection, &counted, columns, limit).map_err(|error| cell_error(&error, cell, WRAPPED))
 }
 
 /// Keeps a query's result as table `name` and reads it back.
@@ -89,10 +77,7 @@ pub fn keep(
     }
     let sql = as_query(cell, statement);
     connection
-        .execute_batch(&format!(
-            "CREATE OR REPLACE TABLE {} AS ({sql})",
-            quote(name)
-        ))
+        .execute_batch(&format!("CREATE OR REPLACE TABLE {} AS ({sql})", quote(name)))
         .map_err(|error| cell_error(&error, cell, WRAPPED))?;
     table(connection, name, limit)
 }
@@ -100,12 +85,7 @@ pub fn keep(
 /// The first `limit` rows of a table or view.
 pub fn table(connection: &Connection, name: &str, limit: usize) -> Result<Frame, CellError> {
     let sql = format!("FROM {}", quote(name));
-    let statement = Statement {
-        start: 0,
-        end: sql.len(),
-        keyword: "from".to_owned(),
-        terminated: true,
-    };
+    let statement = Statement { start: 0, end: sql.len(), keyword: "from".to_owned(), terminated: true };
     fetch(connection, &sql, &statement, limit)
 }
 
@@ -124,34 +104,18 @@ fn as_query(cell: &str, statement: &Statement) -> String {
 
 fn describe(connection: &Connection, sql: &str) -> duckdb::Result<Vec<FrameColumn>> {
     let mut statement = connection.prepare(&format!("DESCRIBE {sql}"))?;
-    let columns = statement.query_map([], |row| {
-        Ok(FrameColumn {
-            name: row.get(0)?,
-            data_type: row.get(1)?,
-        })
-    })?;
+    let columns = statement.query_map([], |row| Ok(FrameColumn { name: row.get(0)?, data_type: row.get(1)? }))?;
     columns.collect()
 }
 
-fn read_counted(
-    connection: &Connection,
-    sql: &str,
-    columns: Vec<FrameColumn>,
-    limit: usize,
-) -> duckdb::Result<Frame> {
+fn read_counted(connection: &Connection, sql: &str, columns: Vec<FrameColumn>, limit: usize) -> duckdb::Result<Frame> {
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
-    let mut frame = Frame {
-        columns,
-        rows: Vec::new(),
-        total_rows: 0,
-    };
+    let mut frame = Frame { columns, rows: Vec::new(), total_rows: 0 };
     while let Some(row) = rows.next()? {
         frame.total_rows = usize::try_from(row.get::<_, i64>(0)?).unwrap_or_default();
         if frame.rows.len() < limit {
-            let cells = (1..=frame.columns.len())
-                .map(|index| row.get(index))
-                .collect::<duckdb::Result<_>>()?;
+            let cells = (1..=frame.columns.len()).map(|index| row.get(index)).collect::<duckdb::Result<_>>()?;
             frame.rows.push(cells);
         }
     }
@@ -159,14 +123,8 @@ fn read_counted(
 }
 
 /// For statements that cannot stand inside a query (`EXPLAIN`, `PRAGMA`, `CALL`).
-fn fetch_as_is(
-    connection: &Connection,
-    cell: &str,
-    statement: &Statement,
-    limit: usize,
-) -> Result<Frame, CellError> {
-    read_as_is(connection, &statement.padded(cell), limit)
-        .map_err(|error| cell_error(&error, cell, 0))
+fn fetch_as_is(connection: &Connection, cell: &str, statement: &Statement, limit: usize) -> Result<Frame, CellError> {
+    read_as_is(connection, &statement.padded(cell), limit).map_err(|error| cell_error(&error, cell, 0))
 }
 
 fn read_as_is(connection: &Connection, sql: &str, limit: usize) -> duckdb::Result<Frame> {
@@ -175,10 +133,7 @@ fn read_as_is(connection: &Connection, sql: &str, limit: usize) -> duckdb::Resul
     let mut frame = Frame::default();
     if let Some(statement) = rows.as_ref() {
         frame.columns = (statement.column_names().into_iter().enumerate())
-            .map(|(index, name)| FrameColumn {
-                name,
-                data_type: type_name(&statement.column_type(index).to_string()),
-            })
+            .map(|(index, name)| FrameColumn { name, data_type: type_name(&statement.column_type(index).to_string()) })
             .collect();
     }
     while let Some(row) = rows.next()? {

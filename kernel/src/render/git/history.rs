@@ -33,7 +33,11 @@ pub fn log(log: &Log) -> MimeBundle {
         rows.push(vec![
             hash_html(commit),
             date_html(commit.authored, now),
-            format!("<span title=\"{}\">{}</span>", escape(&visible(&commit.author.email)), escape(&visible(&commit.author.name))),
+            format!(
+                "<span title=\"{}\">{}</span>",
+                escape(&visible(&commit.author.email)),
+                escape(&visible(&commit.author.name))
+            ),
             format!("{}<span{title}>{}</span>", labels_html(&commit.labels), escape(&subject)),
         ]);
     }
@@ -81,7 +85,10 @@ pub fn blame(blame: &Blame) -> MimeBundle {
     let mut rows = Vec::new();
     for run in lines.chunk_by(|a, b| a.origin == b.origin) {
         for line in run {
-            let (id, when) = line.origin.as_ref().map_or(("-------", String::new()), |origin| (origin.short_id.as_str(), day(origin.authored)));
+            let (id, when) = line
+                .origin
+                .as_ref()
+                .map_or(("-------", String::new()), |origin| (origin.short_id.as_str(), day(origin.authored)));
             let author: String = author(line).chars().take(widest_author).collect();
             page.plain.push_str(&format!(
                 "\x1b[33m{id:7}\x1b[0m \x1b[2m{author:widest_author$} {when:10}\x1b[0m {:widest_number$}  {}\n",
@@ -240,7 +247,14 @@ fn date_html(when: DateTime<FixedOffset>, now: DateTime<Utc>) -> String {
 
 fn ago(when: DateTime<FixedOffset>, now: DateTime<Utc>) -> String {
     let seconds = now.signed_duration_since(when).num_seconds();
-    let units = [(31_557_600, "year"), (2_629_800, "month"), (604_800, "week"), (86_400, "day"), (3600, "hour"), (60, "minute")];
+    let units = [
+        (31_557_600, "year"),
+        (2_629_800, "month"),
+        (604_800, "week"),
+        (86_400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+    ];
     for (length, unit) in units {
         if seconds >= length {
             let number = usize::try_from(seconds / length).unwrap_or(0);

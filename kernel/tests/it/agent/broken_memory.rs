@@ -10,10 +10,14 @@ use super::server::Server;
 fn a_notebook_works_without_the_memory_it_cannot_open() {
     let newer = |path: &std::path::Path| {
         let connection = duckdb::Connection::open(path).unwrap();
-        connection.execute_batch("INSERT INTO schema_versions VALUES (99, 'from the future', now()::TIMESTAMP)").unwrap();
+        connection
+            .execute_batch("INSERT INTO schema_versions VALUES (99, 'from the future', now()::TIMESTAMP)")
+            .unwrap();
     };
     let garbage = |path: &std::path::Path| fs_err::write(path, "not a database".repeat(2000)).unwrap();
-    for (damage, says_why) in [(&newer as &dyn Fn(&std::path::Path), "newer Codriver"), (&garbage, "cannot be read as Codriver's memory")] {
+    for (damage, says_why) in
+        [(&newer as &dyn Fn(&std::path::Path), "newer Codriver"), (&garbage, "cannot be read as Codriver's memory")]
+    {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join("memory.duckdb");
         Memory::open(&path, None).unwrap().remember("Amounts are in euro", Scope::Global, "user").unwrap();
@@ -21,7 +25,8 @@ fn a_notebook_works_without_the_memory_it_cannot_open() {
         let before = fs_err::read(&path).unwrap();
         let server = Server::start([says("Hello.")]);
         let mut desk = Desk::new();
-        let options = SessionOptions { workspace: desk.workspace.path().to_owned(), data_folder: Some(data.path().to_owned()) };
+        let options =
+            SessionOptions { workspace: desk.workspace.path().to_owned(), data_folder: Some(data.path().to_owned()) };
         desk.session = Session::without_rust(&options).unwrap();
         desk.session.agents.learner.set(codriver::agent::facts::Learning::Rules);
         assert_eq!(desk.session.memory.mode(), Mode::InMemory);

@@ -188,12 +188,17 @@ fn a_prompt_that_is_too_long_for_the_server_is_made_shorter() {
 #[test]
 fn facts_are_replaced_explained_promoted_and_edited() {
     let mut desk = Desk::new();
-    let mut said = |line: &str| desk.cell(line).map(|outcome| outcome.result.unwrap().text().to_owned()).map_err(|error| error.value);
+    let mut said = |line: &str| {
+        desk.cell(line).map(|outcome| outcome.result.unwrap().text().to_owned()).map_err(|error| error.value)
+    };
     said("%memory remember The deadline is Friday").unwrap();
     let replaced = said("%memory remember The deadline isn't on the list").unwrap();
     assert!(replaced.starts_with("remembered as"), "{replaced}");
     let replaced = said("%memory remember The deadline is Monday").unwrap();
-    assert!(replaced.contains("in place of \"The deadline is Friday\"") && replaced.contains("now Monday"), "{replaced}");
+    assert!(
+        replaced.contains("in place of \"The deadline is Friday\"") && replaced.contains("now Monday"),
+        "{replaced}"
+    );
     let id = replaced.split_whitespace().nth(2).unwrap().to_owned();
     let why = said(&format!("%memory why {id}")).unwrap();
     assert!(why.contains("The deadline is Monday (project)") && why.contains("The deadline is Friday"), "{why}");
@@ -209,7 +214,11 @@ fn facts_are_replaced_explained_promoted_and_edited() {
     assert!(list.contains("📌 The deadline is Tuesday") && !list.contains("Monday"), "{list}");
     assert!(said("%memory list --scope session").unwrap().contains("nothing"));
     assert!(said("%memory cleanup").unwrap().contains("nothing to clean up"));
-    assert!(said("%memory list --scope nowhere").is_err() && said("%memory why").is_err() && said("%memory show zzzz").is_err());
+    assert!(
+        said("%memory list --scope nowhere").is_err()
+            && said("%memory why").is_err()
+            && said("%memory show zzzz").is_err()
+    );
 }
 
 #[test]

@@ -105,7 +105,9 @@ fn another_embedding_model_makes_its_own_vectors_while_search_goes_on() {
     write_encoder(&large, 64, 2, 4);
     let mut desk = Desk::new();
     let memory = Arc::clone(&desk.session.memory);
-    let text: String = (0..400).map(|number| format!("## Part {number}\n\nThe walrus of region {number} sleeps {number} hours.\n\n")).collect();
+    let text: String = (0..400)
+        .map(|number| format!("## Part {number}\n\nThe walrus of region {number} sleeps {number} hours.\n\n"))
+        .collect();
     fs_err::write(desk.workspace.path().join("walrus.md"), text).unwrap();
     // The model of this machine, if there is one, is loaded here, and embeds in the background.
     desk.cell("%knowledge add walrus.md").unwrap();
@@ -117,7 +119,11 @@ fn another_embedding_model_makes_its_own_vectors_while_search_goes_on() {
     memory.use_embedder(open(&small));
     let total = all_embedded(&memory, "small");
     assert!(total > 80, "{total}");
-    assert!(stats(&mut desk).contains(&format!("all {total} texts here have a vector of small")), "{}", stats(&mut desk));
+    assert!(
+        stats(&mut desk).contains(&format!("all {total} texts here have a vector of small")),
+        "{}",
+        stats(&mut desk)
+    );
 
     let anew = open(&large);
     let before = Instant::now();

@@ -51,23 +51,35 @@ fn shown(desk: &mut Desk, line: &str) -> String {
 
 #[test]
 fn the_model_that_answered_reads_the_turn_afterwards() {
-    let server = Server::start([says("A lot."), says(&facts(&[noted(1, "Our accounts close with the month of March", 0)]))]);
+    let server =
+        Server::start([says("A lot."), says(&facts(&[noted(1, "Our accounts close with the month of March", 0)]))]);
     let mut desk = desk();
     let report = desk.ask(&server, &format!("{MOVED} Remember that our currency is Swiss francs.")).unwrap();
     assert_eq!(report.answer, "A lot.");
     settle(&desk);
     assert_eq!(texts(&desk), ["Our currency is Swiss francs", "Our accounts close with the month of March"]);
     let fact = known(&desk).remove(1);
-    assert!(fact.reason.contains("you said: \"Since we moved") && fact.reason.starts_with("found by the model http://127.0.0.1"), "{}", fact.reason);
+    assert!(
+        fact.reason.contains("you said: \"Since we moved")
+            && fact.reason.starts_with("found by the model http://127.0.0.1"),
+        "{}",
+        fact.reason
+    );
     assert_eq!((fact.source.as_str(), fact.scope, fact.importance), ("user", Scope::Project, 0.8));
     let why = shown(&mut desk, &format!("%memory why {}", fact.id.short()));
     assert!(why.contains("from the turn") && why.contains("found by the model"), "{why}");
 
     // What it was asked: the person's statements and what is known, as JSON of a schema, and nothing else.
     let body = &server.seen()[1].body;
-    assert_eq!((&body["response_format"]["type"], &body["response_format"]["json_schema"]["strict"]), (&json!("json_schema"), &json!(true)));
+    assert_eq!(
+        (&body["response_format"]["type"], &body["response_format"]["json_schema"]["strict"]),
+        (&json!("json_schema"), &json!(true))
+    );
     let asked = body["messages"][1]["content"].as_str().unwrap();
-    assert!(asked.contains("1. Since we moved the books") && asked.contains("1. Our currency is Swiss francs"), "{asked}");
+    assert!(
+        asked.contains("1. Since we moved the books") && asked.contains("1. Our currency is Swiss francs"),
+        "{asked}"
+    );
     assert!(!asked.contains("What was sold") && !asked.contains("A lot."), "{asked}");
 
     // What it cost, and what left the machine.
@@ -77,8 +89,16 @@ fn the_model_that_answered_reads_the_turn_afterwards() {
     let row = by_model.lines().find(|line| line.contains("#tiny")).unwrap();
     let cells: Vec<&str> = row.split_whitespace().collect();
     assert_eq!(cells[1..5], ["1", "200", "20", "110"], "one turn, tokens of both calls, of which beside turns: {row}");
-    let calls = desk.cell("%%sql\nSELECT purpose, prompt_tokens, turn IS NOT NULL AS of_turn FROM memory.model_calls").unwrap().result.unwrap();
-    assert!(calls.text().contains("facts") && calls.text().contains("100") && calls.text().contains("true"), "{}", calls.text());
+    let calls = desk
+        .cell("%%sql\nSELECT purpose, prompt_tokens, turn IS NOT NULL AS of_turn FROM memory.model_calls")
+        .unwrap()
+        .result
+        .unwrap();
+    assert!(
+        calls.text().contains("facts") && calls.text().contains("100") && calls.text().contains("true"),
+        "{}",
+        calls.text()
+    );
 }
 
 #[test]
@@ -119,7 +139,9 @@ fn what_nobody_said_is_not_believed() {
 #[test]
 fn nonsense_leaves_what_the_rules_found_and_is_not_asked_for_for_ever() {
     let mut answers = Vec::new();
-    for nonsense in ["I would rather chat.", "{\"facts\": \"none\"}", "{\"facts\": [{\"sentence\": 1, \"te", "never asked"] {
+    for nonsense in
+        ["I would rather chat.", "{\"facts\": \"none\"}", "{\"facts\": [{\"sentence\": 1, \"te", "never asked"]
+    {
         answers.extend([says("Fine."), says(nonsense)]);
     }
     let server = Server::start(answers);
@@ -134,7 +156,12 @@ fn nonsense_leaves_what_the_rules_found_and_is_not_asked_for_for_ever() {
 
 #[test]
 fn a_provider_that_knows_no_schema_is_asked_by_a_tool() {
-    let refusal = || Answer::json(400, r#"{"error":{"message":"This response_format type is unavailable now","type":"invalid_request_error"}}"#);
+    let refusal = || {
+        Answer::json(
+            400,
+            r#"{"error":{"message":"This response_format type is unavailable now","type":"invalid_request_error"}}"#,
+        )
+    };
     let found = || calls("note_facts", json!({ "facts": [noted(1, "Our accounts close with the month of March", 0)] }));
     let server = Server::start([says("One."), refusal(), found(), says("Two."), found()]);
     let mut desk = desk();
@@ -230,8 +257,7 @@ fn where_nobody_waits_the_next_turn_knows_what_this_one_told() {
 }
 
 fn recordings() -> Option<PathBuf> {
-    let shared = std::env::var_os("CODRIVER_SHARED")
-        .map_or_else(|| PathBuf::from("../../shared"), PathBuf::from);
+    let shared = std::env::var_os("CODRIVER_SHARED").map_or_else(|| PathBuf::from("../../shared"), PathBuf::from);
     let folder = shared.join("data/wire");
     if !folder.is_dir() {
         eprintln!("SKIPPED: no recordings at {} (set CODRIVER_SHARED)", folder.display());
@@ -258,7 +284,10 @@ fn recorded(path: &Path, text: &str) -> Answer {
     let mut replace = |chunk: &mut Value| {
         for part in ["delta", "message"] {
             let place = format!("/choices/0/{part}");
-            if let Some(content) = chunk.pointer_mut(&format!("{place}/content")).filter(|content| content.as_str().is_some_and(|text| !text.is_empty())) {
+            if let Some(content) = chunk
+                .pointer_mut(&format!("{place}/content"))
+                .filter(|content| content.as_str().is_some_and(|text| !text.is_empty()))
+            {
                 *content = json!(left.take().unwrap_or_default());
             }
             if let Some(function) = chunk.pointer_mut(&format!("{place}/tool_calls/0/function")) {
@@ -266,7 +295,10 @@ fn recorded(path: &Path, text: &str) -> Answer {
             }
         }
     };
-    let line = |line: &str, replace: &mut dyn FnMut(&mut Value)| match line.strip_prefix("data: ").map(serde_json::from_str::<Value>) {
+    let line = |line: &str, replace: &mut dyn FnMut(&mut Value)| match line
+        .strip_prefix("data: ")
+        .map(serde_json::from_str::<Value>)
+    {
         Some(Ok(mut chunk)) => {
             replace(&mut chunk);
             format!("data: {chunk}\n")
@@ -304,7 +336,10 @@ fn what_providers_really_send_is_read() {
     }
     // As it was recorded: JSON, and no facts.
     let file = wire.join("deepseek/agent_tool_sessions__json_object_response_format_roundtrip.yaml");
-    let server = Server::start([says("One."), recorded(&file, "{\"release_lane\": \"canary\", \"checks\": {\"compile\": true}}")]);
+    let server = Server::start([
+        says("One."),
+        recorded(&file, "{\"release_lane\": \"canary\", \"checks\": {\"compile\": true}}"),
+    ]);
     let mut desk = desk();
     desk.ask(&server, MOVED).unwrap();
     settle(&desk);
@@ -352,7 +387,11 @@ fn a_local_model_is_held_to_the_schema() {
     settle(&desk);
     assert_eq!(texts(&desk), ["Our accounts close with the month of March"]);
     assert_eq!(desk.session.memory.sent(9).unwrap().len(), 0, "nothing left the machine");
-    let calls = desk.cell("%%sql\nSELECT count(*) AS n FROM memory.model_calls WHERE completion_tokens > 0").unwrap().result.unwrap();
+    let calls = desk
+        .cell("%%sql\nSELECT count(*) AS n FROM memory.model_calls WHERE completion_tokens > 0")
+        .unwrap()
+        .result
+        .unwrap();
     assert!(calls.text().contains('1'), "{}", calls.text());
 }
 
@@ -365,6 +404,10 @@ fn a_local_model_of_random_weights_teaches_nothing_and_harms_nothing() {
     ask_local(&mut desk, folder.path());
     settle(&desk);
     assert_eq!(texts(&desk), [""; 0]);
-    let calls = desk.cell("%%sql\nSELECT count(*) AS n FROM memory.model_calls WHERE completion_tokens > 0").unwrap().result.unwrap();
+    let calls = desk
+        .cell("%%sql\nSELECT count(*) AS n FROM memory.model_calls WHERE completion_tokens > 0")
+        .unwrap()
+        .result
+        .unwrap();
     assert!(calls.text().contains('1'), "{}", calls.text());
 }

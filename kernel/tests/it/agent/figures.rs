@@ -18,9 +18,15 @@ fn what_is_remembered_can_be_queried_and_not_changed() {
     desk.session.memory.remember("The fiscal year starts in April.", Scope::Global, "user").unwrap();
     desk.ask(&server, "How many rows has sales?").unwrap();
 
-    let turns = table(&mut desk, "SELECT request, answer, prompt_tokens + completion_tokens AS tokens, created_at > now()::TIMESTAMP - INTERVAL 1 HOUR AS new FROM memory.turns");
+    let turns = table(
+        &mut desk,
+        "SELECT request, answer, prompt_tokens + completion_tokens AS tokens, created_at > now()::TIMESTAMP - INTERVAL 1 HOUR AS new FROM memory.turns",
+    );
     assert!(turns.contains("How many rows has sales?") && turns.contains("165") && turns.contains("true"), "{turns}");
-    let runs = table(&mut desk, "SELECT r.tool, r.status, c.agent FROM memory.tool_runs r JOIN memory.conversations c ON c.id = r.conversation");
+    let runs = table(
+        &mut desk,
+        "SELECT r.tool, r.status, c.agent FROM memory.tool_runs r JOIN memory.conversations c ON c.id = r.conversation",
+    );
     assert!(runs.contains("sql") && runs.contains("ok") && runs.contains("codriver"), "{runs}");
     for name in ["messages", "context_items", "facts", "chunks", "sent"] {
         assert!(table(&mut desk, &format!("SELECT count(*) AS n FROM memory.{name}")).contains('n'), "{name}");
@@ -31,12 +37,21 @@ fn what_is_remembered_can_be_queried_and_not_changed() {
     assert!(found.contains("fact") && found.contains("starts in April"), "{found}");
     assert!(table(&mut desk, "SELECT count(*) FROM memory.recall('fiscal year', k := 3)").contains('1'));
 
-    for change in ["INSERT INTO memory.facts(text) VALUES ('x')", "DELETE FROM memory.turns", "UPDATE memory.facts SET text = 'x'"] {
+    for change in [
+        "INSERT INTO memory.facts(text) VALUES ('x')",
+        "DELETE FROM memory.turns",
+        "UPDATE memory.facts SET text = 'x'",
+    ] {
         assert!(desk.cell(&format!("%%sql\n{change}")).is_err(), "{change}");
     }
-    assert!(table(&mut desk, "SELECT count(*) FROM recall('fiscal year', kind := 'fact', since := '2020-01-01')").contains('1'));
+    assert!(
+        table(&mut desk, "SELECT count(*) FROM recall('fiscal year', kind := 'fact', since := '2020-01-01')")
+            .contains('1')
+    );
     assert!(table(&mut desk, "SELECT count(*) FROM recall('fiscal year', before := DATE '2020-01-01')").contains('0'));
-    assert!(desk.cell("%%sql\nSELECT * FROM recall('x', since := 'yesterday')").unwrap_err().value.contains("YYYY-MM-DD"));
+    assert!(
+        desk.cell("%%sql\nSELECT * FROM recall('x', since := 'yesterday')").unwrap_err().value.contains("YYYY-MM-DD")
+    );
     assert!(desk.cell("%%sql\nSELECT * FROM recall('x', -1)").unwrap_err().value.contains("0 to"));
     // The session's own tables are as before, and a table called like a view is its own.
     assert!(!table(&mut desk, "SHOW TABLES").contains("tool_runs"));

@@ -22,9 +22,11 @@ fn models(folder: &Path) -> (PathBuf, PathBuf) {
 
 fn model(folder: &Path, program: &str, name: &str) -> PathBuf {
     let home = std::env::var("HOME").unwrap();
-    let python = std::env::var("CODRIVER_PYTHON").unwrap_or_else(|_| format!("{home}/.cache/codriver/python/bin/python"));
+    let python =
+        std::env::var("CODRIVER_PYTHON").unwrap_or_else(|_| format!("{home}/.cache/codriver/python/bin/python"));
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../inference/tests/reference").join(program);
-    let output = Command::new(&python).arg(program).arg(folder).args(["7", name]).env("HF_HUB_OFFLINE", "1").output().unwrap();
+    let output =
+        Command::new(&python).arg(program).arg(folder).args(["7", name]).env("HF_HUB_OFFLINE", "1").output().unwrap();
     assert!(output.status.success(), "{python}: run `cargo xtask setup`:\n{}", String::from_utf8_lossy(&output.stderr));
     folder.join(name)
 }
@@ -60,7 +62,8 @@ fn a_notebook_is_shown_what_the_reranker_put_first() {
     let hits = memory.search(question, 7).unwrap();
     // What the model itself says of them, one by one.
     let model = CrossEncoder::open(&reranker, DeviceChoice::Cpu).unwrap();
-    let mut expected: Vec<(f32, &str)> = fused.iter().map(|hit| (model.score(question, &[&hit.text]).unwrap()[0], hit.text.as_str())).collect();
+    let mut expected: Vec<(f32, &str)> =
+        fused.iter().map(|hit| (model.score(question, &[&hit.text]).unwrap()[0], hit.text.as_str())).collect();
     expected.sort_by(|one, other| other.0.total_cmp(&one.0));
     assert_eq!(hits.iter().map(|hit| (hit.reranker.unwrap(), hit.text.as_str())).collect::<Vec<_>>(), expected);
     assert!(hits.windows(2).all(|pair| pair[0].score >= pair[1].score));
@@ -68,7 +71,11 @@ fn a_notebook_is_shown_what_the_reranker_put_first() {
     let ids = |hits: &[Hit]| -> Vec<String> { hits.iter().map(|hit| hit.id.clone()).collect() };
     assert_eq!(ids(&memory.search(question, 2).unwrap()), ids(&hits[..2]));
     let shown = desk.cell(&format!("%memory search {question}")).unwrap().result.unwrap();
-    assert!(shown.text().contains("reranker") && shown.text().contains(&format!("{:.2}", expected[0].0)), "{}", shown.text());
+    assert!(
+        shown.text().contains("reranker") && shown.text().contains(&format!("{:.2}", expected[0].0)),
+        "{}",
+        shown.text()
+    );
     let stats = desk.cell("%memory stats").unwrap().result.unwrap();
     assert!(stats.text().contains("the best 50 ordered by bert-identity"), "{}", stats.text());
 
@@ -78,7 +85,11 @@ fn a_notebook_is_shown_what_the_reranker_put_first() {
     let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
     assert!(items.iter().any(|item| item.kind == "fact" && item.details.reranker.is_some()), "{items:?}");
     let context = desk.cell("%context").unwrap().result.unwrap();
-    assert!(context.text().contains("reranker") && context.text().contains("ordered by the reranker"), "{}", context.text());
+    assert!(
+        context.text().contains("reranker") && context.text().contains("ordered by the reranker"),
+        "{}",
+        context.text()
+    );
 
     // No cross-encoder, none at all, one that is too slow: search goes on, and says why.
     let slow = "the words of a text that is long ".repeat(20);
@@ -102,7 +113,11 @@ fn a_notebook_is_shown_what_the_reranker_put_first() {
 /// `codriver memory`, without an embedding model.
 fn memory(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_codriver"));
-    command.arg("memory").args(arguments).env("CODRIVER_DATA_DIR", data).env("CODRIVER_EMBEDDING_MODEL", data.join("nowhere"));
+    command
+        .arg("memory")
+        .args(arguments)
+        .env("CODRIVER_DATA_DIR", data)
+        .env("CODRIVER_EMBEDDING_MODEL", data.join("nowhere"));
     let output = command.env_remove("CODRIVER_MEMORY_KEY").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output
@@ -112,14 +127,24 @@ fn memory(data: &Path, arguments: &[&str]) -> Output {
 fn a_collection_is_searched_with_a_reranker() {
     let folder = TempDir::new().unwrap();
     let (reranker, embedder) = models(folder.path());
-    let (data, file, queries) = (folder.path().join("data"), folder.path().join("facts.jsonl"), folder.path().join("queries.jsonl"));
-    let lines: String = FACTS.iter().enumerate().map(|(number, text)| format!("{}\n", json!({ "id": number.to_string(), "text": text }))).collect();
+    let (data, file, queries) =
+        (folder.path().join("data"), folder.path().join("facts.jsonl"), folder.path().join("queries.jsonl"));
+    let lines: String = FACTS
+        .iter()
+        .enumerate()
+        .map(|(number, text)| format!("{}\n", json!({ "id": number.to_string(), "text": text })))
+        .collect();
     fs_err::write(&file, lines).unwrap();
-    fs_err::write(&queries, "{\"id\":\"q\",\"query\":\"orders of the table\"}\n{\"id\":\"none\",\"query\":\"zebra\"}\n").unwrap();
+    fs_err::write(
+        &queries,
+        "{\"id\":\"q\",\"query\":\"orders of the table\"}\n{\"id\":\"none\",\"query\":\"zebra\"}\n",
+    )
+    .unwrap();
     memory(&data, &["import", file.to_str().unwrap(), "-c", "facts", "-q"]);
     let search = |more: &[&str]| {
         let output = memory(&data, &[&["search", "-c", "facts", "--mode", "lexical", "--json"], more].concat());
-        let values: Vec<Value> = String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let values: Vec<Value> =
+            String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         (values, String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (plain, _) = search(&["orders of the table"]);
@@ -130,16 +155,25 @@ fn a_collection_is_searched_with_a_reranker() {
     assert!(scores.len() >= 3 && scores.windows(2).all(|pair| pair[0] >= pair[1]), "{scores:?}");
     assert_eq!(hits.len(), plain[0]["results"].as_array().unwrap().len());
     // A batch gives the same order, cut where it is asked to be.
-    let (batch, _) = search(&["--rerank", reranker.to_str().unwrap(), "--batch", queries.to_str().unwrap(), "-k", "2", "-q"]);
-    let ids = |results: &Value| -> Vec<String> { results.as_array().unwrap().iter().map(|hit| hit["id"].as_str().unwrap().to_owned()).collect() };
+    let (batch, _) =
+        search(&["--rerank", reranker.to_str().unwrap(), "--batch", queries.to_str().unwrap(), "-k", "2", "-q"]);
+    let ids = |results: &Value| -> Vec<String> {
+        results.as_array().unwrap().iter().map(|hit| hit["id"].as_str().unwrap().to_owned()).collect()
+    };
     assert_eq!(ids(&batch[0]["results"]), ids(&found[0]["results"])[..2]);
     assert_eq!(batch[1], json!({ "id": "none", "results": [] }));
-    for (model, reason) in [(embedder.to_str().unwrap(), "no classification head"), ("nobody/nothing", "model pull nobody/nothing")] {
+    for (model, reason) in
+        [(embedder.to_str().unwrap(), "no classification head"), ("nobody/nothing", "model pull nobody/nothing")]
+    {
         let (values, said) = search(&["--rerank", model, "orders of the table"]);
         assert!(said.contains("not reranked") && said.contains(reason), "{said}");
         assert_eq!(values, plain);
     }
-    let doctor = Command::new(env!("CARGO_BIN_EXE_codriver")).arg("doctor").env("CODRIVER_RERANKING_MODEL", &embedder).output().unwrap();
+    let doctor = Command::new(env!("CARGO_BIN_EXE_codriver"))
+        .arg("doctor")
+        .env("CODRIVER_RERANKING_MODEL", &embedder)
+        .output()
+        .unwrap();
     let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert!(told.contains("reranking model") && told.contains("no classification head"), "{told}");
 }

@@ -31,7 +31,9 @@ fn long_talk(desk: &mut Desk, server: &Server, turns: usize) {
 }
 
 fn long_answers(count: usize) -> Vec<super::server::Answer> {
-    (0..count).map(|number| says(&format!("Region {number} fell. {}", "It is so and not otherwise. ".repeat(320)))).collect()
+    (0..count)
+        .map(|number| says(&format!("Region {number} fell. {}", "It is so and not otherwise. ".repeat(320))))
+        .collect()
 }
 
 #[test]
@@ -50,12 +52,18 @@ fn the_window_is_shown_part_by_part_with_reasons() {
     assert!(shown.contains("a table the request names") && shown.contains("matches the request by"), "{shown}");
     let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
     let fact = items.iter().find(|item| item.kind == "fact").unwrap();
-    assert!((fact.details.bm25.is_some() || fact.details.cosine.is_some()) && fact.details.rank == 1 && fact.details.key.starts_with("fact:"), "{fact:?}");
+    assert!(
+        (fact.details.bm25.is_some() || fact.details.cosine.is_some())
+            && fact.details.rank == 1
+            && fact.details.key.starts_with("fact:"),
+        "{fact:?}"
+    );
     // What the parts come to is the prompt.
     let parts: usize = items.iter().filter(|item| item.dropped.is_none()).map(|item| item.tokens).sum();
     let whole = desk.session.agents.last_turn.as_ref().unwrap().prompts[0].0.len() / 4;
     assert!(parts.abs_diff(whole) < whole / 50, "{parts} and {whole}");
-    let kept = desk.session.memory.last_turn(&desk.session.agents.last_turn.as_ref().unwrap().conversation.clone().unwrap());
+    let kept =
+        desk.session.memory.last_turn(&desk.session.agents.last_turn.as_ref().unwrap().conversation.clone().unwrap());
     assert_eq!(&kept.unwrap().unwrap().turn.context, items);
 }
 
@@ -108,7 +116,13 @@ fn a_long_conversation_is_condensed_by_the_model_and_nothing_settled_is_lost() {
     let asked = server.seen().len();
     assert_eq!(asked, 8, "one more call, to condense");
     let told = system(&server, 7);
-    for part in ["Task: Find out why revenue fell", "All amounts must be in EUR.", "- North only", "- look at returns", "All regions fell."] {
+    for part in [
+        "Task: Find out why revenue fell",
+        "All amounts must be in EUR.",
+        "- North only",
+        "- look at returns",
+        "All regions fell.",
+    ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     let card = desk.displays_of("compaction").remove(0);
@@ -123,12 +137,16 @@ fn a_long_conversation_is_condensed_by_the_model_and_nothing_settled_is_lost() {
 
 #[test]
 fn nonsense_from_the_model_is_condensed_by_rules_and_can_be_edited_and_undone() {
-    let answers = long_answers(6).into_iter().chain([says("I would rather not."), says("Seven."), says("Eight."), says("Nine.")]);
+    let answers =
+        long_answers(6).into_iter().chain([says("I would rather not."), says("Seven."), says("Eight."), says("Nine.")]);
     let server = Server::start(answers.collect::<Vec<_>>());
     let mut desk = Desk::new();
     long_talk(&mut desk, &server, 7);
     let told = system(&server, 7);
-    assert!(told.contains("Task: Find out why revenue fell in March.") && told.contains("- Use gross revenue from now on."), "{told}");
+    assert!(
+        told.contains("Task: Find out why revenue fell in March.") && told.contains("- Use gross revenue from now on."),
+        "{told}"
+    );
     let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
     let compaction = items.iter().find(|item| item.kind == "compaction").unwrap();
     assert!(compaction.dropped.is_none() && compaction.tokens < 4000, "{compaction:?}");
@@ -195,7 +213,8 @@ fn cells_that_are_out_of_date_are_named() {
 #[test]
 fn what_leaves_the_machine_and_what_is_kept_is_without_secrets() {
     let key = "sk-proj-Zq3vX8nT5wYb2KdR7mHc4JfLs9GpAe6UxCiVo1Nt";
-    let server = Server::start([calls("sql", json!({ "query": "SELECT * FROM settings" })), says("I see nothing secret.")]);
+    let server =
+        Server::start([calls("sql", json!({ "query": "SELECT * FROM settings" })), says("I see nothing secret.")]);
     let mut desk = Desk::new();
     desk.sql(&format!("CREATE TABLE settings AS SELECT 'api_key' AS name, '{key}' AS setting"));
     desk.ask(&server, &format!("Is OPENAI_API_KEY={key} set?")).unwrap();

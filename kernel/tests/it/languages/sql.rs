@@ -14,17 +14,11 @@ pub fn engine(setup: &str) -> SqlEngine {
 
 fn run(engine: &SqlEngine, sql: &str) -> Result<String, CellError> {
     let outcome = engine.execute(sql, &SqlOptions::default(), &Recorded::new().context)?;
-    Ok(outcome
-        .result
-        .map(|bundle| bundle.text().to_owned())
-        .unwrap_or_default())
+    Ok(outcome.result.map(|bundle| bundle.text().to_owned()).unwrap_or_default())
 }
 
 pub fn rows(engine: &SqlEngine, sql: &str) -> Vec<Vec<Option<String>>> {
-    engine
-        .query(sql, false, 1000, &Interrupt::new())
-        .unwrap()
-        .rows
+    engine.query(sql, false, 1000, &Interrupt::new()).unwrap().rows
 }
 
 #[test]
@@ -40,15 +34,8 @@ fn values_are_duckdbs_own_text() {
             &Interrupt::new(),
         )
         .unwrap();
-    let types: Vec<&str> = frame
-        .columns
-        .iter()
-        .map(|column| column.data_type.as_str())
-        .collect();
-    assert_eq!(
-        &types[..4],
-        ["DECIMAL(9,2)", "DATE", "INTEGER[]", "STRUCT(k VARCHAR)"]
-    );
+    let types: Vec<&str> = frame.columns.iter().map(|column| column.data_type.as_str()).collect();
+    assert_eq!(&types[..4], ["DECIMAL(9,2)", "DATE", "INTEGER[]", "STRUCT(k VARCHAR)"]);
     let values: Vec<Option<&str>> = frame.rows[0].iter().map(Option::as_deref).collect();
     assert_eq!(
         values,
@@ -76,68 +63,27 @@ fn values_are_duckdbs_own_text() {
 #[test]
 fn rows_are_limited_and_counted() {
     let engine = engine("");
-    let options = SqlOptions {
-        limit: 3,
-        output: None,
-    };
+    let options = SqlOptions { limit: 3, output: None };
     let outcome = engine
-        .execute(
-            "select range as n from range(12345) order by n desc",
-            &options,
-            &Recorded::new().context,
-        )
+        .execute("select range as n from range(12345) order by n desc", &options, &Recorded::new().context)
         .unwrap();
     let bundle = outcome.result.unwrap();
-    assert!(
-        bundle
-            .text()
-            .ends_with("12,345 rows × 1 column (first 3 shown)"),
-        "{}",
-        bundle.text()
-    );
-    assert!(
-        bundle.text().contains("12344") && !bundle.text().contains("12341"),
-        "{}",
-        bundle.text()
-    );
-    assert!(
-        bundle.data["text/html"]
-            .as_str()
-            .unwrap()
-            .contains("<table")
-    );
-    let none = engine
-        .query("select 1 where false", false, 0, &Interrupt::new())
-        .unwrap();
-    assert_eq!(
-        (none.total_rows, none.rows.len(), none.columns.len()),
-        (0, 0, 1)
-    );
+    assert!(bundle.text().ends_with("12,345 rows × 1 column (first 3 shown)"), "{}", bundle.text());
+    assert!(bundle.text().contains("12344") && !bundle.text().contains("12341"), "{}", bundle.text());
+    assert!(bundle.data["text/html"].as_str().unwrap().contains("<table"));
+    let none = engine.query("select 1 where false", false, 0, &Interrupt::new()).unwrap();
+    assert_eq!((none.total_rows, none.rows.len(), none.columns.len()), (0, 0, 1));
 }
 
 #[test]
 fn the_last_result_of_several_statements_is_shown() {
     let engine = engine("create table t (a int); insert into t values (1), (2); -- two\n");
-    assert!(
-        run(&engine, "select 1 as one; select sum(a) as total from t;")
-            .unwrap()
-            .contains("total")
-    );
-    assert!(
-        run(&engine, "select 7 as seven; drop table t;")
-            .unwrap()
-            .contains("seven")
-    );
+    assert!(run(&engine, "select 1 as one; select sum(a) as total from t;").unwrap().contains("total"));
+    assert!(run(&engine, "select 7 as seven; drop table t;").unwrap().contains("seven"));
     assert_eq!(run(&engine, "create table u (a int)").unwrap(), "");
-    assert_eq!(
-        run(&engine, "insert into u values (1), (2), (3)").unwrap(),
-        "3 rows inserted"
-    );
+    assert_eq!(run(&engine, "insert into u values (1), (2), (3)").unwrap(), "3 rows inserted");
     assert!(run(&engine, "with w as (select 4 as a) insert into u from w").is_ok());
-    assert_eq!(
-        rows(&engine, "select count(*) from u"),
-        vec![vec![Some("4".to_owned())]]
-    );
+    assert_eq!(rows(&engine, "select count(*) from u"), vec![vec![Some("4".to_owned())]]);
     for sql in [
         "describe u",
         "show tables",
@@ -161,22 +107,11 @@ fn errors_point_into_the_cell() {
     let error = run(&engine, "select 1;\n\nselect region,\n  amont\nfrom sales").unwrap_err();
     assert_eq!(error.name, "SqlError");
     let shown = plain(&error.traceback);
-    assert!(
-        shown.contains("--> line 4, column 3") && shown.contains("4 |   amont\n  |   ^^^^^"),
-        "{shown}"
-    );
+    assert!(shown.contains("--> line 4, column 3") && shown.contains("4 |   amont\n  |   ^^^^^"), "{shown}");
     let syntax = plain(&run(&engine, "select 1; selec 2").unwrap_err().traceback);
-    assert!(
-        syntax.contains("line 1, column 11") && syntax.contains("^^^^^"),
-        "{syntax}"
-    );
+    assert!(syntax.contains("line 1, column 11") && syntax.contains("^^^^^"), "{syntax}");
     let conversion = plain(
-        &run(
-            &engine,
-            "insert into sales values ('x', 1);\nselect region::int from sales",
-        )
-        .unwrap_err()
-        .traceback,
+        &run(&engine, "insert into sales values ('x', 1);\nselect region::int from sales").unwrap_err().traceback,
     );
     assert!(conversion.contains("line 2"), "{conversion}");
     let missing = plain(&run(&engine, "from nowhere").unwrap_err().traceback);
@@ -187,41 +122,17 @@ fn errors_point_into_the_cell() {
 fn a_kept_frame_is_a_table_for_later_cells() {
     let engine = engine("create table t as select range as n from range(10)");
     let keep = |sql: &str, name: &str| {
-        engine.execute(
-            sql,
-            &SqlOptions {
-                limit: 2,
-                output: Some(name.to_owned()),
-            },
-            &Recorded::new().context,
-        )
+        engine.execute(sql, &SqlOptions { limit: 2, output: Some(name.to_owned()) }, &Recorded::new().context)
     };
-    let shown = keep(
-        "set threads = 2; select n, n * 2 as twice from t order by n desc;",
-        "kept",
-    )
-    .unwrap();
-    assert!(
-        shown
-            .result
-            .unwrap()
-            .text()
-            .ends_with("10 rows × 2 columns (first 2 shown)")
-    );
-    assert_eq!(
-        rows(&engine, "select max(twice) from kept"),
-        vec![vec![Some("18".to_owned())]]
-    );
+    let shown = keep("set threads = 2; select n, n * 2 as twice from t order by n desc;", "kept").unwrap();
+    assert!(shown.result.unwrap().text().ends_with("10 rows × 2 columns (first 2 shown)"));
+    assert_eq!(rows(&engine, "select max(twice) from kept"), vec![vec![Some("18".to_owned())]]);
     keep("select * from kept where n < 3", "kept").unwrap();
     assert_eq!(engine.frame("kept", 100).unwrap().total_rows, 3);
     assert!(keep("select 1", "no name; drop table t").is_err());
     assert!(keep("drop table t", "x").is_err());
     let error = keep("select\n wrong from t", "x").unwrap_err();
-    assert!(
-        plain(&error.traceback).contains("line 2, column 2"),
-        "{:?}",
-        error.traceback
-    );
+    assert!(plain(&error.traceback).contains("line 2, column 2"), "{:?}", error.traceback);
 }
 
 #[test]
@@ -231,9 +142,7 @@ fn an_interrupt_stops_a_query_and_nothing_else() {
     recorded.interrupt_after(900);
     let started = Instant::now();
     let sql = "select sum(a.range * b.range % 7) from range(1000000) a, range(1000000) b";
-    let error = engine
-        .execute(sql, &SqlOptions::default(), &recorded.context)
-        .unwrap_err();
+    let error = engine.execute(sql, &SqlOptions::default(), &recorded.context).unwrap_err();
     assert_eq!(error.name, "Interrupted");
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(rows(&engine, "from kept"), vec![vec![Some("1".to_owned())]]);
@@ -245,10 +154,7 @@ fn an_interrupt_stops_a_query_and_nothing_else() {
             _ => None,
         })
         .collect();
-    assert!(
-        displays.first().unwrap().starts_with("running for"),
-        "{displays:?}"
-    );
+    assert!(displays.first().unwrap().starts_with("running for"), "{displays:?}");
     assert_eq!(displays.last().unwrap(), "");
 }
 
@@ -266,14 +172,8 @@ fn files_are_relative_to_the_workspace() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("data.csv"), "a,b\n1,x\n2,y\n").unwrap();
     let engine = SqlEngine::open_in(folder.path()).unwrap();
-    assert_eq!(
-        rows(&engine, "select count(*) from 'data.csv'"),
-        vec![vec![Some("2".to_owned())]]
-    );
-    assert_eq!(
-        rows(&engine, "select b from read_csv('data.csv') where a = 2"),
-        vec![vec![Some("y".to_owned())]]
-    );
+    assert_eq!(rows(&engine, "select count(*) from 'data.csv'"), vec![vec![Some("2".to_owned())]]);
+    assert_eq!(rows(&engine, "select b from read_csv('data.csv') where a = 2"), vec![vec![Some("y".to_owned())]]);
 }
 
 #[test]
@@ -295,12 +195,7 @@ fn the_schema_lists_values_of_small_text_columns() {
     let schema = engine.schema();
     let names: Vec<&str> = schema.iter().map(|table| table.name.as_str()).collect();
     assert_eq!(names.len(), 4, "{names:?}");
-    assert!(
-        ["sales", "other.t", "mine", "v"]
-            .iter()
-            .all(|name| names.contains(name)),
-        "{names:?}"
-    );
+    assert!(["sales", "other.t", "mine", "v"].iter().all(|name| names.contains(name)), "{names:?}");
     let sales = schema.iter().find(|table| table.name == "sales").unwrap();
     assert_eq!(sales.columns[0].values, vec!["north", "south"]);
     assert!(sales.columns[1].values.is_empty() && sales.columns[2].values.is_empty());
@@ -310,11 +205,7 @@ fn the_schema_lists_values_of_small_text_columns() {
 fn completions(engine: &SqlEngine, code: &str) -> Vec<String> {
     let cursor = code.find('|').unwrap();
     let completions = engine.complete(&code.replace('|', ""), cursor);
-    completions
-        .matches
-        .into_iter()
-        .map(|completion| completion.text)
-        .collect()
+    completions.matches.into_iter().map(|completion| completion.text).collect()
 }
 
 #[test]
@@ -322,18 +213,9 @@ fn completion_knows_tables_columns_keywords_and_functions() {
     let engine = engine(
         "create table sales (region varchar, amount double, \"odd name\" int); create table stores (city varchar)",
     );
-    assert_eq!(
-        completions(&engine, "select * from s|"),
-        vec!["sales", "stores"]
-    );
-    assert_eq!(
-        completions(&engine, "select sales.a| from sales"),
-        vec!["amount"]
-    );
-    assert_eq!(
-        completions(&engine, "select x.| from sales x"),
-        vec!["region", "amount", "\"odd name\""]
-    );
+    assert_eq!(completions(&engine, "select * from s|"), vec!["sales", "stores"]);
+    assert_eq!(completions(&engine, "select sales.a| from sales"), vec!["amount"]);
+    assert_eq!(completions(&engine, "select x.| from sales x"), vec!["region", "amount", "\"odd name\""]);
     assert_eq!(completions(&engine, "select reg| from sales")[0], "region");
     assert!(!completions(&engine, "select ci| from sales").contains(&"city".to_owned()));
     assert!(completions(&engine, "sel|").contains(&"select".to_owned()));
@@ -348,15 +230,9 @@ fn completion_knows_tables_columns_keywords_and_functions() {
 fn inspection_shows_tables_and_functions() {
     let engine = engine("create table sales as select 'north' as region, 1 as amount");
     let table = engine.inspect("sales").unwrap().text().to_owned();
-    assert!(
-        table.contains("region") && table.contains("VARCHAR") && table.contains("north"),
-        "{table}"
-    );
+    assert!(table.contains("region") && table.contains("VARCHAR") && table.contains("north"), "{table}");
     let function = engine.inspect("date_trunc").unwrap().text().to_owned();
-    assert!(
-        function.contains("date_trunc(part VARCHAR, timestamp DATE)"),
-        "{function}"
-    );
+    assert!(function.contains("date_trunc(part VARCHAR, timestamp DATE)"), "{function}");
     assert!(engine.inspect("no_such_thing").is_none());
 }
 
@@ -374,25 +250,14 @@ fn completeness_is_judged_by_the_parser() {
     ] {
         assert_eq!(engine.is_complete(sql), Completeness::Complete, "{sql}");
     }
-    for sql in [
-        "select 'abc",
-        "select (1",
-        "select * from",
-        "select 1 +",
-        "select /* x",
-        "select a,",
-    ] {
+    for sql in ["select 'abc", "select (1", "select * from", "select 1 +", "select /* x", "select a,"] {
         assert!(
             matches!(engine.is_complete(sql), Completeness::Incomplete { .. }),
             "{sql}: {:?}",
             engine.is_complete(sql)
         );
     }
-    for sql in [
-        "selec 1",
-        "select from where;",
-        "select 1 select 2 from from;",
-    ] {
+    for sql in ["selec 1", "select from where;", "select 1 select 2 from from;"] {
         assert_eq!(engine.is_complete(sql), Completeness::Invalid, "{sql}");
     }
 }

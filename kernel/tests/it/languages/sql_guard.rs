@@ -41,11 +41,7 @@ fn read_only_refuses_everything_else() {
     let path = secret.display();
     let engine = engine("create table sales as select 1 as amount; create sequence s");
     // The same reads work where they are allowed: the refusals below are the guard's.
-    assert!(
-        engine
-            .query(&format!("from '{path}'"), false, 10, &Interrupt::new())
-            .is_ok()
-    );
+    assert!(engine.query(&format!("from '{path}'"), false, 10, &Interrupt::new()).is_ok());
     for sql in [
         format!("from '{path}'"),
         format!("select * from read_csv('{path}')"),
@@ -92,8 +88,5 @@ fn read_only_refuses_everything_else() {
         let result = engine.query(&sql, true, 10, &Interrupt::new());
         assert!(result.is_err(), "{sql} was allowed");
     }
-    assert_eq!(
-        rows(&engine, "from sales"),
-        vec![vec![Some("1".to_owned())]]
-    );
+    assert_eq!(rows(&engine, "from sales"), vec![vec![Some("1".to_owned())]]);
 }

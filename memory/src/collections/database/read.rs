@@ -19,7 +19,11 @@ impl Database {
 
     /// The texts of contents, by digest.
     pub fn contents(&self, digests: &[String]) -> Result<Vec<(String, String)>, MemoryError> {
-        let list: Vec<String> = digests.iter().filter(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit())).map(|digest| format!("'{digest}'")).collect();
+        let list: Vec<String> = digests
+            .iter()
+            .filter(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .map(|digest| format!("'{digest}'"))
+            .collect();
         if list.is_empty() {
             return Ok(Vec::new());
         }
@@ -54,11 +58,13 @@ impl Database {
     pub fn vectors_of(&self, model: &str, slots: &[u64]) -> Result<Vec<(u64, Vec<Vec<f32>>)>, MemoryError> {
         let Some((first, last)) = slots.first().zip(slots.last()) else { return Ok(Vec::new()) };
         let wanted: HashSet<u64> = slots.iter().copied().collect();
-        let sql = "SELECT d.slot, e.vector, e.content, e.windows FROM documents d JOIN embeddings e ON e.content = d.content
+        let sql =
+            "SELECT d.slot, e.vector, e.content, e.windows FROM documents d JOIN embeddings e ON e.content = d.content
             WHERE e.model = ? AND d.slot BETWEEN ? AND ? ORDER BY d.slot";
         let rows = self.rows(sql, params![model, first, last], |row| {
             let bytes: Vec<u8> = row.get(1)?;
-            let bytes = if bytes.is_empty() { bytes } else { self.vault.open(&bytes, row.get::<_, String>(2)?.as_bytes())? };
+            let bytes =
+                if bytes.is_empty() { bytes } else { self.vault.open(&bytes, row.get::<_, String>(2)?.as_bytes())? };
             let numbers: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
             let dimensions = numbers.len() / row.get::<_, u32>(3)?.max(1) as usize;
             Ok((row.get::<_, u64>(0)?, numbers.chunks_exact(dimensions.max(1)).map(<[f32]>::to_vec).collect()))
@@ -102,9 +108,11 @@ impl Database {
 
     /// Embedding models, with how many contents each has embedded.
     pub fn models(&self) -> Result<Vec<(String, usize)>, MemoryError> {
-        self.rows("SELECT model, count(*) FROM embeddings GROUP BY model ORDER BY count(*) DESC, model", params![], |row| {
-            Ok((row.get(0)?, row.get::<_, i64>(1)? as usize))
-        })
+        self.rows(
+            "SELECT model, count(*) FROM embeddings GROUP BY model ORDER BY count(*) DESC, model",
+            params![],
+            |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as usize)),
+        )
     }
 
     /// Reads every row; gives how many documents there are.
@@ -120,7 +128,10 @@ impl Database {
         let path = self.path.display().to_string();
         match wrong {
             0 => Ok(count),
-            wrong => Err(MemoryError::Unreadable { path, reason: format!("{wrong} of {count} documents are not what was stored") }),
+            wrong => Err(MemoryError::Unreadable {
+                path,
+                reason: format!("{wrong} of {count} documents are not what was stored"),
+            }),
         }
     }
 

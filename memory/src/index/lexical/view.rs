@@ -115,7 +115,8 @@ impl Bm25StatisticsProvider for Statistics<'_> {
     }
 
     fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
-        let containing = term.value().as_str().and_then(|word| self.0.words.get(word)).map_or(0, |(_, containing)| *containing);
+        let containing =
+            term.value().as_str().and_then(|word| self.0.words.get(word)).map_or(0, |(_, containing)| *containing);
         Ok(containing.min(self.0.documents))
     }
 }
@@ -202,7 +203,10 @@ impl View {
     fn each_at(&self, field: Field, value: u64, each: &mut dyn FnMut(&Row<'_>)) -> tantivy::Result<()> {
         let term = Term::from_field_u64(field, value);
         for ((ordinal, reader), segment) in (0..).zip(self.searcher.segment_readers()).zip(&self.segments) {
-            let Some(mut postings) = reader.inverted_index(field)?.read_postings(&term, IndexRecordOption::Basic)? else { continue };
+            let Some(mut postings) = reader.inverted_index(field)?.read_postings(&term, IndexRecordOption::Basic)?
+            else {
+                continue;
+            };
             while postings.doc() != TERMINATED {
                 if !reader.is_deleted(postings.doc()) {
                     each(&Row { segment, at: DocAddress::new(ordinal, postings.doc()) });

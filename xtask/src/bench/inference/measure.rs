@@ -116,7 +116,8 @@ impl Models {
                     let mut command = peers.script("checkpoint");
                     command.arg(&models.folder).args([shape, format]);
                     let answer = last_line(&process::capture(&mut command)?)?;
-                    let number = |key: &str| answer[key].as_f64().with_context(|| format!("no {key} of the checkpoint"));
+                    let number =
+                        |key: &str| answer[key].as_f64().with_context(|| format!("no {key} of the checkpoint"));
                     let checkpoint = Checkpoint {
                         path: answer["path"].as_str().unwrap_or_default().into(),
                         bytes: number("bytes")?,
@@ -210,7 +211,8 @@ impl Models {
                 command.arg("--texts").arg(texts).arg("--vectors").arg(self.vectors(Engine::Codriver))
             }
         };
-        let report: Value = serde_json::from_str(process::capture(&mut command)?.trim()).context("codriver's report")?;
+        let report: Value =
+            serde_json::from_str(process::capture(&mut command)?.trim()).context("codriver's report")?;
         if test == Test::Embeddings {
             let number = |name: &str| report[name].as_f64().with_context(|| format!("no {name} in the report"));
             return Ok(Measured::from([
@@ -222,7 +224,9 @@ impl Models {
         let tests = report["tests"].as_array().cloned().unwrap_or_default();
         let speed = |name: &str| {
             let found = tests.iter().find(|test| test["test"] == name);
-            found.and_then(|test| test["tokens_per_second"].as_f64()).with_context(|| format!("no {name} in the report"))
+            found
+                .and_then(|test| test["tokens_per_second"].as_f64())
+                .with_context(|| format!("no {name} in the report"))
         };
         let field = |name: &str| {
             let found = report.pointer(name).and_then(Value::as_f64);
@@ -239,7 +243,9 @@ impl Models {
             Test::Concurrency => {
                 vec![("one", field("/concurrent/alone")?), ("many", field("/concurrent/tokens_per_second")?)]
             }
-            Test::Conversation => vec![("cold", field("/second_turn/cold")?), ("second", field("/second_turn/second")?)],
+            Test::Conversation => {
+                vec![("cold", field("/second_turn/cold")?), ("second", field("/second_turn/second")?)]
+            }
             Test::Embeddings => Vec::new(),
         };
         Ok(measured.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use super::measure::Test;
+use crate::paths;
 use crate::process::{self, say};
 use crate::setup::python;
-use crate::paths;
 
 /// An engine that ours is measured beside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -112,22 +112,43 @@ impl Peers {
             Peer::Candle => return self.build_candle(),
             Peer::LlamaCpp => {
                 let flags = llama_flags();
-                once(environment, "llama.cpp", &format!("{LLAMA} {flags}"), "building llama.cpp for this processor (once, some minutes)", || {
-                    process::capture(
-                        python::pip(&self.python)
-                            .args(["install", "--quiet", "--no-deps", "--ignore-installed", "--no-cache-dir", LLAMA])
-                            .env("CMAKE_ARGS", &flags)
-                            .env("CMAKE_BUILD_PARALLEL_LEVEL", cores().to_string()),
-                    )
-                })?;
+                once(
+                    environment,
+                    "llama.cpp",
+                    &format!("{LLAMA} {flags}"),
+                    "building llama.cpp for this processor (once, some minutes)",
+                    || {
+                        process::capture(
+                            python::pip(&self.python)
+                                .args([
+                                    "install",
+                                    "--quiet",
+                                    "--no-deps",
+                                    "--ignore-installed",
+                                    "--no-cache-dir",
+                                    LLAMA,
+                                ])
+                                .env("CMAKE_ARGS", &flags)
+                                .env("CMAKE_BUILD_PARALLEL_LEVEL", cores().to_string()),
+                        )
+                    },
+                )?;
             }
             // In the tests' environment already, whose packages this one sees.
             Peer::Transformers => {}
             Peer::SentenceTransformers | Peer::Onnxruntime => {
                 let packages = fs_err::read_to_string(requirements())?;
-                once(environment, "packages", &packages, "installing sentence-transformers and onnxruntime (once)", || {
-                    process::capture(python::pip(&self.python).args(["install", "--quiet", "-r"]).arg(requirements()))
-                })?;
+                once(
+                    environment,
+                    "packages",
+                    &packages,
+                    "installing sentence-transformers and onnxruntime (once)",
+                    || {
+                        process::capture(
+                            python::pip(&self.python).args(["install", "--quiet", "-r"]).arg(requirements()),
+                        )
+                    },
+                )?;
             }
         }
         let answer = last_line(&process::capture(self.script("describe").arg(peer.to_string()))?)?;

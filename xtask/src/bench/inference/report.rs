@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::Options;
 use super::measure::{Case, Engine, Figures, Models, Test};
 use super::peers::{Peer, Peers};
-use super::Options;
 
 /// All that was measured.
 pub struct Report<'a> {
@@ -79,7 +79,11 @@ impl Report<'_> {
                 (Some(_), Some(goal)) => format!("{} MISSED", goal.text()),
                 (None, Some(goal)) => format!("{} not measured", goal.text()),
             };
-            let ratio = ratio.map_or("-".to_owned(), |ratio| if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") });
+            let ratio =
+                ratio.map_or(
+                    "-".to_owned(),
+                    |ratio| if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") },
+                );
             let _ = writeln!(
                 text,
                 "  {:42} {:>10}  {:24} {:>10}  {ratio:>7}  {verdict}",
@@ -94,9 +98,9 @@ impl Report<'_> {
 
     /// Medians and all runs.
     pub fn json(&self) -> Value {
-        let runs = self.figures.iter().map(|((case, engine), runs)| {
-            json!({ "case": case.to_string(), "engine": engine.to_string(), "runs": runs })
-        });
+        let runs = self.figures.iter().map(
+            |((case, engine), runs)| json!({ "case": case.to_string(), "engine": engine.to_string(), "runs": runs }),
+        );
         let rows = self.rows().into_iter().map(|(title, row)| {
             json!({
                 "section": title, "name": row.name, "codriver": row.ours, "beside": row.beside, "theirs": row.theirs,
@@ -115,16 +119,19 @@ impl Report<'_> {
 
     fn rows(&self) -> Vec<(String, Row)> {
         let cases = self.models.cases(self.options);
-        cases.iter().flat_map(|case| {
-            let rows = match case.test {
-                Test::Generation => self.generation(case),
-                Test::Concurrency => self.concurrency(case),
-                Test::Conversation => self.conversation(case),
-                Test::Embeddings => self.embeddings(case),
-            };
-            let title = format!("{} {}", case.shape, case.format);
-            rows.into_iter().map(move |row| (title.clone(), row))
-        }).collect()
+        cases
+            .iter()
+            .flat_map(|case| {
+                let rows = match case.test {
+                    Test::Generation => self.generation(case),
+                    Test::Concurrency => self.concurrency(case),
+                    Test::Conversation => self.conversation(case),
+                    Test::Embeddings => self.embeddings(case),
+                };
+                let title = format!("{} {}", case.shape, case.format);
+                rows.into_iter().map(move |row| (title.clone(), row))
+            })
+            .collect()
     }
 
     /// The median of an engine's figure.
@@ -232,7 +239,10 @@ impl Report<'_> {
         }
         rows.push(Row {
             name: "least cosine to the peers' vectors".to_owned(),
-            ours: self.peers_of(case).filter_map(|peer| self.figure(case, Engine::Peer(peer), "cosine")).reduce(f64::min),
+            ours: self
+                .peers_of(case)
+                .filter_map(|peer| self.figure(case, Engine::Peer(peer), "cosine"))
+                .reduce(f64::min),
             beside: "the same vector".to_owned(),
             theirs: Some(1.0),
             goal: Some(Goal::AtLeast(0.999_999)),

@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::process::{self, say};
 use crate::paths;
+use crate::process::{self, say};
 
 /// What the Python process answers to, a line at a time.
 pub struct Peers {

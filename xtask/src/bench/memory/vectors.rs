@@ -38,7 +38,12 @@ pub fn measure(folder: &Path, count: usize, rounds: usize) -> Result<String> {
     let (wide, _) = narrowest(|wide| Ok(search(wide)))?.context("no width reaches the recall")?;
 
     let mut text = String::new();
-    text.push_str(&row("recall@10 (as searched by default)", &format!("{:.4}", ours.1.recall), "", &at_least(ours.1.recall, RECALL)));
+    text.push_str(&row(
+        "recall@10 (as searched by default)",
+        &format!("{:.4}", ours.1.recall),
+        "",
+        &at_least(ours.1.recall, RECALL),
+    ));
     text.push_str(&row("  p99", &format!("{:.2} ms", 1e3 * ours.1.p99), "", &at_most(1e3 * ours.1.p99, 10.0, "ms")));
     for engine in ["hnswlib", "usearch"] {
         let figure = |value: &Value, name: &str| value.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN);
@@ -55,18 +60,38 @@ pub fn measure(folder: &Path, count: usize, rounds: usize) -> Result<String> {
         let (ours, theirs) = (median(our_rates), median(their_rates));
         let name = format!("queries/s at recall {RECALL}, beside {engine}");
         let beside = format!("{theirs:.0} (wide {wide}, theirs {their_wide})");
-        let verdict = if engine == "hnswlib" { format!("{:.2}x {}", ours / theirs, at_least(ours / theirs, 1.0)) } else { format!("{:.2}x", ours / theirs) };
+        let verdict = if engine == "hnswlib" {
+            format!("{:.2}x {}", ours / theirs, at_least(ours / theirs, 1.0))
+        } else {
+            format!("{:.2}x", ours / theirs)
+        };
         text.push_str(&row(&name, &format!("{ours:.0}"), &beside, &verdict));
         let built = |seconds: f64| format!("{seconds:.0} s");
-        let our_build: f64 = fs_err::read_to_string(&seconds_path).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
+        let our_build: f64 =
+            fs_err::read_to_string(&seconds_path).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
         let their_build = prepared.get("build").map_or(f64::NAN, |build| figure(build, engine));
         text.push_str(&row(&format!("  build, beside {engine}"), &built(our_build), &built(their_build), ""));
-        text.push_str(&row(&format!("  open, beside {engine}"), &format!("{opened:.2} s"), &format!("{:.2} s", figure(&their_open, "seconds")), ""));
+        text.push_str(&row(
+            &format!("  open, beside {engine}"),
+            &format!("{opened:.2} s"),
+            &format!("{:.2} s", figure(&their_open, "seconds")),
+            "",
+        ));
         let bytes = prepared.get("bytes").map_or(f64::NAN, |bytes| figure(bytes, engine)) / 1e6;
         let our_bytes = fs_err::metadata(&path)?.len() as f64 / 1e6;
-        text.push_str(&row(&format!("  file, beside {engine}"), &format!("{our_bytes:.0} MB"), &format!("{bytes:.0} MB"), ""));
+        text.push_str(&row(
+            &format!("  file, beside {engine}"),
+            &format!("{our_bytes:.0} MB"),
+            &format!("{bytes:.0} MB"),
+            "",
+        ));
         let memory = figure(&their_open, "resident") / 1e6;
-        text.push_str(&row(&format!("  memory, beside {engine}"), &format!("{:.0} MB", (resident() - before) / 1e6), &format!("{memory:.0} MB"), ""));
+        text.push_str(&row(
+            &format!("  memory, beside {engine}"),
+            &format!("{:.0} MB", (resident() - before) / 1e6),
+            &format!("{memory:.0} MB"),
+            "",
+        ));
     }
     Ok(text)
 }
@@ -125,6 +150,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Of this process, in bytes.
 fn resident() -> f64 {
-    let pages = fs_err::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<f64>().ok());
+    let pages =
+        fs_err::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<f64>().ok());
     pages.unwrap_or(f64::NAN) * 4096.0
 }

@@ -27,10 +27,16 @@ pub(super) fn choose(command: &str, items: &str, session: &Session) -> CellResul
     for number in items.split([',', ' ']).filter(|number| !number.is_empty()) {
         let index = number.trim_start_matches('#').parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         let item = index.and_then(|index| shown_items.get(index)).ok_or_else(|| {
-            CellError::usage(format!("{number:?} is not the number of an item; %context shows them, 1 to {}", shown_items.len()))
+            CellError::usage(format!(
+                "{number:?} is not the number of an item; %context shows them, 1 to {}",
+                shown_items.len()
+            ))
         })?;
         if Section::is_fixed(&item.details.section) || item.details.key.is_empty() {
-            return Err(CellError::usage(format!("{} is always there: it can be neither pinned nor dropped", item.details.section)));
+            return Err(CellError::usage(format!(
+                "{} is always there: it can be neither pinned nor dropped",
+                item.details.section
+            )));
         }
         match command {
             "pin" => choices.pin(item),
@@ -42,7 +48,9 @@ pub(super) fn choose(command: &str, items: &str, session: &Session) -> CellResul
         done.push(title(item));
     }
     if done.is_empty() {
-        return Err(CellError::usage(format!("which item is missing: %context {command} N (%context shows the numbers)")));
+        return Err(CellError::usage(format!(
+            "which item is missing: %context {command} N (%context shows the numbers)"
+        )));
     }
     choices.save(&session.memory, &conversation).map_err(|error| memory_error(&error))?;
     let what = match command {
@@ -54,8 +62,7 @@ pub(super) fn choose(command: &str, items: &str, session: &Session) -> CellResul
 }
 
 pub(super) fn choices(session: &Session) -> CellResult {
-    let choices =
-        Choices::load(&session.memory, &conversation(session)?).map_err(|error| memory_error(&error))?;
+    let choices = Choices::load(&session.memory, &conversation(session)?).map_err(|error| memory_error(&error))?;
     let pinned = choices.pins.iter().map(|item| vec!["pinned".to_owned(), item.kind.clone(), title(item)]);
     let dropped = choices.drops.iter().map(|item| {
         let kind = item.key.split(':').next().unwrap_or_default();

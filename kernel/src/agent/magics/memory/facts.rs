@@ -42,7 +42,8 @@ pub(super) fn remember(text: &str, scope: Scope, session: &Session) -> CellResul
         Outcome::New => format!("remembered as {id} ({scope})"),
         Outcome::Known => format!("known already as {id}"),
         Outcome::Replaced(replaced) => {
-            let replaced: Vec<String> = replaced.iter().map(|(fact, why)| format!("\n  in place of {:?}: {why}", fact.text)).collect();
+            let replaced: Vec<String> =
+                replaced.iter().map(|(fact, why)| format!("\n  in place of {:?}: {why}", fact.text)).collect();
             format!("remembered as {id} ({scope}){}", replaced.join(""))
         }
     })
@@ -73,7 +74,8 @@ pub(super) fn forget(id: &str, session: &Session) -> CellResult {
 }
 
 pub(super) fn show(id: &str, session: &Session) -> CellResult {
-    let fact = session.memory.fact(&FactId::from(id)).map_err(|error| memory_error(&error))?.ok_or_else(|| unknown(id))?;
+    let fact =
+        session.memory.fact(&FactId::from(id)).map_err(|error| memory_error(&error))?.ok_or_else(|| unknown(id))?;
     let worth = format!("{:.2} (it began with {:.2})", fact.weight(Utc::now()), fact.importance);
     let rows = [
         ("fact", fact.text.clone()),
@@ -91,16 +93,25 @@ pub(super) fn show(id: &str, session: &Session) -> CellResult {
 }
 
 pub(super) fn why(id: &str, session: &Session) -> CellResult {
-    let history = session.memory.why(&FactId::from(id)).map_err(|error| memory_error(&error))?.ok_or_else(|| unknown(id))?;
+    let history =
+        session.memory.why(&FactId::from(id)).map_err(|error| memory_error(&error))?.ok_or_else(|| unknown(id))?;
     let mut rows = vec![row("it says", &history.fact, &history.fact.reason)];
     if let Some((request, when)) = &history.turn {
-        rows.push(vec!["from the turn".to_owned(), cards::one_line(request, 300), time(*when), String::new(), String::new()]);
+        rows.push(vec![
+            "from the turn".to_owned(),
+            cards::one_line(request, 300),
+            time(*when),
+            String::new(),
+            String::new(),
+        ]);
     }
     if let Some(newer) = &history.replaced_by {
         rows.push(row("replaced by", newer, &newer.reason));
     }
     rows.extend(history.replaced.iter().map(|older| row("in place of", older, &older.reason)));
-    rows.extend(history.stands_before.iter().map(|global| row("stands before, in this project", global, &global.reason)));
+    rows.extend(
+        history.stands_before.iter().map(|global| row("stands before, in this project", global, &global.reason)),
+    );
     shown(cards::table(&["", "fact", "from", "until", "because"], &rows))
 }
 
@@ -128,14 +139,24 @@ pub(super) fn cleanup(really: bool, session: &Session) -> CellResult {
         .map(|cleaned| vec![cleaned.fact.id.short().to_owned(), cleaned.fact.text.clone(), cleaned.reason.clone()])
         .collect();
     rows.extend(vectors.iter().map(|(model, count)| {
-        vec![String::new(), format!("{} vectors of {model}", grouped(*count)), "another embedding model is in use".to_owned()]
+        vec![
+            String::new(),
+            format!("{} vectors of {model}", grouped(*count)),
+            "another embedding model is in use".to_owned(),
+        ]
     }));
     let title = if really { "removed" } else { "would go with --yes" };
     shown(cards::table(&["id", title, "because"], &rows))
 }
 
 fn row(what: &str, fact: &Fact, reason: &str) -> Vec<String> {
-    vec![what.to_owned(), format!("{} ({})", fact.text, fact.scope), time(fact.created_at), until(fact), reason.to_owned()]
+    vec![
+        what.to_owned(),
+        format!("{} ({})", fact.text, fact.scope),
+        time(fact.created_at),
+        until(fact),
+        reason.to_owned(),
+    ]
 }
 
 fn until(fact: &Fact) -> String {

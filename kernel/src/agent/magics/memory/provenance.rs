@@ -42,13 +42,16 @@ pub(super) fn link(from: &Provenance, workspace: &Path) -> Option<String> {
     }
     let relative = short(&from.origin, workspace);
     let path = Path::new(&relative);
-    let is_inside = !relative.is_empty() && path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let is_inside =
+        !relative.is_empty() && path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     (is_inside && workspace.join(path).exists()).then(|| format!("{}{page}", encoded(&relative)))
 }
 
 /// A path as people of the workspace say it.
 fn short(origin: &str, workspace: &Path) -> String {
-    Path::new(origin).strip_prefix(workspace).map_or_else(|_| origin.to_owned(), |relative| relative.display().to_string())
+    Path::new(origin)
+        .strip_prefix(workspace)
+        .map_or_else(|_| origin.to_owned(), |relative| relative.display().to_string())
 }
 
 /// A path as a part of an address (RFC 3986).
@@ -56,7 +59,9 @@ fn encoded(path: &str) -> String {
     let mut encoded = String::new();
     for byte in path.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => encoded.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                encoded.push(char::from(byte))
+            }
             byte => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -78,7 +83,12 @@ mod tests {
         let chunk = Provenance { origin, place, ..Provenance::default() };
         assert_eq!(text(&chunk, workspace.path()), "my notes.md:3-9 at 1a2b3c4");
         assert_eq!(link(&chunk, workspace.path()).as_deref(), Some("my%20notes.md"));
-        let said = Provenance { origin: "sales.ipynb".to_owned(), by: "user".to_owned(), turn: Some(3), ..Provenance::default() };
+        let said = Provenance {
+            origin: "sales.ipynb".to_owned(),
+            by: "user".to_owned(),
+            turn: Some(3),
+            ..Provenance::default()
+        };
         assert_eq!(text(&said, workspace.path()), "you, in sales.ipynb, turn 3");
         assert_eq!(link(&said, workspace.path()), None, "it is not there");
         let page = ChunkPlace { page: Some(7), ..ChunkPlace::default() };

@@ -38,21 +38,20 @@ pub(super) fn commands() -> Vec<Command> {
 }
 
 /// `None` for a command that is none of these.
-pub(super) fn run(
-    command: &str,
-    matches: &ArgMatches,
-    session: &Session,
-    context: &CellContext,
-) -> Option<CellResult> {
+pub(super) fn run(command: &str, matches: &ArgMatches, session: &Session, context: &CellContext) -> Option<CellResult> {
     let inputs = Inputs { workspace: &session.workspace, standard_input: false };
     let printed = |printed: Result<String, String>| said(printed.map_err(|reason| model_error(&reason))?);
     Some(match command {
-        "convert" => ConvertArguments::from_arg_matches(matches).map_err(|error| model_error(&error)).and_then(
-            |arguments| write(context, |interrupt, on_progress| arguments.run(&inputs, interrupt, on_progress)),
-        ),
-        "quantize" => QuantizeArguments::from_arg_matches(matches).map_err(|error| model_error(&error)).and_then(
-            |arguments| write(context, |interrupt, on_progress| arguments.run(&inputs, interrupt, on_progress)),
-        ),
+        "convert" => {
+            ConvertArguments::from_arg_matches(matches).map_err(|error| model_error(&error)).and_then(|arguments| {
+                write(context, |interrupt, on_progress| arguments.run(&inputs, interrupt, on_progress))
+            })
+        }
+        "quantize" => {
+            QuantizeArguments::from_arg_matches(matches).map_err(|error| model_error(&error)).and_then(|arguments| {
+                write(context, |interrupt, on_progress| arguments.run(&inputs, interrupt, on_progress))
+            })
+        }
         "tokenize" => TokenizeArguments::from_arg_matches(matches)
             .map_err(|error| model_error(&error))
             .and_then(|arguments| printed(arguments.run(&inputs).map(|line| line.trim_end().to_owned()))),
