@@ -104,6 +104,14 @@ impl Desk {
         self.session.execute(code, &context)
     }
 
+    /// All that a cell shows, displays and result.
+    pub fn text(&mut self, code: &str) -> String {
+        let before = self.displays().len();
+        let result = self.cell(code).unwrap().result.unwrap_or_default();
+        let shown: Vec<String> = self.displays().iter().skip(before).map(|bundle| bundle.text().to_owned()).collect();
+        format!("{}\n{}", shown.join("\n"), result.text())
+    }
+
     /// The last state of every display, in the order they appeared.
     pub fn displays(&self) -> Vec<MimeBundle> {
         let mut shown: Vec<(Option<String>, MimeBundle)> = Vec::new();

@@ -11,13 +11,6 @@ fn system(server: &Server, number: usize) -> String {
     server.seen()[number].body["messages"][0]["content"].as_str().unwrap().to_owned()
 }
 
-fn text(desk: &mut Desk, code: &str) -> String {
-    let before = desk.displays().len();
-    let result = desk.cell(code).unwrap().result.unwrap_or_default();
-    let shown: Vec<String> = desk.displays().iter().skip(before).map(|bundle| bundle.text().to_owned()).collect();
-    format!("{}\n{}", shown.join("\n"), result.text())
-}
-
 /// Turns that take `tokens` each, and then one more.
 fn long_talk(desk: &mut Desk, server: &Server, turns: usize) {
     for number in 0..turns {
@@ -45,7 +38,7 @@ fn the_window_is_shown_part_by_part_with_reasons() {
     desk.ask(&server, "Why did revenue drop in sales?").unwrap();
     let card = desk.displays_of("context").remove(0);
     assert!(card.text().contains("of 32,768 tokens"), "{}", card.text());
-    let shown = text(&mut desk, "%context");
+    let shown = desk.text("%context");
     for part in ["the system prompt", "the tools", "the request", "the session's state", "what was retrieved"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
@@ -83,7 +76,7 @@ fn what_is_pinned_stays_and_what_is_dropped_goes() {
     desk.cell(&format!("%context drop #{table}")).unwrap();
     desk.ask(&server, "Something else entirely, please: zebras?").unwrap();
     assert!(system(&server, 1).contains("fiscal year starts") && !system(&server, 1).contains("costs("));
-    let listed = text(&mut desk, "%context choices");
+    let listed = desk.text("%context choices");
     assert!(listed.contains("pinned") && listed.contains("dropped") && listed.contains("costs"), "{listed}");
     let fact = number(&desk, "fiscal year starts");
     desk.cell(&format!("%context unpin {fact}")).unwrap();
@@ -130,7 +123,7 @@ fn a_long_conversation_is_condensed_by_the_model_and_nothing_settled_is_lost() {
     // Its prompt is on record, and what went over the network too.
     let prompts = &desk.session.agents.last_turn.as_ref().unwrap().prompts;
     assert!(prompts.len() == 2 && prompts[0].0.contains("You condense"), "{}", prompts.len());
-    assert!(text(&mut desk, "%context ledger").contains("compaction"));
+    assert!(desk.text("%context ledger").contains("compaction"));
     let conversation = desk.session.agents.last_turn.as_ref().unwrap().conversation.clone().unwrap();
     assert_eq!(desk.session.memory.turns(&conversation, 100).unwrap().len(), 7, "the turns themselves stay");
 }
@@ -158,7 +151,7 @@ fn nonsense_from_the_model_is_condensed_by_rules_and_can_be_edited_and_undone() 
     desk.ask(&server, "And?").unwrap();
     assert!(system(&server, 8).contains("in CHF.") && !system(&server, 8).contains("in EUR."));
 
-    assert!(text(&mut desk, "%context undo").contains("as they were again"));
+    assert!(desk.text("%context undo").contains("as they were again"));
     desk.ask(&server, "And then?").unwrap();
     assert_eq!(server.seen().len(), 10, "nothing is condensed after an undo");
     let told = &server.seen()[9].body["messages"];
@@ -172,20 +165,20 @@ fn any_turn_can_be_looked_at_and_compared() {
     desk.ask(&server, "First question?").unwrap();
     desk.sql("CREATE TABLE late(x INT)");
     desk.ask(&server, "Second question?").unwrap();
-    let first = text(&mut desk, "%context 1");
+    let first = desk.text("%context 1");
     assert!(first.contains("First question?") && !first.contains("late("), "{first}");
-    assert!(text(&mut desk, "%context list").contains("Second question?"));
-    let difference = text(&mut desk, "%context diff 1");
+    assert!(desk.text("%context list").contains("Second question?"));
+    let difference = desk.text("%context diff 1");
     assert!(difference.contains("late(x INTEGER)") && difference.contains("turn 1"), "{difference}");
     assert!(desk.cell("%context 7").unwrap_err().value.contains("no turn 7"));
-    assert!(text(&mut desk, "%context --prompt 1").contains("First question?"));
+    assert!(desk.text("%context --prompt 1").contains("First question?"));
 }
 
 #[test]
 fn the_ledger_knows_what_left_the_machine() {
     let server = Server::start([calls("sql", json!({ "query": "SELECT * FROM sales" })), says("Two rows.")]);
     let mut desk = Desk::new();
-    assert!(text(&mut desk, "%context ledger").contains("nothing has left"));
+    assert!(desk.text("%context ledger").contains("nothing has left"));
     desk.sql("CREATE TABLE sales(month VARCHAR, revenue INT); INSERT INTO sales VALUES ('March', 1), ('April', 2)");
     desk.ask(&server, "What is in sales?").unwrap();
     let sent: Vec<_> = desk.session.memory.sent(10).unwrap().into_iter().map(|stored| stored.sent).collect();
