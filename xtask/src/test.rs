@@ -79,7 +79,10 @@ fn rust() -> Result<()> {
     say(&format!("cargo {} --release --workspace", runner.join(" ")));
     let python = python::environment()?;
     gpu::software_gpu();
-    let arguments = [runner, &["--release", "--workspace", "--bins", "--tests", "--no-fail-fast"]].concat();
+    // One more than there are cores: many tests wait, for a compiler, a provider or a process that is killed.
+    let threads = (std::thread::available_parallelism().map_or(1, usize::from) + 1).to_string();
+    let at_once = if nextest { vec!["--test-threads", threads.as_str()] } else { Vec::new() };
+    let arguments = [runner, &["--release", "--workspace", "--bins", "--tests", "--no-fail-fast"], &at_once].concat();
     let mut command = build::cargo_with_duckdb(&arguments)?;
     with_embedding_model(&mut command);
     process::run(command.env("CODRIVER", paths::codriver()).env("CODRIVER_PYTHON", python))

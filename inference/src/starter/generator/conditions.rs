@@ -1,5 +1,7 @@
 //! Conditions of queries: what rows must be like, in words and in the notation.
 
+use std::collections::HashSet;
+
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
@@ -134,7 +136,9 @@ impl Query<'_> {
             "c.either" => {
                 let count = if self.random.random_bool(0.8) { 2 } else { 3 };
                 let values: Vec<String> = column.values.choose_multiple(self.random, count).cloned().collect();
-                if values.len() < count {
+                // Nobody asks for a value and the same in capitals.
+                let distinct: HashSet<String> = values.iter().map(|value| value.to_lowercase()).collect();
+                if distinct.len() < count {
                     return None;
                 }
                 let words: Vec<String> = values.iter().map(|value| self.value_words(value)).collect();

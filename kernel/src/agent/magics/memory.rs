@@ -125,7 +125,7 @@ impl Magic for MemoryMagic {
             ("unpin", id) => facts::pin(id, false, session),
             ("promote", id) => facts::promote(id, options.scope, session),
             ("forget", id) => facts::forget(id, session),
-            ("" | "stats", "") => statistics(session),
+            ("" | "stats", "") => statistics(session, context),
             (other, _) => {
                 let hint = codriver_tools::nearest(other, COMMANDS).map(|near| format!("; did you mean {near}?"));
                 Err(CellError::usage(format!(
@@ -182,9 +182,7 @@ fn search(query: &str, limit: usize, session: &Session, context: &CellContext) -
     if hits.is_empty() {
         return said("nothing found");
     }
-    if let Some(Err(reason)) = session.memory.reranking() {
-        context.output.stderr(format!("not reranked: {reason}\n"));
-    }
+    tell_why_not_reranked(session, context);
     let number = |value: Option<f32>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
     let reranked = hits.iter().any(|hit| hit.reranker.is_some());
     let (mut rows, mut links) = (Vec::new(), Vec::new());
@@ -236,7 +234,14 @@ fn learn(who: &str, session: &Session) -> CellResult {
     said(format!("{learning}: {}", learning.meaning()))
 }
 
-fn statistics(session: &Session) -> CellResult {
+/// A table has no room for it.
+fn tell_why_not_reranked(session: &Session, context: &CellContext) {
+    if let Some(Err(reason)) = session.memory.reranking() {
+        context.output.display(cards::note(&format!("not reranked: {reason}")));
+    }
+}
+
+fn statistics(session: &Session, context: &CellContext) -> CellResult {
     let progress = session.memory.embedding_progress().map_err(|error| memory_error(&error))?;
     let Statistics {
         mode,
@@ -284,6 +289,7 @@ fn statistics(session: &Session) -> CellResult {
     .into_iter()
     .map(|(name, value)| vec![name.to_owned(), value])
     .collect();
+    tell_why_not_reranked(session, context);
     shown(cards::table(&["memory", ""], &rows))
 }
 
@@ -297,7 +303,7 @@ fn search_methods(embedder: Option<String>, reranker: Option<Result<String, Stri
     let by = embedder.map_or_else(|| "by words".to_owned(), |name| format!("by words and by meaning ({name})"));
     match reranker {
         Some(Ok(name)) => format!("{by}, the best {RERANKED} ordered by {name}"),
-        Some(Err(reason)) => format!("{by}; not reranked: {reason}"),
+        Some(Err(_)) => format!("{by}, not reranked"),
         None => by,
     }
 }

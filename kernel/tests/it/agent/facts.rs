@@ -209,7 +209,7 @@ fn only_what_the_setting_allows_is_asked() {
 }
 
 fn slow(text: &str) -> Answer {
-    Answer { pause: Duration::from_millis(400), chunk: 20, ..says(text) }
+    Answer { pause: Duration::from_millis(400), chunk: 60, ..says(text) }
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
