@@ -276,7 +276,7 @@ impl Prior {
                 Referent::Constant(text)
                     if text.parse::<f64>().is_ok_and(|value| value > 100.0 || value.fract() != 0.0) =>
                 {
-                    drop(prior.compared.insert(*token))
+                    prior.compared.insert(*token);
                 }
                 Referent::Word { start, end } => {
                     let text = linked.request.get(*start..*end).unwrap_or_default();

@@ -334,7 +334,7 @@ mod tests {
                 run(&sql, params![fact.fingerprint, fact.place.scope.name(), fact.place.project.as_str(), at]);
             }
             Event::FactConfirmed { fact } => {
-                drop(change(&format!("confirmed_at = greatest(confirmed_at, make_timestamp({at}))"), fact))
+                change(&format!("confirmed_at = greatest(confirmed_at, make_timestamp({at}))"), fact);
             }
             Event::FactPinned { fact, pinned } => drop(change(&format!("pinned = {pinned}"), fact)),
             _ => {}
