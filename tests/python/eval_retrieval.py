@@ -149,16 +149,22 @@ def error_codes(_):
 # --- packages
 
 
-def identifiers(chance):
-    """The number of a vulnerability -> the changes that mend it: embedding models know nothing of numbers."""
+def numbered_changes(pattern):
+    """Entries of changelogs, and those that each number in them names."""
     documents, numbers = {}, {}
     for path in sorted(glob.glob("/usr/share/doc/*/changelog.Debian.gz")):
         for position, entry in enumerate(re.split(r"\n -- .*\n+", read(path))[:40]):
             entry, name = tidy(re.sub(r"\n\s+", " ", entry)), f"{path.split('/')[-2]}-{position}"
             if 15 <= len(words(entry)) <= 250:
                 documents[name] = ("", entry)
-                for number in set(re.findall(r"CVE-\d{4}-\d{4,}", entry)):
+                for number in set(re.findall(pattern, entry)):
                     numbers.setdefault(number, {})[name] = 1
+    return documents, numbers
+
+
+def identifiers(chance):
+    """The number of a vulnerability -> the changes that mend it: embedding models know nothing of numbers."""
+    documents, numbers = numbered_changes(r"CVE-\d{4}-\d{4,}")
     asked = chance.sample([number for number in sorted(numbers) if len(numbers[number]) <= 4], min(QUERIES, len(numbers)))
     ways = ["{}", "what fixes {}", "security fix for {}", "{} vulnerability"]
     return documents, [(chance.choice(ways).format(number), numbers[number]) for number in asked]

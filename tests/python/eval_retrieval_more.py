@@ -17,7 +17,7 @@ import re
 import subprocess
 import sysconfig
 
-from eval_retrieval import BOOKS, plain_html, read, tidy, words
+from eval_retrieval import BOOKS, numbered_changes, plain_html, read, words
 
 SITE = sysconfig.get_paths()["purelib"]
 
@@ -225,14 +225,7 @@ def std_docs(_):
 
 def bugs(chance):
     """The number of a bug -> the changes that close it."""
-    documents, numbers = {}, {}
-    for path in sorted(glob.glob("/usr/share/doc/*/changelog.Debian.gz")):
-        for position, entry in enumerate(re.split(r"\n -- .*\n+", read(path))[:40]):
-            entry, name = tidy(re.sub(r"\n\s+", " ", entry)), f"{path.split('/')[-2]}-{position}"
-            if 15 <= len(words(entry)) <= 250:
-                documents[name] = ("", entry)
-                for number in set(re.findall(r"#(\d{5,7})", entry)):
-                    numbers.setdefault(number, {})[name] = 1
+    documents, numbers = numbered_changes(r"#(\d{5,7})")
     ways = ["bug {}", "which version closed bug #{}", "#{}", "changes for Debian bug {}", "was {} fixed?"]
     return documents, [(chance.choice(ways).format(number), numbers[number]) for number in sorted(numbers) if len(numbers[number]) <= 4]
 

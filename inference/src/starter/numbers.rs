@@ -31,6 +31,12 @@ const SMALL: &[&str] = &[
     "nineteen",
 ];
 const TENS: &[&str] = &["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+/// How a number below twenty, or whole tens below a hundred, is written.
+pub(super) fn name(number: usize) -> &'static str {
+    let tens = || TENS.get((number / 10).checked_sub(2)?);
+    SMALL.get(number).or_else(tens).copied().unwrap_or_default()
+}
+
 const LARGE: &[(&str, f64)] =
     &[("dozen", 12.0), ("hundred", 1e2), ("thousand", 1e3), ("million", 1e6), ("billion", 1e9)];
 /// Words that multiply, divide or raise by a number.

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 /// Without an embedding model: what words find is the same on every machine.
-fn memory(data: &Path, arguments: &[&str]) -> Output {
+pub fn memory(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_codriver"));
     command
         .arg("memory")

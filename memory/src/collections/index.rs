@@ -167,19 +167,18 @@ impl Indexes {
             },
         };
         let slots = database.slots()?;
-        let failed = |error: tantivy::TantivyError| MemoryError::Index(error.to_string());
-        let present: HashSet<u64> = lexical.keys().map_err(failed)?.into_iter().collect();
+        let present: HashSet<u64> = lexical.keys()?.into_iter().collect();
         let wanted: HashSet<u64> = slots.iter().copied().collect();
         for gone in present.difference(&wanted) {
-            lexical.remove(*gone).map_err(failed)?;
+            lexical.remove(*gone)?;
         }
         let missing: Vec<u64> = slots.into_iter().filter(|slot| !present.contains(slot)).collect();
         for block in missing.chunks(BLOCK) {
             for (slot, content) in database.contents_of(block)? {
-                lexical.insert(slot, &content).map_err(failed)?;
+                lexical.insert(slot, &content)?;
             }
         }
-        lexical.commit().map_err(failed)?;
+        lexical.commit()?;
         Ok((lexical, false))
     }
 

@@ -118,8 +118,7 @@ impl State {
             let Some(fact) = known.get(&id) else { continue };
             let vector = self.index_for(Some(embedder))?.vector(&digest(&fact.text)).map(<[f32]>::to_vec);
             let Some(vector) = vector else { continue };
-            let mut neighbours = self.near_facts(embedder, &fact.text, &vector)?;
-            neighbours.remove(fact.id.as_str());
+            let neighbours = self.near_facts(embedder, &fact.text, &vector)?;
             let reading = Reading::of(&fact.text);
             let repeated = known.candidates(&reading, &neighbours).filter(|(old, said)| {
                 old.id != fact.id

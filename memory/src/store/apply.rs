@@ -42,12 +42,14 @@ impl<'a> Writer<'a> {
 
     /// All but facts.
     fn apply(&mut self, entry: &Entry) -> duckdb::Result<()> {
+        if let Some((table, id)) = entry.event.makes()
+            && self.is_there(table, id)
+        {
+            return Ok(());
+        }
         let at = timestamp(entry.at);
         match &entry.event {
             Event::ConversationStarted { id, agent, notebook, project } => {
-                if self.is_there("conversations", id.as_str()) {
-                    return Ok(());
-                }
                 self.sequences.insert(id.clone(), 0);
                 let notebook = self.vault.seal_text("conversations.notebook", id.as_str(), notebook)?;
                 let insert =
@@ -81,9 +83,6 @@ impl<'a> Writer<'a> {
             | Event::FactPinned { .. } => Ok(()),
             Event::ChunksReplaced { document, chunks, place } => self.replace_chunks(document, chunks, place, &at),
             Event::NoteWritten { id, conversation, name, value } => {
-                if self.is_there("notes", id) {
-                    return Ok(());
-                }
                 let value = self.vault.seal_text("notes.value", id, value)?;
                 self.run(
                     "INSERT INTO notes VALUES (?, ?, ?, ?, ?)",
@@ -99,9 +98,6 @@ impl<'a> Writer<'a> {
 
     fn append_turn(&mut self, id: &TurnId, turn: &NewTurn, at: &Value) -> duckdb::Result<()> {
         let id = id.as_str();
-        if self.is_there("turns", id) {
-            return Ok(());
-        }
         let (vault, conversation) = (self.vault, turn.conversation.as_str());
         let sequence = self.next_sequence(&turn.conversation)?;
         self.run(
@@ -152,11 +148,8 @@ impl<'a> Writer<'a> {
         context.flush()
     }
 
-    fn start_tool_run(&mut self, id: &ToolRunId, run: &NewToolRun, at: &Value) -> duckdb::Result<()> {
+    fn start_tool_run(&self, id: &ToolRunId, run: &NewToolRun, at: &Value) -> duckdb::Result<()> {
         let id = id.as_str();
-        if self.is_there("tool_runs", id) {
-            return Ok(());
-        }
         let arguments = run.arguments.to_string();
         self.run(
             "INSERT INTO tool_runs VALUES (?, ?, ?, ?, ?, 'running', ?, 0, ?)",
@@ -185,10 +178,7 @@ impl<'a> Writer<'a> {
         rows.flush()
     }
 
-    fn note_sent(&mut self, id: &str, sent: &Sent, at: &Value) -> duckdb::Result<()> {
-        if self.is_there("sent", id) {
-            return Ok(());
-        }
+    fn note_sent(&self, id: &str, sent: &Sent, at: &Value) -> duckdb::Result<()> {
         self.run(
             "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
@@ -207,10 +197,7 @@ impl<'a> Writer<'a> {
         )
     }
 
-    fn note_call(&mut self, id: &str, call: &ModelCall, at: &Value) -> duckdb::Result<()> {
-        if self.is_there("model_calls", id) {
-            return Ok(());
-        }
+    fn note_call(&self, id: &str, call: &ModelCall, at: &Value) -> duckdb::Result<()> {
         self.run(
             "INSERT INTO model_calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![

@@ -6,6 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Want;
 use crate::starter::notation::Keyword;
+use crate::starter::numbers::name;
 use crate::starter::phrases::{Phrases, expand_template};
 
 /// What is asked and its call; `None` in the rare case that a number comes twice.
@@ -78,28 +79,6 @@ fn keyword(word: &str) -> Option<Keyword> {
 
 /// A number in digits, and as someone writes it.
 fn number(random: &mut impl Rng, small: bool) -> (String, String) {
-    const NAMES: &[&str] = &[
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-        "twenty",
-    ];
-    const TENS: &[&str] = &["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
     match random.random_range(0..20) {
         0..7 => plain(random.random_range(2..100)),
         7..11 => plain(random.random_range(2..20)),
@@ -120,26 +99,19 @@ fn number(random: &mut impl Rng, small: bool) -> (String, String) {
         }
         18 => {
             let number = random.random_range(2..=20);
-            (number.to_string(), NAMES[number - 2].to_owned())
+            (number.to_string(), name(number).to_owned())
         }
         _ => {
             let (tens, ones) = (random.random_range(3..=9), random.random_range(0..8));
-            let name = TENS[tens - 3];
+            let whole = name(tens * 10);
             let words = match ones {
-                0 => name.to_owned(),
-                _ if random.random_bool(0.5) => format!("{name}-{}", one(ones)),
-                _ => format!("{name} {}", one(ones)),
+                0 => whole.to_owned(),
+                _ if random.random_bool(0.5) => format!("{whole}-{}", name(ones)),
+                _ => format!("{whole} {}", name(ones)),
             };
             ((tens * 10 + ones).to_string(), words)
         }
     }
-}
-
-fn one(number: usize) -> &'static str {
-    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-        .get(number)
-        .copied()
-        .unwrap_or("nine")
 }
 
 fn plain(number: i32) -> (String, String) {

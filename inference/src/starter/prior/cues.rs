@@ -44,40 +44,36 @@ pub(super) struct Cues {
     pub verbatim: bool,
 }
 
+/// How containing is said.
+const CONTAINS: &[&str] =
+    &["contains", "contain", "containing", "includes", "include", "including", "mentions", "mention", "mentioning"];
+
 impl Cues {
     pub fn of(linked: &Linked, words: &[Word]) -> Self {
         let said = |names: &[&str]| words.iter().any(|word| names.contains(&word.lower.as_str()));
         let mut cues =
             Self { aggregates: aggregates(words), operators: operators(words), order: order(words), ..Self::default() };
-        cues.verbatim = said(&[
-            "contains",
-            "contain",
-            "containing",
-            "includes",
-            "include",
-            "including",
-            "mentions",
-            "mention",
-            "mentioning",
-            "starts",
-            "starting",
-            "begins",
-            "begin",
-            "beginning",
-            "ends",
-            "ending",
-            "named",
-            "called",
-            "titled",
-            "equals",
-            "=",
-            "word",
-            "letter",
-            "prefix",
-            "suffix",
-            "matches",
-            "matching",
-        ]);
+        cues.verbatim = said(CONTAINS)
+            || said(&[
+                "starts",
+                "starting",
+                "begins",
+                "begin",
+                "beginning",
+                "ends",
+                "ending",
+                "named",
+                "called",
+                "titled",
+                "equals",
+                "=",
+                "word",
+                "letter",
+                "prefix",
+                "suffix",
+                "matches",
+                "matching",
+            ]);
         let denies = |word: &str| {
             matches!(word, "not" | "no" | "non" | "without" | "never" | "except" | "lacking" | "false")
                 || word.ends_with("n't")
@@ -125,19 +121,7 @@ impl Cues {
         } else if said(&["ends", "ending", "suffix", "end"]) {
             Some(Keyword::EndsWith)
         } else {
-            said(&[
-                "contains",
-                "contain",
-                "containing",
-                "includes",
-                "include",
-                "including",
-                "mentions",
-                "mention",
-                "mentioning",
-                "word",
-            ])
-            .then_some(Keyword::Contains)
+            (said(CONTAINS) || said(&["word"])).then_some(Keyword::Contains)
         };
         for (unit, names) in [
             (Keyword::Day, ["day", "daily", "days"]),

@@ -145,18 +145,19 @@ fn search_batch(
     display: &Display,
 ) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
-    let size = if order.reranker.is_some() { RERANKED_BLOCK } else { BLOCK };
+    let reads = order.reranker.is_some();
+    let size = if reads { RERANKED_BLOCK } else { BLOCK };
     display.under_bar("searching", |progress| {
         for (block, queries_of_block) in queries.chunks(size).enumerate() {
             let texts: Vec<&str> = queries_of_block.iter().map(|(_, query)| query.as_str()).collect();
             // What is found is read after that: then it is done.
-            let searched = |done: usize| if size == BLOCK { block * size + done } else { block * size };
+            let searched = |done: usize| if reads { block * size } else { block * size + done };
             let found =
                 collection.search(&texts, embedder, asked, &|done, _| progress(searched(done), queries.len()))?;
             let mut lines = String::new();
             for (position, ((id, query), mut hits)) in queries_of_block.iter().zip(found).enumerate() {
                 order.apply(query, &mut hits);
-                if size != BLOCK && !progress(block * size + position + 1, queries.len()) {
+                if reads && !progress(block * size + position + 1, queries.len()) {
                     return Err(MemoryError::Stopped.into());
                 }
                 let results: Vec<Value> = hits.iter().map(|hit| json!({ "id": hit.id, "score": hit.score })).collect();

@@ -108,13 +108,7 @@ fn a_notebook_is_shown_what_the_reranker_put_first() {
 
 /// `codriver memory`, without an embedding model.
 fn memory(data: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_codriver"));
-    command
-        .arg("memory")
-        .args(arguments)
-        .env("CODRIVER_DATA_DIR", data)
-        .env("CODRIVER_EMBEDDING_MODEL", data.join("nowhere"));
-    let output = command.env_remove("CODRIVER_MEMORY_KEY").output().unwrap();
+    let output = crate::memory::memory(data, arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output
 }
