@@ -1,8 +1,10 @@
 //! A kernel process of our own.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -79,14 +81,26 @@ pub fn command(folder: &Path, connection: &Value) -> Command {
     command
 }
 
+/// Five ports of this process, which no one else gets before it ends: not from the system, which gives out those from
+/// 32768 on by itself, nor another test, as each has a file that is locked.
 pub fn connection() -> Value {
-    // All five are held at once, so that they differ.
-    let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let port = |index: usize| listeners[index].local_addr().unwrap().port();
+    static RESERVED: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = std::env::temp_dir().join("codriver-test-ports");
+    std::fs::create_dir_all(&folder).unwrap();
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let first = (20_000..32_000).step_by(5).find(|first| {
+        let lock = File::create(folder.join(first.to_string())).unwrap();
+        let is_ours = lock.try_lock().is_ok() && (*first..first + 5).all(is_free);
+        if is_ours {
+            RESERVED.lock().unwrap().push(lock);
+        }
+        is_ours
+    });
+    let first = first.expect("five free ports from 20000 to 32000");
     json!({
         "ip": "127.0.0.1", "transport": "tcp", "signature_scheme": "hmac-sha256", "key": "a key for tests",
-        "shell_port": port(0), "iopub_port": port(1), "stdin_port": port(2), "control_port": port(3), "hb_port": port(4),
-        "kernel_name": "codriver",
+        "shell_port": first, "iopub_port": first + 1, "stdin_port": first + 2, "control_port": first + 3,
+        "hb_port": first + 4, "kernel_name": "codriver",
     })
 }
 
