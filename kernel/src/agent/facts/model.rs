@@ -318,8 +318,17 @@ fn is_borne_out(fact: &str, sentence: &str) -> bool {
             borne_out += usize::from(begins(word));
         }
     }
-    // Without spaces, words are not told apart: then it is enough that numbers and names are right.
-    telling == 0 || borne_out * 2 >= telling
+    if telling > 0 {
+        return borne_out * 2 >= telling;
+    }
+    // Short words are said as they are, or, where nothing separates words, half of their characters are.
+    let is_said = |word: &str| {
+        let known = word.chars().filter(|character| sentence.contains(*character)).count();
+        said.contains(&word.to_lowercase()) || (!word.is_ascii() && known * 2 >= word.chars().count())
+    };
+    let (short, known) =
+        words(fact).fold((0, 0), |(short, known), word| (short + 1, known + usize::from(is_said(word))));
+    known > 0 && known * 2 >= short
 }
 
 #[cfg(test)]
@@ -336,6 +345,9 @@ mod tests {
         assert!(!is_borne_out("Grace signs above 5000 euro, as Grace Hopper", said));
         assert!(!is_borne_out("The password of the server is unknown", said));
         assert!(is_borne_out("Ich bevorzuge kurze Antworten", "Bitte, ich bevorzuge immer kurze Antworten"));
+        // Words that are too short to go by their beginnings, and none.
+        assert!(is_borne_out("We use tab", "We use a tab") && is_borne_out("税抜き", "価格は税抜きです"));
+        assert!(!is_borne_out("\u{2cd}h/H/H`/H{|\u{304}", said) && !is_borne_out("{}//", said));
     }
 
     #[test]
