@@ -1,11 +1,15 @@
 //! A product's input, rounded to 8 bits.
 
 use std::ops::Range;
+#[cfg(target_arch = "x86_64")]
+use std::sync::OnceLock;
 
 use pulp::Arch;
 
 use crate::aligned::AlignedBytes;
 use crate::pool;
+#[cfg(target_arch = "x86_64")]
+use crate::split::Split;
 
 /// Values that share a scale.
 pub(crate) const BLOCK: usize = 32;
@@ -33,6 +37,9 @@ pub struct Activations {
     /// The sums of the integers in the same order, times -128: what takes 128 off each weight.
     offsets: Vec<i32>,
     half_offsets: Vec<i32>,
+    /// The values for products with bfloat16, once there is one.
+    #[cfg(target_arch = "x86_64")]
+    split: OnceLock<Split>,
 }
 
 impl Activations {
@@ -70,7 +77,19 @@ impl Activations {
                 tasks.for_each(Rounding::run);
             }
         }
-        Self { tokens, columns, values, quants, scales, sums, half_sums, offsets, half_offsets }
+        Self {
+            tokens,
+            columns,
+            values,
+            quants,
+            scales,
+            sums,
+            half_sums,
+            offsets,
+            half_offsets,
+            #[cfg(target_arch = "x86_64")]
+            split: OnceLock::new(),
+        }
     }
 
     /// Rows of input.
@@ -81,6 +100,13 @@ impl Activations {
     /// A token's values as they came.
     pub(crate) fn values(&self, token: usize) -> &[f32] {
         self.values.get(token * self.columns..(token + 1) * self.columns).unwrap_or_default()
+    }
+
+    /// The values as bfloat16 numbers, where blocks are whole; on all cores the first time.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn split(&self) -> Option<&Split> {
+        let is_whole = self.columns.is_multiple_of(BLOCK);
+        is_whole.then(|| self.split.get_or_init(|| Split::new(&self.values, self.columns)))
     }
 
     /// The tiles of some tokens, which begin at a multiple of 16.

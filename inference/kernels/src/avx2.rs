@@ -229,7 +229,7 @@ pub(crate) unsafe fn floats<const TOKENS: usize>(group: Group<'_>, tokens: &[&[f
     rows
 }
 
-/// Sixteen weights that are numbers.
+/// Sixteen weights that are numbers, of bfloat16 those of a last column.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn numbers<const FORMAT: u8>(group: &Group<'_>, column: usize) -> Both<__m256> {
@@ -265,16 +265,27 @@ unsafe fn numbers_times<const TOKENS: usize, const FORMAT: u8>(
     tokens: &[&[f32]; TOKENS],
 ) -> [Both<__m256>; TOKENS] {
     let mut totals = [[_mm256_setzero_ps(); 2]; TOKENS];
-    for column in 0..group.blocks {
-        // SAFETY: there are `blocks` columns of sixteen weights, and as many values.
-        unsafe {
-            let weights = numbers::<FORMAT>(&group, column);
-            for (total, token) in totals.iter_mut().zip(tokens) {
-                let value = _mm256_set1_ps(*token.as_ptr().add(column));
-                for half in 0..2 {
-                    total[half] = _mm256_fmadd_ps(weights[half], value, total[half]);
-                }
+    let pairs = if FORMAT == BF16 { group.blocks / 2 } else { 0 };
+    let mut add = |weights: Both<__m256>, column: usize| {
+        for (total, token) in totals.iter_mut().zip(tokens) {
+            // SAFETY: there are as many values as columns.
+            let value = unsafe { _mm256_set1_ps(*token.as_ptr().add(column)) };
+            for half in 0..2 {
+                total[half] = _mm256_fmadd_ps(weights[half], value, total[half]);
             }
+        }
+    };
+    // SAFETY: there are `blocks` columns of sixteen weights.
+    unsafe {
+        for pair in 0..pairs {
+            let line: *const __m256i = group.quants.as_ptr().add(64 * pair).cast();
+            let both = [_mm256_loadu_si256(line), _mm256_loadu_si256(line.add(1))];
+            let upper = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
+            add(both.map(|rows| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(rows))), 2 * pair);
+            add(both.map(|rows| _mm256_castsi256_ps(_mm256_and_si256(rows, upper))), 2 * pair + 1);
+        }
+        for column in 2 * pairs..group.blocks {
+            add(numbers::<FORMAT>(&group, column), column);
         }
     }
     totals

@@ -133,7 +133,7 @@ pub(crate) unsafe fn floats<const TOKENS: usize>(group: Group<'_>, tokens: &[&[f
     rows
 }
 
-/// Sixteen weights that are numbers.
+/// Sixteen weights that are numbers, of bfloat16 those of a last column.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn numbers<const FORMAT: u8>(group: &Group<'_>, column: usize) -> __m512 {
@@ -148,6 +148,21 @@ unsafe fn numbers<const FORMAT: u8>(group: &Group<'_>, column: usize) -> __m512 
                 _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
             }
         }
+    }
+}
+
+/// The weights of two columns, the first one even.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn pair<const FORMAT: u8>(group: &Group<'_>, column: usize) -> [__m512; 2] {
+    // SAFETY: the caller's columns are the group's.
+    unsafe {
+        if FORMAT != BF16 {
+            return [numbers::<FORMAT>(group, column), numbers::<FORMAT>(group, column + 1)];
+        }
+        let both = _mm512_loadu_si512(group.quants.as_ptr().add(32 * column).cast());
+        let second = _mm512_and_si512(both, _mm512_set1_epi32(0xffff_0000_u32.cast_signed()));
+        [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(both)), _mm512_castsi512_ps(second)]
     }
 }
 
@@ -166,7 +181,7 @@ unsafe fn numbers_times<const TOKENS: usize, const FORMAT: u8>(
     // SAFETY: there are `blocks` columns of weights, and as many values.
     unsafe {
         for column in (0..group.blocks / 2).map(|pair| 2 * pair) {
-            let (first, second) = (numbers::<FORMAT>(&group, column), numbers::<FORMAT>(&group, column + 1));
+            let [first, second] = pair::<FORMAT>(&group, column);
             for token in 0..TOKENS {
                 let values = tokens[token].as_ptr().add(column);
                 even[token] = _mm512_fmadd_ps(first, _mm512_set1_ps(*values), even[token]);

@@ -15,7 +15,8 @@ pub enum Level {
     AvxVnni,
     /// x86-64 with AVX-512 (F, BW, VL) and VNNI: 512-bit vectors and 8-bit dot products.
     Avx512Vnni,
-    /// The same with matrix registers (AMX-INT8) for sixteen tokens and more.
+    /// The same with matrix registers (AMX): of integers (AMX-INT8) for sixteen tokens and more, of bfloat16 (AMX-BF16)
+    /// for any.
     Amx,
 }
 

@@ -35,6 +35,8 @@ mod portable;
 mod product;
 mod rows;
 mod self_attention;
+#[cfg(target_arch = "x86_64")]
+mod split;
 mod unpack;
 mod vectors;
 

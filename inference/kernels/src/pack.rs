@@ -6,6 +6,11 @@ use crate::level::Level;
 use crate::packed::ROWS;
 use crate::unpack::LINE;
 
+/// Bytes of a group's pairs of two-byte columns, which lie row by row; an odd last column follows alone.
+pub(crate) fn pairs(columns: usize) -> usize {
+    columns / 2 * LINE
+}
+
 /// Up to sixteen rows as a file has them.
 struct Source<'a> {
     bytes: &'a [u8],
@@ -27,7 +32,12 @@ pub(crate) fn pack_group(format: Format, blocks: usize, bytes: &[u8], scales: &m
     };
     match format {
         Format::F32 => return source.spread(0, quants, 0),
-        Format::F16 | Format::BF16 => return source.spread_halves(quants),
+        Format::F16 => return source.spread_halves(0, quants),
+        Format::BF16 => {
+            let (pairs, last) = quants.split_at_mut(pairs(blocks));
+            source.spread(0, pairs, 0);
+            return source.spread_halves(blocks / 2 * 4, last);
+        }
         _ => {}
     }
     let blocks = scales.chunks_exact_mut(layout.scales).zip(quants.chunks_exact_mut(layout.quants));
@@ -97,12 +107,12 @@ impl Source<'_> {
         }
     }
 
-    /// Numbers of two bytes, sixteen rows of each column beside each other.
-    fn spread_halves(&self, columns: &mut [u8]) {
+    /// Numbers of two bytes, sixteen rows of each column beside each other, from the rows' byte `first` on.
+    fn spread_halves(&self, first: usize, columns: &mut [u8]) {
         // Some columns at a time, which stay in the nearest cache until all rows have come.
         const COLUMNS: usize = 256;
         for (index, columns) in columns.chunks_mut(COLUMNS * 2 * ROWS).enumerate() {
-            let start = 2 * COLUMNS * index;
+            let start = first + 2 * COLUMNS * index;
             for (row, bytes) in self.blocks(start, columns.len() / ROWS).enumerate() {
                 for (half, column) in bytes.as_chunks::<2>().0.iter().zip(columns.as_chunks_mut::<{ 2 * ROWS }>().0) {
                     column[2 * row..][..2].copy_from_slice(half);

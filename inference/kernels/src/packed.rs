@@ -12,7 +12,7 @@ use codriver_formats::quant;
 use self::later::Later;
 use crate::aligned::AlignedBytes;
 use crate::format::Format;
-use crate::pack::pack_group;
+use crate::pack::{pack_group, pairs};
 
 /// Rows that are multiplied together: a 512-bit vector holds four bytes of each.
 pub(crate) const ROWS: usize = 16;
@@ -32,7 +32,7 @@ pub enum PackError {
 /// A matrix of `[rows, columns]`, whose product with an input of `columns` has `rows` values.
 ///
 /// Sixteen rows form a group, and a group's bytes lie in the order in which its product reads
-/// them: four columns of row 0, the same four of row 1, and so on, a cache line in all.
+/// them: four columns (of bfloat16, two) of row 0, the same of row 1, and so on, a cache line in all.
 pub struct PackedMatrix {
     pub(crate) format: Format,
     pub(crate) rows: usize,
@@ -150,8 +150,10 @@ impl PackedMatrix {
             crate::portable::row(&group, row % ROWS, &mut values);
         } else {
             let size = self.format.layout().file;
-            let bytes = group.quants.chunks_exact(size).skip(row % ROWS).step_by(ROWS).flatten().copied();
-            let bytes: Vec<u8> = bytes.collect();
+            let of_row = |columns, size| <[u8]>::chunks_exact(columns, size).skip(row % ROWS).step_by(ROWS).flatten();
+            let (pairs, rest) =
+                group.quants.split_at(if self.format == Format::BF16 { pairs(self.columns) } else { 0 });
+            let bytes: Vec<u8> = of_row(pairs, 2 * size).chain(of_row(rest, size)).copied().collect();
             quant::dequantize(self.format.tensor_type(), &bytes, &mut values).ok()?;
         }
         Some(values)

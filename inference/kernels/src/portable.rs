@@ -81,8 +81,23 @@ pub(crate) fn floats(group: Group<'_>, token: &[f32]) -> [f32; ROWS] {
     match group.format {
         Format::F32 => numbers_times::<4>(group, token, f32::from_le_bytes),
         Format::F16 => numbers_times::<2>(group, token, |bytes| unpack::half(u16::from_le_bytes(bytes))),
-        _ => numbers_times::<2>(group, token, |[low, high]| f32::from_le_bytes([0, 0, low, high])),
+        _ => pairs_times(group, token),
     }
+}
+
+/// bfloat16 numbers, of which two columns lie beside each other.
+fn pairs_times(group: Group<'_>, token: &[f32]) -> [f32; ROWS] {
+    let mut total = [0.0; ROWS];
+    let number = |bytes: &[u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+    for (line, values) in group.quants.chunks(4 * ROWS).zip(token.chunks(2)) {
+        let numbers = line.as_chunks::<2>().0.chunks_exact(values.len());
+        for (total, numbers) in total.iter_mut().zip(numbers) {
+            for (bytes, value) in numbers.iter().zip(values) {
+                *total += number(bytes) * value;
+            }
+        }
+    }
+    total
 }
 
 fn numbers_times<const SIZE: usize>(

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::activations::{Activations, TILE, Tile};
+#[cfg(target_arch = "x86_64")]
+use crate::format::Format;
 use crate::format::Meaning;
 use crate::level::Level;
 #[cfg(target_arch = "aarch64")]
@@ -11,7 +13,7 @@ use crate::neon;
 use crate::packed::{Group, PackedMatrix, ROWS};
 use crate::unpack::{CHUNK, Line, Numbers, SHORT_CHUNK, Unpacked};
 #[cfg(target_arch = "x86_64")]
-use crate::{amx, avx2, avx512};
+use crate::{amx, avx2, avx512, split::Split};
 use crate::{pool, portable};
 
 /// `input` times the transposed `weights`: `[tokens, rows]`, on all of the processor's cores.
@@ -60,7 +62,13 @@ fn multiply_with(level: Level, weights: &[&PackedMatrix], input: &Activations) -
         let groups = weights.groups();
         let output = Output { values: products.as_mut_ptr(), rows: weights.rows, tokens: input.tokens };
         let group_bytes = (weights.size() / groups).max(1) * input.tokens;
-        let least = TASK_BYTES.div_ceil(group_bytes).max(if input.tokens > TILE { BAND } else { 1 });
+        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+        let mut band = BAND;
+        #[cfg(target_arch = "x86_64")]
+        if split(level, weights, input).is_some() {
+            band = amx::BAND.min(groups.div_ceil(pool::threads()));
+        }
+        let least = TASK_BYTES.div_ceil(group_bytes).max(if input.tokens > TILE { band } else { 1 });
         // Several tasks a thread, so that none waits long for the last.
         let size = groups.div_ceil(8 * pool::threads()).max(least);
         tasks.extend((0..groups).step_by(size).map(|start| (weights, start..groups.min(start + size), output)));
@@ -71,7 +79,7 @@ fn multiply_with(level: Level, weights: &[&PackedMatrix], input: &Activations) -
             Some(meaning) => UNPACKED.with_borrow_mut(|unpacked| {
                 integers(level, weights, meaning, input, groups.clone(), *output, unpacked);
             }),
-            None => groups.clone().for_each(|group| floats(level, weights, input, group, *output)),
+            None => numbers(level, weights, input, groups.clone(), *output),
         }
     });
     products
@@ -91,7 +99,7 @@ fn integers(
     let (band, chunk) = if many { (BAND, CHUNK) } else { (1, SHORT_CHUNK) };
     let blocks = weights.columns / crate::activations::BLOCK;
     #[cfg(target_arch = "x86_64")]
-    let _tiles = (level == Level::Amx && input.tokens >= TILE).then(|| amx::Tiles::configured(meaning));
+    let _tiles = (level == Level::Amx && input.tokens >= TILE).then(|| amx::Tiles::of_integers(meaning));
     let mut totals = vec![[0.0; ROWS]; band * input.tokens.min(TOKENS)];
     for first_token in (0..input.tokens).step_by(TOKENS) {
         let tokens = first_token..input.tokens.min(first_token + TOKENS);
@@ -230,13 +238,26 @@ impl Part {
     }
 }
 
-/// The products of a group whose weights are numbers.
-fn floats(level: Level, weights: &PackedMatrix, input: &Activations, group: usize, output: Output) {
-    let view = weights.group(group);
-    let mut token = 0;
-    while token < input.tokens {
-        token += some_floats(level, view, input, token, |of_token, products| output.write(of_token, group, products));
+/// The products of some groups whose weights are numbers.
+fn numbers(level: Level, weights: &PackedMatrix, input: &Activations, groups: Range<usize>, output: Output) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(split) = split(level, weights, input) {
+        return amx::multiply(weights, groups, split, |token, group, products| output.write(token, group, products));
     }
+    for group in groups {
+        let view = weights.group(group);
+        let mut token = 0;
+        while token < input.tokens {
+            token +=
+                some_floats(level, view, input, token, |of_token, products| output.write(of_token, group, products));
+        }
+    }
+}
+
+/// The input for products in matrix registers, where there are registers for these weights.
+#[cfg(target_arch = "x86_64")]
+fn split<'a>(level: Level, weights: &PackedMatrix, input: &'a Activations) -> Option<&'a Split> {
+    if level == Level::Amx && weights.format == Format::BF16 { input.split() } else { None }
 }
 
 /// Multiplies a group with some tokens from `first` on, and says with how many.

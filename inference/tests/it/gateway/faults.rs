@@ -122,7 +122,7 @@ fn an_interrupt_wins_against_a_server_that_says_nothing() {
     let started = Instant::now();
     let answer = model.chat(&request("hello"), &cancellation, &mut |_| {});
     assert!(matches!(answer, Err(ModelError::Cancelled)), "{answer:?}");
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     waker.join().unwrap();
 }
 

@@ -49,11 +49,9 @@ fn values_persist_and_the_last_expression_is_shown() {
 #[test]
 fn output_streams_without_newlines() {
     let recorded = Recorded::new();
-    let started = Instant::now();
     let code =
         "print!(\"a\");\nstd::thread::sleep(std::time::Duration::from_millis(400));\neprint!(\"e\");\nprint!(\"b\");";
     SHARED.execute(code, &recorded.context).unwrap();
-    assert!(started.elapsed() < Duration::from_secs(20));
     assert_eq!((recorded.stdout(), recorded.stderr()), ("ab".to_owned(), "e".to_owned()));
     assert_eq!(recorded.events()[0], OutputEvent::Stdout("a".to_owned()), "{:?}", recorded.events());
     assert_eq!(run("print!(\"before \"); 7").1.stdout(), "before ");
@@ -191,7 +189,7 @@ fn an_interrupt_while_running_says_what_was_lost() {
         engine.execute("println!(\"running\"); loop { std::hint::spin_loop(); }", &recorded.context).unwrap_err();
     assert_eq!(error.name, "Interrupted");
     assert!(error.value.contains("first") && error.value.contains("second"), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(60));
     let (result, recorded) = run_in(&engine, "print!(\"next\"); 1 + 1");
     assert_eq!(result.unwrap().unwrap().text(), "2");
     assert_eq!(recorded.stdout(), "next");
@@ -209,7 +207,7 @@ fn an_interrupt_while_compiling_keeps_the_variables() {
     let error = engine.execute(slow, &recorded.context).unwrap_err();
     assert_eq!(error.name, "Interrupted");
     assert!(error.value.contains("kept"), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(60));
     assert_eq!(run_in(&engine, "kept + 1").0.unwrap().unwrap().text(), "42");
 }
 
