@@ -1,7 +1,6 @@
-//! A product's input, rounded to 8 bits.
+//! A product's input, as it is and rounded to 8 bits.
 
 use std::ops::Range;
-#[cfg(target_arch = "x86_64")]
 use std::sync::OnceLock;
 
 use pulp::Arch;
@@ -18,15 +17,66 @@ pub(crate) const TILE: usize = 16;
 /// Values from which on all cores round them.
 const SPREAD: usize = 32 * 1024;
 
-/// Rows of input, each block of 32 values as 8-bit integers and a scale: what llama.cpp calls Q8_1.
+/// Rows of input, for products with weights of any format.
 ///
-/// Tokens are held in tiles of 16, the last ones in tiles of 8, 4, 2 and 1. A tile lies block by
-/// block, and in a block token by token: a product walks through it from one end to the other.
+/// Weights that are integers are multiplied with each block of 32 values as 8-bit integers and a scale: what llama.cpp
+/// calls Q8_1.
 pub struct Activations {
     pub(crate) tokens: usize,
     pub(crate) columns: usize,
     /// As they came, `[tokens, columns]`: weights that are floats are multiplied with these.
-    pub(crate) values: Vec<f32>,
+    values: Vec<f32>,
+    /// The values for products with integers, once there is one.
+    rounded: OnceLock<Rounded>,
+    /// The same for bfloat16.
+    #[cfg(target_arch = "x86_64")]
+    split: OnceLock<Split>,
+}
+
+impl Activations {
+    /// The input of `values`, `[tokens, columns]`. What lies beyond the last whole row is left out, and so are the
+    /// integers of a last block that is not whole.
+    pub fn new(values: Vec<f32>, columns: usize) -> Self {
+        let tokens = values.len().checked_div(columns).unwrap_or(0);
+        Self {
+            tokens,
+            columns,
+            values,
+            rounded: OnceLock::new(),
+            #[cfg(target_arch = "x86_64")]
+            split: OnceLock::new(),
+        }
+    }
+
+    /// Rows of input.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// A token's values as they came.
+    pub(crate) fn values(&self, token: usize) -> &[f32] {
+        self.values.get(token * self.columns..(token + 1) * self.columns).unwrap_or_default()
+    }
+
+    /// The values as integers; on all cores the first time.
+    pub(crate) fn rounded(&self) -> &Rounded {
+        self.rounded.get_or_init(|| Rounded::new(&self.values, self.tokens, self.columns))
+    }
+
+    /// The values as bfloat16 numbers, where blocks are whole; on all cores the first time.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn split(&self) -> Option<&Split> {
+        let is_whole = self.columns.is_multiple_of(BLOCK);
+        is_whole.then(|| self.split.get_or_init(|| Split::new(&self.values, self.columns)))
+    }
+}
+
+/// Rows of input as integers.
+///
+/// Tokens are held in tiles of 16, the last ones in tiles of 8, 4, 2 and 1. A tile lies block by
+/// block, and in a block token by token: a product walks through it from one end to the other.
+pub(crate) struct Rounded {
+    blocks: usize,
     /// `[tile][block][token][32]`.
     quants: AlignedBytes,
     /// `[tile][block][token]`: what one step of a block is worth.
@@ -37,16 +87,10 @@ pub struct Activations {
     /// The sums of the integers in the same order, times -128: what takes 128 off each weight.
     offsets: Vec<i32>,
     half_offsets: Vec<i32>,
-    /// The values for products with bfloat16, once there is one.
-    #[cfg(target_arch = "x86_64")]
-    split: OnceLock<Split>,
 }
 
-impl Activations {
-    /// Rounds `values`, `[tokens, columns]`. What lies beyond the last whole row is left out, and
-    /// so are the integers of a last block that is not whole.
-    pub fn new(values: Vec<f32>, columns: usize) -> Self {
-        let tokens = values.len().checked_div(columns).unwrap_or(0);
+impl Rounded {
+    fn new(values: &[f32], tokens: usize, columns: usize) -> Self {
         let blocks = columns / BLOCK;
         let numbers = tokens * blocks;
         let mut quants = AlignedBytes::zeroed(numbers * BLOCK);
@@ -77,41 +121,12 @@ impl Activations {
                 tasks.for_each(Rounding::run);
             }
         }
-        Self {
-            tokens,
-            columns,
-            values,
-            quants,
-            scales,
-            sums,
-            half_sums,
-            offsets,
-            half_offsets,
-            #[cfg(target_arch = "x86_64")]
-            split: OnceLock::new(),
-        }
-    }
-
-    /// Rows of input.
-    pub fn tokens(&self) -> usize {
-        self.tokens
-    }
-
-    /// A token's values as they came.
-    pub(crate) fn values(&self, token: usize) -> &[f32] {
-        self.values.get(token * self.columns..(token + 1) * self.columns).unwrap_or_default()
-    }
-
-    /// The values as bfloat16 numbers, where blocks are whole; on all cores the first time.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn split(&self) -> Option<&Split> {
-        let is_whole = self.columns.is_multiple_of(BLOCK);
-        is_whole.then(|| self.split.get_or_init(|| Split::new(&self.values, self.columns)))
+        Self { blocks, quants, scales, sums, half_sums, offsets, half_offsets }
     }
 
     /// The tiles of some tokens, which begin at a multiple of 16.
     pub(crate) fn tiles(&self, tokens: Range<usize>) -> impl Iterator<Item = Tile<'_>> {
-        let blocks = self.columns / BLOCK;
+        let blocks = self.blocks;
         widths(tokens.len()).map(move |(start, width)| {
             let first = tokens.start + start;
             let part = |values: usize| first * blocks * values..(first + width) * blocks * values;

@@ -59,6 +59,9 @@ fn multiply_with(level: Level, weights: &[&PackedMatrix], input: &Activations) -
         if input.columns != weights.columns || weights.rows == 0 || input.tokens == 0 {
             continue;
         }
+        if weights.format.meaning().is_some() {
+            input.rounded();
+        }
         let groups = weights.groups();
         let output = Output { values: products.as_mut_ptr(), rows: weights.rows, tokens: input.tokens };
         let group_bytes = (weights.size() / groups).max(1) * input.tokens;
@@ -98,6 +101,7 @@ fn integers(
     let many = input.tokens > TILE;
     let (band, chunk) = if many { (BAND, CHUNK) } else { (1, SHORT_CHUNK) };
     let blocks = weights.columns / crate::activations::BLOCK;
+    let rounded = input.rounded();
     #[cfg(target_arch = "x86_64")]
     let _tiles = (level == Level::Amx && input.tokens >= TILE).then(|| amx::Tiles::of_integers(meaning));
     let mut totals = vec![[0.0; ROWS]; band * input.tokens.min(TOKENS)];
@@ -115,7 +119,8 @@ fn integers(
                         prefetch(&group, first + AHEAD * count, count);
                     }
                     let part = Part::unpacked(level, &group, meaning, first, count, unpacked);
-                    for tile in input.tiles(tokens.clone()).filter(|tile| !(level == Level::Amx && tile.width == TILE))
+                    for tile in
+                        rounded.tiles(tokens.clone()).filter(|tile| !(level == Level::Amx && tile.width == TILE))
                     {
                         let start = tile.first - tokens.start;
                         if let Some(totals) = totals.get_mut(start..start + tile.width) {
@@ -125,7 +130,7 @@ fn integers(
                     #[cfg(target_arch = "x86_64")]
                     if level == Level::Amx && tokens.len() >= TILE {
                         let part = part.signed(unpacked);
-                        for tile in input.tiles(tokens.clone()).take_while(|tile| tile.width == TILE) {
+                        for tile in rounded.tiles(tokens.clone()).take_while(|tile| tile.width == TILE) {
                             let start = tile.first - tokens.start;
                             if let Some(totals) = totals.get_mut(start..start + tile.width) {
                                 // SAFETY: the level was found to be available, tiles are configured
