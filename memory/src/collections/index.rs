@@ -25,6 +25,8 @@ pub(super) struct Indexes {
 
 #[derive(Default)]
 struct Loaded {
+    /// At a revision of the database.
+    ranks: Option<(u64, Arc<Ranks>)>,
     lexical: Option<Current<Lexical>>,
     vectors: Option<(String, Current<DocumentVectors>)>,
 }
@@ -37,9 +39,39 @@ struct Current<T> {
     index: Arc<T>,
 }
 
+/// Documents' places in the order of their identifiers, by slot: which of equals comes first, however they came.
+pub(super) struct Ranks(Vec<u32>);
+
+impl Ranks {
+    fn read(database: &Database) -> Result<Self, MemoryError> {
+        let slots = database.slots_by_identifier()?;
+        let mut ranks = vec![u32::MAX; slots.iter().max().map_or(0, |last| *last as usize + 1)];
+        for (rank, slot) in (0..).zip(slots) {
+            ranks[slot as usize] = rank;
+        }
+        Ok(Self(ranks))
+    }
+
+    pub fn of(&self, slot: u64) -> u64 {
+        self.0.get(slot as usize).copied().unwrap_or(u32::MAX).into()
+    }
+}
+
 impl Indexes {
     pub fn new(folder: PathBuf) -> Self {
         Self { folder, loaded: Mutex::default() }
+    }
+
+    /// The order of all documents.
+    pub fn ranks(&self, database: &Database) -> Result<Arc<Ranks>, MemoryError> {
+        let revision = database.revision()?;
+        let mut loaded = self.loaded();
+        if let Some((_, ranks)) = loaded.ranks.as_ref().filter(|(of, _)| *of == revision) {
+            return Ok(Arc::clone(ranks));
+        }
+        let ranks = Arc::new(Ranks::read(database)?);
+        loaded.ranks = Some((revision, Arc::clone(&ranks)));
+        Ok(ranks)
     }
 
     /// The words of all documents.
@@ -227,9 +259,9 @@ fn windows_file(folder: &Path, model: &str) -> PathBuf {
     vectors_file(folder, &format!("{model}, by windows"))
 }
 
-/// Of the lexical index: how words are made of texts, and what it was made of.
+/// Of the lexical index: how words are made of texts, that it is of one segment, and what it was made of.
 fn label(revision: u64) -> String {
-    format!("{}:{revision}", words::VERSION)
+    format!("{} whole:{revision}", words::VERSION)
 }
 
 fn finding(part: &str, detail: Result<String, String>) -> Finding {

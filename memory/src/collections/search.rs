@@ -1,11 +1,13 @@
 //! Searching a collection: by words, by meaning, by both.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{self, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::collections::database::Database;
 use crate::collections::filter::{Allowed, Condition};
+use crate::collections::index::Ranks;
 use crate::collections::windows::DocumentVectors;
 use crate::collections::{Collection, Progress, Record};
 use crate::embedder::Embedder;
@@ -71,6 +73,7 @@ impl Collection {
             (true, None) => return Err(MemoryError::NoEmbedder),
         };
         let database = self.database()?;
+        let ranks = self.indexes.ranks(&database)?;
         let vectors = embedder.map(|embedder| self.vectors(&database, embedder)).transpose()?;
         let lexical =
             matches!(asked.mode, Mode::Hybrid | Mode::Lexical).then(|| self.indexes.lexical(&database)).transpose()?;
@@ -88,8 +91,8 @@ impl Collection {
                 return Err(MemoryError::Stopped);
             }
             let embedded = embedder.map(|embedder| embedder.embed(batch).map_err(MemoryError::Embedder)).transpose()?;
-            let search =
-                Search { lexical: lexical.as_ref(), vectors: vectors.as_deref(), allowed: allowed.as_ref(), asked };
+            let (lexical, vectors, allowed) = (lexical.as_ref(), vectors.as_deref(), allowed.as_ref());
+            let search = Search { lexical, vectors, allowed, ranks: &ranks, asked };
             found.extend(search.all(batch, embedded.as_deref())?);
         }
         progress(queries.len(), queries.len());
@@ -119,6 +122,7 @@ struct Search<'a> {
     lexical: Option<&'a View>,
     vectors: Option<&'a DocumentVectors>,
     allowed: Option<&'a Allowed>,
+    ranks: &'a Ranks,
     asked: &'a CollectionQuery,
 }
 
@@ -131,7 +135,7 @@ impl Search<'_> {
             for _ in 0..threads {
                 scope.spawn(|| {
                     loop {
-                        let position = next.fetch_add(1, Ordering::Relaxed);
+                        let position = next.fetch_add(1, atomic::Ordering::Relaxed);
                         let Some(query) = queries.get(position) else { break };
                         let vector = embedded.and_then(|vectors| vectors.get(position)).map(Vec::as_slice);
                         let found = self.one(query, vector.unwrap_or_default());
@@ -147,10 +151,10 @@ impl Search<'_> {
 
     fn one(&self, query: &str, vector: &[f32]) -> Result<Vec<Fused>, MemoryError> {
         let k = self.asked.k;
+        let order = |one: u64, other: u64| self.ranks.of(one).cmp(&self.ranks.of(other));
+        let admit = |slot: u64| self.allowed.is_none_or(|allowed| allowed.contains(slot));
         let by_words = |k: usize| match self.lexical {
-            Some(lexical) => {
-                words_of(lexical, query, k, &|slot| self.allowed.is_none_or(|allowed| allowed.contains(slot)))
-            }
+            Some(lexical) => words_of(lexical, query, k, &admit, &order),
             None => Ok(WordHits::default()),
         };
         let Some(vectors) = self.vectors else {
@@ -162,7 +166,7 @@ impl Search<'_> {
                 .collect());
         };
         let by_meaning = |exactly: bool| {
-            let near = vectors.nearest(vector, k, exactly, self.allowed).into_iter();
+            let near = vectors.nearest(vector, k, exactly, self.allowed, self.ranks).into_iter();
             near.map(|near| Fused { key: near.key, score: near.cosine, cosine: Some(near.cosine), bm25: None })
                 .collect()
         };
@@ -171,9 +175,9 @@ impl Search<'_> {
             Mode::Vector => by_meaning(false),
             Mode::Hybrid | Mode::Lexical => {
                 let candidates = CANDIDATES.max(2 * k);
-                let near = vectors.nearest(vector, candidates, false, self.allowed);
+                let near = vectors.nearest(vector, candidates, false, self.allowed, self.ranks);
                 let length = |key| self.lexical.and_then(|lexical| length_of(lexical, key));
-                let mut fused = fuse(&by_words(candidates)?, &near, &vectors.cosines(vector), &length);
+                let mut fused = fuse(&by_words(candidates)?, &near, &vectors.cosines(vector), &length, &order);
                 fused.truncate(k);
                 fused
             }
@@ -181,10 +185,16 @@ impl Search<'_> {
     }
 }
 
-fn words_of(lexical: &View, query: &str, k: usize, admit: &dyn Fn(u64) -> bool) -> tantivy::Result<WordHits> {
+fn words_of(
+    lexical: &View,
+    query: &str,
+    k: usize,
+    admit: &dyn Fn(u64) -> bool,
+    order: &dyn Fn(u64, u64) -> Ordering,
+) -> tantivy::Result<WordHits> {
     let mut statistics = WordStatistics::of(query);
     lexical.count(&mut statistics)?;
-    let hits = lexical.search(&statistics, k, &|row| admit(row.key()).then(|| row.length()))?;
+    let hits = lexical.search(&statistics, k, &|row| admit(row.key()).then(|| row.length()), order)?;
     let ideal = statistics.ideal();
     let of_numbers = statistics.words.keys().filter(|word| is_number(word)).map(|word| statistics.rarity(word));
     let numbers = of_numbers.sum::<f32>() / ideal.max(f32::MIN_POSITIVE);

@@ -13,7 +13,7 @@ const DIMENSIONS: usize = 24;
 
 /// Texts to directions by their words, and how many it was asked for.
 #[derive(Default)]
-struct Hashed {
+pub struct Hashed {
     asked: AtomicUsize,
 }
 
@@ -65,16 +65,16 @@ impl Embedder for Narrow {
     }
 }
 
-fn go_on(_: usize, _: usize) -> bool {
+pub fn go_on(_: usize, _: usize) -> bool {
     true
 }
 
-fn seed() -> (u64, StdRng) {
+pub fn seed() -> (u64, StdRng) {
     let seed = std::env::var("CODRIVER_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     (seed, StdRng::seed_from_u64(seed))
 }
 
-const WORDS: [&str; 20] = [
+pub const WORDS: [&str; 20] = [
     "amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "harbor", "island", "jungle", "kelp", "lagoon",
     "meadow", "nectar", "orchid", "pebble", "quartz", "river", "summit", "tundra",
 ];
@@ -110,7 +110,7 @@ fn found(collection: &Collection, query: &str, embedder: &Hashed, mode: SearchMo
     hits.into_iter().map(|hit| (hit.id, hit.score)).collect()
 }
 
-const MODES: [SearchMode; 4] = [SearchMode::Hybrid, SearchMode::Vector, SearchMode::Lexical, SearchMode::Exact];
+pub const MODES: [SearchMode; 4] = [SearchMode::Hybrid, SearchMode::Vector, SearchMode::Lexical, SearchMode::Exact];
 
 #[test]
 fn what_goes_in_comes_out_and_is_found() {

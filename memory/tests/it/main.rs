@@ -17,6 +17,7 @@ mod index;
 mod ingest;
 mod knowledge;
 mod latency;
+mod rankings;
 mod redaction;
 mod scopes;
 mod search;

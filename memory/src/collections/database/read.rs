@@ -38,6 +38,11 @@ impl Database {
         self.rows("SELECT slot FROM documents ORDER BY slot", params![], |row| row.get(0))
     }
 
+    /// In the order of the documents' identifiers.
+    pub fn slots_by_identifier(&self) -> Result<Vec<u64>, MemoryError> {
+        self.rows("SELECT slot FROM documents ORDER BY id, slot", params![], |row| row.get(0))
+    }
+
     /// Slots that have a vector of this model.
     pub fn embedded_slots(&self, model: &str) -> Result<Vec<u64>, MemoryError> {
         let sql = "SELECT slot FROM documents SEMI JOIN (SELECT content FROM embeddings WHERE model = ? AND octet_length(vector) > 0) e
