@@ -41,12 +41,18 @@ pub(super) fn together(windows: &[Vec<f32>]) -> Vec<f32> {
 pub(super) struct DocumentVectors {
     vectors: Vectors,
     documents: usize,
+    missing: usize,
 }
 
 impl DocumentVectors {
-    pub fn new(vectors: Vectors) -> Self {
+    /// Where so many other documents were not embedded yet.
+    pub fn new(vectors: Vectors, missing: usize) -> Self {
         let documents = vectors.keys().filter(|key| key % MOST == 0).count();
-        Self { vectors, documents }
+        Self { vectors, documents, missing }
+    }
+
+    pub fn missing(&self) -> usize {
+        self.missing
     }
 
     pub fn all(&self) -> &Vectors {

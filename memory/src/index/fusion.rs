@@ -108,7 +108,8 @@ pub(crate) fn fuse(
         .map(|(key, (cosine, bm25, length))| {
             let share = bm25.map_or(0.0, |bm25| bm25 / reachable);
             let length = || length.or_else(|| length_of(key));
-            let near = cosine.map_or(0.0, |cosine| cosine.max(0.0) + pivot.correction(length));
+            // What has no vector yet counts by its words.
+            let near = cosine.map_or(share, |cosine| cosine.max(0.0) + pivot.correction(length));
             Fused { key, score: meaning * near + (1.0 - meaning) * share, cosine, bm25 }
         })
         .collect();

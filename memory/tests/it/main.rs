@@ -3,6 +3,7 @@
 
 mod backup;
 mod chunks;
+mod collection_faults;
 mod collections;
 mod conversations;
 mod damage;
