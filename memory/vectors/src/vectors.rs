@@ -1,8 +1,9 @@
 //! Vectors that come and go: a generation, what was added since, and what was removed since.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use crate::best::Best;
 use crate::distance::{dot, unit};
 use crate::generation::{Built, Generation, GenerationError, Progress};
 use crate::search::Found;
@@ -385,57 +386,5 @@ impl Snapshot {
             }
         };
         write(&Built::build(self.dimensions, &self.keys, &vector, self.base.as_deref(), label, threads, progress)?)
-    }
-}
-
-/// The best `k` so far, the worst of them on top.
-struct Best {
-    k: usize,
-    heap: BinaryHeap<Worst>,
-}
-
-#[derive(PartialEq)]
-struct Worst {
-    cosine: f32,
-    /// Among equals, the less is the better.
-    order: u64,
-    position: usize,
-}
-
-impl Eq for Worst {}
-
-impl Ord for Worst {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let equals = || self.order.cmp(&other.order).then(self.position.cmp(&other.position));
-        other.cosine.total_cmp(&self.cosine).then_with(equals)
-    }
-}
-
-impl PartialOrd for Worst {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Best {
-    fn new(k: usize) -> Self {
-        Self { k, heap: BinaryHeap::with_capacity(k.min(1 << 16)) }
-    }
-
-    fn offer(&mut self, position: usize, cosine: f32, order: &impl Fn(usize) -> u64) {
-        if self.heap.len() < self.k {
-            self.heap.push(Worst { cosine, order: order(position), position });
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && cosine >= worst.cosine
-        {
-            let offered = Worst { cosine, order: order(position), position };
-            if offered < *worst {
-                *worst = offered;
-            }
-        }
-    }
-
-    fn into_sorted(self) -> Vec<(f32, usize)> {
-        self.heap.into_sorted_vec().into_iter().map(|worst| (worst.cosine, worst.position)).collect()
     }
 }

@@ -84,7 +84,7 @@ fn statistics(collection: Option<&str>, as_json: bool) -> anyhow::Result<ExitCod
         match of.statistics() {
             Err(error) if collection.is_some() => return Err(error.into()),
             Err(error) => {
-                eprintln!("warning: {}: {error}", of.name());
+                eprintln!("warning: {error}");
                 unreadable.push(json!({ "name": of.name(), "error": error.to_string() }));
             }
             Ok(of) => statistics.push(of),
@@ -205,7 +205,7 @@ pub fn rebuild(arguments: &RebuildArguments) -> anyhow::Result<ExitCode> {
                 return Err(error.into());
             }
             Err(error) => {
-                eprintln!("warning: {}: {error}", collection.name());
+                eprintln!("warning: {error}");
                 code = ExitCode::FAILURE;
             }
         }
