@@ -13,6 +13,7 @@ pub(crate) mod highest;
 pub(crate) mod norm;
 pub(crate) mod positions;
 pub(crate) mod product;
+pub(crate) mod projection;
 mod reduce;
 pub(crate) mod tiled;
 mod weights;

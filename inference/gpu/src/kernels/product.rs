@@ -12,6 +12,7 @@
 use cubecl::prelude::*;
 
 use super::activation::{Activation, activated};
+use super::norm::{Norm, row_factor};
 use super::reduce::ordered_sums;
 use super::tiled;
 use super::weights::{Eight, Four, eight};
@@ -20,11 +21,13 @@ use crate::matrix::{Encoding, Matrix};
 
 /// Tokens that a tile takes at most.
 const TILE: usize = 8;
+/// Tokens of which a product normalizes its input itself: one tile.
+pub(crate) const MOST_NORMED: usize = TILE;
 /// Rows of weights that a run of lanes reads side by side. Without planes, the sums of a cube's units
 /// are 16 KiB of shared memory, which is all that some devices have.
-const ROWS: usize = 4;
+pub(super) const ROWS: usize = 4;
 /// Runs of lanes in a cube.
-const RUNS: u32 = 4;
+pub(super) const RUNS: u32 = 4;
 /// The order of sums. A row's chunks are cut into as many parts as runs have this many lanes. In a
 /// part, each chunk belongs to the class of its number modulo this: chunks of a class are added one
 /// after the other, classes by halves, and parts from the first to the last.
@@ -65,15 +68,70 @@ pub(crate) struct Rows<'a> {
     pub(crate) start: usize,
 }
 
+/// A product's input: rows as they are, or normalized on the way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) rows: Rows<'a>,
+    /// Of at most [`MOST_NORMED`] tokens, and of whole chunks.
+    pub(crate) norm: Option<Norm<'a>>,
+}
+
+impl<'a> From<Rows<'a>> for Input<'a> {
+    fn from(rows: Rows<'a>) -> Self {
+        Self { rows, norm: None }
+    }
+}
+
+/// Units of a cube.
+pub(crate) fn units(gpu: &Gpu) -> u32 {
+    gpu.lanes() * RUNS
+}
+
 /// What of a product its kernel is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Shape {
-    encoding: Encoding,
-    tokens: usize,
-    lanes: u32,
-    planes: bool,
+    reading: Reading,
     finish: Epilogue,
     chosen: bool,
+}
+
+/// How runs of lanes read weights and input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Reading {
+    pub(super) encoding: Encoding,
+    /// Of a tile.
+    pub(super) tokens: usize,
+    pub(super) lanes: u32,
+    pub(super) planes: bool,
+    pub(super) normed: bool,
+}
+
+impl Reading {
+    pub(super) fn of(gpu: &Gpu, encoding: Encoding, tokens: usize, normed: bool) -> Self {
+        Self { encoding, tokens, lanes: gpu.lanes(), planes: gpu.plane.is_some(), normed }
+    }
+
+    fn plane(self) -> Option<u32> {
+        self.planes.then_some(self.lanes)
+    }
+
+    fn units(self) -> u32 {
+        self.lanes * RUNS
+    }
+
+    /// Sums of a unit.
+    pub(super) fn sums(self) -> usize {
+        ROWS * self.tokens
+    }
+
+    /// Numbers in shared memory.
+    pub(super) fn shared(self) -> usize {
+        match (self.planes, self.normed) {
+            (true, false) => 1,
+            (true, true) => self.units() as usize,
+            (false, _) => self.sums() * self.units() as usize,
+        }
+    }
 }
 
 /// [`Finish`], as kernels are told it.
@@ -97,27 +155,25 @@ impl Finish<'_> {
 
 /// `input` times the transposed `matrix`, for `tokens` rows of input. The input's rows are padded
 /// with finite numbers to eights of columns.
-pub(crate) fn multiply(
+pub(crate) fn multiply<'a>(
     gpu: &Gpu,
     matrix: &Matrix,
-    input: Rows<'_>,
+    input: impl Into<Input<'a>>,
     output: Rows<'_>,
     tokens: usize,
     finish: &Finish<'_>,
     choice: Option<Choice<'_>>,
 ) {
-    if choice.is_none() && tiled::pays(gpu, matrix, tokens) {
+    let Input { rows: input, norm } = input.into();
+    if choice.is_none() && norm.is_none() && tiled::pays(gpu, matrix, tokens) {
         return tiled::multiply(gpu, matrix, input, output, tokens, finish);
     }
     let of_matrix = choice.map_or(matrix.rows, |choice| choice.rows);
-    let tokens_a_tile = if choice.is_some() { 1 } else { tokens.next_power_of_two().min(TILE) };
+    let tokens_a_tile = if choice.is_some() { 1 } else { tile(tokens) };
     let outputs = if finish.gate.is_some() { of_matrix / 2 } else { of_matrix };
     let outputs_a_run = if finish.gate.is_some() { ROWS / 2 } else { ROWS };
     let shape = Shape {
-        encoding: matrix.encoding,
-        tokens: tokens_a_tile,
-        lanes: gpu.lanes(),
-        planes: gpu.plane.is_some(),
+        reading: Reading::of(gpu, matrix.encoding, tokens_a_tile, norm.is_some()),
         finish: finish.epilogue(),
         chosen: choice.is_some(),
     };
@@ -133,6 +189,7 @@ pub(crate) fn multiply(
             matrix.quants.vectors(matrix.encoding.vector()),
             matrix.details.arg(),
             input.buffer.vectors(4),
+            norm.map_or(input.buffer, |norm| norm.weight).vectors(4),
             finish.bias.unwrap_or(&matrix.details).arg(),
             choice.map_or(&matrix.details, |choice| choice.chosen).arg(),
             output.buffer.arg(),
@@ -144,11 +201,17 @@ pub(crate) fn multiply(
             output.stride as u32,
             output.start as u32,
             choice.map_or(1, |choice| choice.share) as u32,
+            norm.map_or(1.0, |norm| norm.epsilon),
             finish.multiplier,
             finish.cap.unwrap_or(1.0),
             shape,
         );
     }
+}
+
+/// Tokens of a tile, for so many.
+pub(super) fn tile(tokens: usize) -> usize {
+    tokens.next_power_of_two().min(TILE)
 }
 
 /// Chunks in a part of a row.
@@ -160,7 +223,8 @@ pub(super) fn part(gpu: &Gpu, matrix: &Matrix) -> u32 {
 fn product<W: Size>(
     quants: &[Vector<u32, W>],
     details: &[u32],
-    input: &[Vector<f32, Const<4>>],
+    input: &[Four],
+    norm: &[Four],
     bias: &[f32],
     chosen: &[u32],
     output: &mut [f32],
@@ -172,78 +236,39 @@ fn product<W: Size>(
     output_stride: u32,
     output_start: u32,
     share: u32,
+    epsilon: f32,
     multiplier: f32,
     cap: f32,
     #[comptime] shape: Shape,
 ) {
-    let lane = UNIT_POS_X;
     let run = CUBE_POS_Y * CUBE_DIM_Y + UNIT_POS_Y;
     let gated = comptime!(shape.finish.gate.is_some());
     let side_by_side = comptime!(ROWS);
-    let tile = comptime!(shape.tokens);
+    let tile = comptime!(shape.reading.tokens);
     let outputs_a_run = comptime!((if gated { ROWS / 2 } else { ROWS }) as u32);
     let outputs = if gated { rows / 2 } else { rows };
     let first_output = run * outputs_a_run;
     let first_token = CUBE_POS_X * comptime!(tile as u32);
 
+    let mut first_row = 0u32;
+    if comptime!(shape.chosen) {
+        first_row = chosen[first_token as usize] * rows;
+    }
     let mut matrix_rows = Array::<u32>::new(side_by_side);
     #[unroll]
     for index in 0..side_by_side {
         if gated {
             // A gate and what it gates, in turn.
             let row = min(first_output + comptime!((index / 2) as u32), outputs - 1);
-            matrix_rows[index] = row + comptime!((index % 2) as u32) * outputs;
+            matrix_rows[index] = first_row + row + comptime!((index % 2) as u32) * outputs;
         } else {
-            matrix_rows[index] = min(first_output + comptime!(index as u32), rows - 1);
+            matrix_rows[index] = first_row + min(first_output + comptime!(index as u32), rows - 1);
         }
     }
-    let mut first_row = 0u32;
-    if comptime!(shape.chosen) {
-        first_row = chosen[first_token as usize] * rows;
-    }
-
-    let count = comptime!(side_by_side * tile);
-    let mut totals = Array::<f32>::new(count);
-    #[unroll]
-    for index in 0..count {
-        totals[index] = 0.0f32;
-    }
-    let of_part = lane / CLASSES;
-    let end = min((of_part + 1) * part, chunks);
-    let mut chunk = of_part * part + lane % CLASSES;
-    while chunk < end {
-        let mut lows = Array::<Four>::new(tile);
-        let mut highs = Array::<Four>::new(tile);
-        // Of what offsets are multiplied by.
-        let mut wholes = Array::<f32>::new(tile);
-        #[unroll]
-        for token in 0..tile {
-            let row = min(first_token + comptime!(token as u32), tokens - 1) / share;
-            let at = (row * input_stride + 2 * chunk) as usize;
-            lows[token] = input[at];
-            highs[token] = input[at + 1];
-            if comptime!(shape.encoding.has_offset()) {
-                wholes[token] = whole(lows[token], highs[token]);
-            }
-        }
-        #[unroll]
-        for index in 0..side_by_side {
-            let row = (first_row + matrix_rows[index]) as usize;
-            let weights = eight::<W>(quants, details, row, chunk as usize, chunks as usize, shape.encoding);
-            #[unroll]
-            for token in 0..tile {
-                let at = comptime!(index * tile + token);
-                let of_token = Pair { low: lows[token], high: highs[token] };
-                totals[at] = added(totals[at], &weights, &of_token, wholes[token], shape.encoding);
-            }
-        }
-        chunk += CLASSES;
-    }
-
-    let units = comptime!(shape.lanes * RUNS);
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(if shape.planes { 1 } else { count * units as usize }));
-    ordered_sums(&mut totals, &mut shared, count, units, shape.lanes, shape.planes);
-    if lane == 0 {
+    let extent = Extent { chunks, part, first_token, tokens, stride: input_stride, share };
+    let mut totals = Array::<f32>::new(comptime!(shape.reading.sums()));
+    row_sums::<W>(quants, details, input, norm, &matrix_rows, &mut totals, extent, epsilon, shape.reading);
+    if UNIT_POS_X == 0 {
         #[unroll]
         for token in 0..tile {
             let of_token = first_token + comptime!(token as u32);
@@ -268,6 +293,93 @@ fn product<W: Size>(
             }
         }
     }
+}
+
+/// Where a cube reads.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Extent {
+    /// Of a row, and of a part of it.
+    pub(super) chunks: u32,
+    pub(super) part: u32,
+    pub(super) first_token: u32,
+    pub(super) tokens: u32,
+    /// Vectors from a row of input to the next.
+    pub(super) stride: u32,
+    /// So many neighbouring outputs have one input.
+    pub(super) share: u32,
+}
+
+/// The products of a run's rows with the tokens of a tile, token by token and row by row, in the first lane of the run
+/// at least. All units of the cube call this together, once.
+#[cube]
+pub(super) fn row_sums<W: Size>(
+    quants: &[Vector<u32, W>],
+    details: &[u32],
+    input: &[Four],
+    norm: &[Four],
+    matrix_rows: &Array<u32>,
+    totals: &mut Array<f32>,
+    extent: Extent,
+    epsilon: f32,
+    #[comptime] reading: Reading,
+) {
+    let lane = UNIT_POS_X;
+    let tile = comptime!(reading.tokens);
+    let count = comptime!(reading.sums());
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(reading.shared()));
+    let mut input_rows = Array::<u32>::new(tile);
+    let mut factors = Array::<f32>::new(tile);
+    #[unroll]
+    for token in 0..tile {
+        let row = min(extent.first_token + comptime!(token as u32), extent.tokens - 1) / extent.share;
+        input_rows[token] = row * extent.stride;
+        if comptime!(reading.normed) {
+            let size = 8 * extent.chunks;
+            let (units, plane) = comptime!((reading.units(), reading.plane()));
+            factors[token] = row_factor(input, input_rows[token], size, epsilon, &mut shared, units, plane);
+            sync_cube();
+        }
+    }
+    #[unroll]
+    for index in 0..count {
+        totals[index] = 0.0f32;
+    }
+    let of_part = lane / CLASSES;
+    let end = min((of_part + 1) * extent.part, extent.chunks);
+    let mut chunk = of_part * extent.part + lane % CLASSES;
+    while chunk < end {
+        let mut lows = Array::<Four>::new(tile);
+        let mut highs = Array::<Four>::new(tile);
+        // Of what offsets are multiplied by.
+        let mut wholes = Array::<f32>::new(tile);
+        #[unroll]
+        for token in 0..tile {
+            let at = (input_rows[token] + 2 * chunk) as usize;
+            lows[token] = input[at];
+            highs[token] = input[at + 1];
+            if comptime!(reading.normed) {
+                let factor = Four::new(factors[token]);
+                lows[token] = lows[token] * factor * norm[(2 * chunk) as usize];
+                highs[token] = highs[token] * factor * norm[(2 * chunk + 1) as usize];
+            }
+            if comptime!(reading.encoding.has_offset()) {
+                wholes[token] = whole(lows[token], highs[token]);
+            }
+        }
+        #[unroll]
+        for index in 0..comptime!(ROWS) {
+            let row = matrix_rows[index] as usize;
+            let weights = eight::<W>(quants, details, row, chunk as usize, extent.chunks as usize, reading.encoding);
+            #[unroll]
+            for token in 0..tile {
+                let at = comptime!(index * tile + token);
+                let of_token = Pair { low: lows[token], high: highs[token] };
+                totals[at] = added(totals[at], &weights, &of_token, wholes[token], reading.encoding);
+            }
+        }
+        chunk += CLASSES;
+    }
+    ordered_sums(totals, &mut shared, count, comptime!(reading.units()), reading.lanes, reading.planes);
 }
 
 /// Eight numbers of an input's row.
