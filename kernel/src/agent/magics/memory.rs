@@ -1,14 +1,13 @@
 //! `%memory`: what is remembered, why, and for whom.
 
 mod facts;
-mod provenance;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use codriver_memory::{EmbeddingProgress, RERANKED, Scope, Statistics};
 
 use super::{completions, said, shown, split_word};
 use crate::agent::facts::Learning;
-use crate::agent::memory_error;
+use crate::agent::{memory_error, provenance};
 use crate::cells::{Invocation, Magic, MagicKind};
 use crate::languages::{CellContext, CellError, CellResult, Completion};
 use crate::render::cards;
