@@ -241,6 +241,7 @@ fn tell_why_not_reranked(session: &Session, context: &CellContext) {
 }
 
 fn statistics(session: &Session, context: &CellContext) -> CellResult {
+    session.agents.embedder.wait(&session.memory, &context.interrupt);
     let progress = session.memory.embedding_progress().map_err(|error| memory_error(&error))?;
     let Statistics {
         mode,
