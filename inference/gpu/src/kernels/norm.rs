@@ -2,7 +2,8 @@
 
 use cubecl::prelude::*;
 
-use super::product::{Input, MOST_NORMED, Rows, units};
+use super::product::{Input, Rows};
+use super::reading::{MOST_NORMED, units};
 use super::reduce::cube_sum;
 use super::weights::Four;
 use crate::device::{Buffer, Gpu};

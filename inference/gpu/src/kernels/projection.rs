@@ -8,7 +8,8 @@ use cubecl::prelude::*;
 
 use super::norm::Norm;
 use super::positions::{Config, Positions, put, rotated};
-use super::product::{Extent, MOST_NORMED, ROWS, RUNS, Reading, Rows, part, row_sums, tile};
+use super::product::Rows;
+use super::reading::{Extent, MOST_NORMED, ROWS, RUNS, Reading, part, row_sums, tile};
 use super::weights::Four;
 use crate::device::{Buffer, Gpu};
 use crate::matrix::{CHUNK, Matrix};
