@@ -153,7 +153,7 @@ fn open_memory(options: &SessionOptions) -> Result<Memory, MemoryError> {
 
 /// Whether e-mail addresses, telephone, account and card numbers are blanked out too before anything is kept
 /// or sent: `CODRIVER_HIDE_PERSONAL_DATA=1`.
-fn hides_personal_data() -> bool {
+pub(crate) fn hides_personal_data() -> bool {
     std::env::var("CODRIVER_HIDE_PERSONAL_DATA").is_ok_and(|value| matches!(value.trim(), "1" | "true" | "yes"))
 }
 

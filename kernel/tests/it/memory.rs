@@ -166,6 +166,18 @@ fn what_cannot_be_done_says_what_to_do() {
     let said = errors(&some);
     assert!(said.contains("warning: line 3: ") && said.contains("2 lines left out"), "{said}");
     assert!(said.contains("codriver memory rebuild --collection papers") && !said.contains("pull"), "{said}");
+    // A document without a word is no fault, and no secret is kept unasked.
+    let token = "ghp_Zq3vX8nT5wYb2KdR7mHc4JfLs9GpAe6UxCiV";
+    let lines = format!(
+        "{{\"id\":\"e\",\"text\":\"\"}}\n{{\"id\":\"s\",\"text\":\"token {token}\",\"metadata\":{{\"a\":\"{token}\"}}}}\n"
+    );
+    let secret = import(&lines, &["--no-embedding"]);
+    assert_eq!(secret.status.code(), Some(0));
+    assert!(errors(&secret).contains("in 1 of the documents secrets are blanked out"), "{}", errors(&secret));
+    let kept = || text(&memory(&data, &["export", "-c", "papers"]));
+    assert!(!kept().contains(token) && kept().contains("[redacted: "), "{}", kept());
+    assert_eq!(import(&lines, &["--no-embedding", "--keep-secrets"]).status.code(), Some(0));
+    assert!(kept().contains(token));
     let none = import("{\"id\":18446744073709551616,\"text\":\"x\"}\n{\"id\":1,\"text\":\"x\",\"metadata\":[]}\n", &[]);
     assert_eq!(none.status.code(), Some(1));
     let said = errors(&none);

@@ -1,8 +1,11 @@
 //! What a collection is made of: one record a line of JSON.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use crate::collections::Metadata;
+use crate::redaction::Redactor;
 
 /// One document of a collection.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,6 +23,8 @@ pub struct BadLine {
     /// Counted from 1.
     pub number: usize,
     pub reason: String,
+    /// It is a document that says nothing.
+    pub is_empty: bool,
 }
 
 impl Record {
@@ -29,6 +34,23 @@ impl Record {
             "" => self.text.clone(),
             title => format!("{title}\n{}", self.text),
         }
+    }
+
+    /// Blanks out what must not be kept, in title, text and metadata; says whether there was something.
+    pub fn redact(&mut self, redactor: &Redactor) -> bool {
+        let mut found = false;
+        for text in [&mut self.title, &mut self.text] {
+            if let Cow::Owned(redacted) = redactor.redact(text) {
+                (*text, found) = (redacted, true);
+            }
+        }
+        if !self.metadata.is_empty()
+            && let Value::Object(redacted) = redactor.redact_json(&Value::Object(self.metadata.clone()))
+            && redacted != self.metadata
+        {
+            (self.metadata, found) = (redacted, true);
+        }
+        found
     }
 
     /// As [`parse_line`] reads it.
@@ -49,7 +71,7 @@ impl Record {
 /// Reads `{"id": ..., "text": ..., "title": ..., "metadata": {...}}`; title and metadata may be missing, `_id` is
 /// another name of `id`, and what else there is becomes metadata.
 pub fn parse_line(number: usize, line: &str) -> Result<Record, BadLine> {
-    let bad = |reason: String| BadLine { number, reason };
+    let bad = |reason: String| BadLine { number, reason, is_empty: false };
     let value: Value = serde_json::from_str(line).map_err(|error| bad(format!("not JSON: {error}")))?;
     let Value::Object(mut fields) = value else { return Err(bad("not a JSON object".to_owned())) };
     let id = match fields.remove("id").or_else(|| fields.remove("_id")) {
@@ -72,9 +94,11 @@ pub fn parse_line(number: usize, line: &str) -> Result<Record, BadLine> {
         Some(_) => Err(bad(format!("{name:?} of {id:?} is not a text"))),
     };
     let (title, text) = (text_of("title")?.unwrap_or_default(), text_of("text")?);
-    let Some(text) = text else { return Err(bad(format!("{id:?} has no \"text\""))) };
+    let Some(text) = text.or_else(|| (!title.is_empty()).then(String::new)) else {
+        return Err(bad(format!("{id:?} has no \"text\"")));
+    };
     if text.trim().is_empty() && title.trim().is_empty() {
-        return Err(bad(format!("the text of {id:?} is empty")));
+        return Err(BadLine { is_empty: true, ..bad(format!("the text of {id:?} is empty")) });
     }
     let mut metadata = match fields.remove("metadata") {
         Some(Value::Object(metadata)) => metadata,

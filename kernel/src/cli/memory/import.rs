@@ -7,17 +7,20 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use codriver_memory::{BadLine, Collection, MemoryError, Stored, parse_line};
+use codriver_memory::{BadLine, Collection, MemoryError, Redactor, Stored, parse_line};
 
 use super::progress::Display;
 use super::{collections_here, embedder, open_lines};
+use crate::session::hides_personal_data;
 
 pub const LINES: &str = "Each line is one document:
   {\"id\": \"a\", \"text\": \"...\", \"title\": \"...\", \"metadata\": {\"year\": 1999}}
 Title and metadata may be missing. A document whose id is there already is replaced; unchanged texts are not embedded again.
 
-A line that is no document is left out; the first of them are named with what is wrong. The exit code is 0 where every line was
-kept, 3 where some were left out, and 1 where nothing could be kept.";
+Secrets (API keys, tokens, passwords, private keys) are blanked out before anything is kept.
+
+A line that is no document is left out; the first of them are named with what is wrong. The exit code is 0 where every document
+was kept (one without a word has nothing to find), 3 where some lines were none, and 1 where nothing could be kept.";
 
 #[derive(Debug, Args)]
 pub struct ImportArguments {
@@ -30,6 +33,9 @@ pub struct ImportArguments {
     /// Leave the texts without vectors: they are found by words alone until the next import
     #[arg(long)]
     no_embedding: bool,
+    /// Keep API keys, tokens, passwords and private keys that stand in the documents, which are blanked out otherwise
+    #[arg(long)]
+    keep_secrets: bool,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -50,7 +56,9 @@ pub fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
     let collection = collections_here().open_or_create(&arguments.collection)?;
     let _lock = collection.lock()?;
     let started = Instant::now();
-    let read = display.under_bar("reading", |progress| read_all(reader, length, &collection, progress))?;
+    let redactor = Redactor::with_environment().with_personal_data(hides_personal_data());
+    let redactor = (!arguments.keep_secrets).then_some(&redactor);
+    let read = display.under_bar("reading", |progress| read_all(reader, length, &collection, redactor, progress))?;
     for bad in read.bad.iter().take(SHOWN) {
         eprintln!("warning: line {}: {}; it is left out", bad.number, bad.reason);
     }
@@ -78,6 +86,10 @@ pub fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
         started.elapsed().as_secs_f64(),
     ));
     let name = collection.name();
+    if read.redacted > 0 {
+        display
+            .say(&format!("in {} of the documents secrets are blanked out; --keep-secrets keeps them", read.redacted));
+    }
     if arguments.no_embedding {
         display.say(&format!(
             "what has no vector yet is found by words alone: `codriver memory rebuild --collection {name}` embeds it"
@@ -89,7 +101,9 @@ pub fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
              `codriver memory rebuild --collection {name}`"
         ));
     }
-    Ok(if read.bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(SOME_LEFT_OUT) })
+    // A document that says nothing is no fault of the file.
+    let is_whole = read.bad.iter().all(|bad| bad.is_empty);
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(SOME_LEFT_OUT) })
 }
 
 fn open(file: &PathBuf) -> anyhow::Result<(Box<dyn Read>, u64)> {
@@ -105,12 +119,15 @@ fn open(file: &PathBuf) -> anyhow::Result<(Box<dyn Read>, u64)> {
 struct Reading {
     stored: Stored,
     bad: Vec<BadLine>,
+    /// Documents of which something was blanked out.
+    redacted: usize,
 }
 
 fn read_all(
     reader: Box<dyn Read>,
     length: u64,
     collection: &Collection,
+    redactor: Option<&Redactor>,
     progress: &(dyn Fn(usize, usize) -> bool + Sync),
 ) -> anyhow::Result<Reading> {
     let mut reader = BufReader::with_capacity(1 << 20, reader);
@@ -136,7 +153,7 @@ fn read_all(
         let text = match std::str::from_utf8(&line) {
             Ok(text) => text.trim_start_matches('\u{feff}').trim(),
             Err(error) => {
-                reading.bad.push(BadLine { number, reason: format!("not UTF-8: {error}") });
+                reading.bad.push(BadLine { number, reason: format!("not UTF-8: {error}"), is_empty: false });
                 continue;
             }
         };
@@ -144,7 +161,10 @@ fn read_all(
             continue;
         }
         match parse_line(number, text) {
-            Ok(record) => batch.push(record),
+            Ok(mut record) => {
+                reading.redacted += usize::from(redactor.is_some_and(|redactor| record.redact(redactor)));
+                batch.push(record);
+            }
             Err(bad) => reading.bad.push(bad),
         }
     }
