@@ -84,6 +84,43 @@ fn agents_are_listed_chosen_and_looked_back_on() {
 }
 
 #[test]
+fn what_begins_like_a_subcommand_is_not_sent_to_a_model() {
+    let server = Server::start([says("Yours?"), says("A list."), says("Histories."), says("On the line.")]);
+    let mut desk = Desk::new();
+    desk.cell(&format!("%model {}", model(&server))).unwrap();
+    for (line, explained) in [
+        ("%agent resume nosuch", "%agent resume ID"),
+        ("%agent resume", "no earlier conversation"),
+        ("%agent resume ab", "first 4 characters"),
+        ("%agent resume ab12 cd34", "%agent resume ID"),
+        ("%agent history abc", "%agent history N"),
+        ("%agent history -3", "%agent history N"),
+        ("%agent use", "%agent use NAME"),
+        ("%agent use two names", "one name"),
+        ("%agent use cood", "Did you mean \"code\"?"),
+        ("%agent reset nobody", "there is no agent \"nobody\""),
+        ("%agent reset cood", "did you mean code?"),
+        ("%agent list agents", "takes nothing behind it"),
+        ("%agent conversations all", "takes nothing behind it"),
+        ("%agent histroy", "did you mean history?"),
+        ("%agent resme ab12cd34", "did you mean resume?"),
+        ("%agent lsit", "did you mean list?"),
+    ] {
+        let error = desk.cell(line).unwrap_err();
+        assert!(error.value.contains(explained), "{line}: {}", error.value);
+    }
+    assert_eq!(server.seen().len(), 0, "nothing left the machine");
+    // What is meant for a model still reaches it: on a line, with flags, in a cell.
+    desk.cell("%agent whose history is this?").unwrap();
+    desk.cell("%agent --tools none list what you know").unwrap();
+    desk.cell("%%agent\nhistory of sales").unwrap();
+    desk.cell("%%agent list the tables\n").unwrap();
+    let asked: Vec<(String, String)> = (0..4).map(|number| said(&server, number).pop().unwrap()).collect();
+    let requests = ["whose history is this?", "list what you know", "history of sales", "list the tables"];
+    assert_eq!(asked, requests.map(|request| line("user", request)));
+}
+
+#[test]
 fn facts_are_remembered_found_told_and_forgotten() {
     let server = Server::start([
         calls("remember", json!({ "text": "The fiscal year starts in April." })),
