@@ -354,7 +354,7 @@ fn spoken(id: &TurnId, turn: &NewTurn, project: &ProjectKey) -> impl Iterator<It
 pub(crate) fn message_document(spoken: &Spoken) -> Option<Document> {
     let document = || Document {
         kind: "message",
-        scope: Scope::Global,
+        scope: Scope::Project,
         id: format!("{}#{}", spoken.turn, spoken.position),
         origin: spoken.conversation.to_string(),
         title: spoken.role.clone(),

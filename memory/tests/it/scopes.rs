@@ -111,3 +111,24 @@ fn a_session_ends_with_what_it_knew() {
     drop(one);
     assert_eq!(found(&of_project(&path, "one"), "frame"), 0);
 }
+
+#[test]
+fn what_was_said_in_a_project_is_the_projects() {
+    let (_folder, path) = folder();
+    let one = of_project(&path, "one");
+    let conversation = one.start_conversation("codriver", "a.ipynb").unwrap();
+    one.append_turn(&turn(&conversation, "Which turbine is loudest?", "Turbine four.")).unwrap();
+    one.remember("Turbines are loud", Scope::Global, "user").unwrap();
+    let scopes = |memory: &Memory| {
+        let mut scopes: Vec<(&str, Scope)> =
+            memory.search("turbine turbines", 9).unwrap().iter().map(|hit| (hit.kind, hit.scope)).collect();
+        scopes.sort();
+        scopes
+    };
+    let expected = [("fact", Scope::Global), ("message", Scope::Project), ("message", Scope::Project)];
+    assert_eq!(scopes(&one), expected);
+    drop(one);
+    // Read from the database, too, and not seen from elsewhere.
+    assert_eq!(scopes(&of_project(&path, "one")), expected);
+    assert_eq!(scopes(&of_project(&path, "other")), [("fact", Scope::Global)]);
+}

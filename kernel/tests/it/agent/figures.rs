@@ -37,6 +37,14 @@ fn what_is_remembered_can_be_queried_and_not_changed() {
     assert!(found.contains("fact") && found.contains("starts in April"), "{found}");
     assert!(table(&mut desk, "SELECT count(*) FROM memory.recall('fiscal year', k := 3)").contains('1'));
 
+    let said = table(&mut desk, "SELECT DISTINCT kind, scope FROM recall('rows sales fiscal year', kind := 'message')");
+    assert!(
+        said.contains("project") && !said.contains("global"),
+        "what was said in a project is the project's: {said}"
+    );
+    let said = desk.text("%memory search rows has sales");
+    assert!(said.contains("project"), "{said}");
+
     for change in [
         "INSERT INTO memory.facts(text) VALUES ('x')",
         "DELETE FROM memory.turns",
