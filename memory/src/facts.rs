@@ -10,7 +10,7 @@ use crate::event::{Entry, Event, FactDetails, FactKey};
 use crate::facts::known::{Known, Reading};
 use crate::facts::nearness::says_the_same;
 use crate::facts::statement::Relation;
-use crate::memory::Memory;
+use crate::memory::{Memory, long_enough};
 use crate::project::ProjectKey;
 use crate::records::{
     Cleaned, CleanupRule, Fact, FactHistory, FactId, FactPlace, NewFact, NewTurn, Outcome, Remembered, Scope, TurnId,
@@ -388,14 +388,11 @@ fn is_kept(fact: &Fact) -> bool {
 
 /// The fact whose identifier is, or alone begins with, `prefix`.
 fn find_fact(facts: Vec<Fact>, prefix: &FactId) -> Result<Option<Fact>, MemoryError> {
-    let prefix = prefix.as_str();
-    if prefix.is_empty() {
-        return Ok(None);
-    }
+    let prefix = long_enough("fact", prefix.as_str())?;
     let mut matches: Vec<Fact> = facts.into_iter().filter(|fact| fact.id.as_str().starts_with(prefix)).collect();
     if matches.len() > 1 {
         let matches = matches.iter().map(|fact| fact.id.short().to_owned()).collect();
-        return Err(MemoryError::Ambiguous { prefix: prefix.to_owned(), matches });
+        return Err(MemoryError::Ambiguous { what: "facts", prefix: prefix.to_owned(), matches });
     }
     Ok(matches.pop())
 }

@@ -130,12 +130,14 @@ impl Memory {
 
     /// The conversation of this project whose identifier is, or alone begins with, `prefix`.
     pub fn find_conversation(&self, prefix: &str) -> Result<StoredConversation, MemoryError> {
+        let prefix = long_enough("conversation", prefix)?;
         let mut matches = self.conversations(usize::MAX)?;
-        matches.retain(|conversation| !prefix.is_empty() && conversation.id.as_str().starts_with(prefix));
+        matches.retain(|conversation| conversation.id.as_str().starts_with(prefix));
         match matches.len() {
             1 => Ok(matches.remove(0)),
             0 => Err(MemoryError::Unknown { what: "conversation", id: prefix.to_owned() }),
             _ => Err(MemoryError::Ambiguous {
+                what: "conversations",
                 prefix: prefix.to_owned(),
                 matches: matches.iter().map(|conversation| conversation.id.short().to_owned()).collect(),
             }),
@@ -308,6 +310,17 @@ impl Memory {
     pub(crate) fn note_reranker_failure(&self, reason: Option<String>) {
         *self.reranker_failure.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
+}
+
+/// Of an identifier so much has to be said: a slip of one character must not name something.
+const LEAST_OF_AN_ID: usize = 4;
+
+/// The beginning of an identifier, if it is one.
+pub(crate) fn long_enough<'a>(what: &'static str, prefix: &'a str) -> Result<&'a str, MemoryError> {
+    if prefix.chars().count() < LEAST_OF_AN_ID {
+        return Err(MemoryError::ShortId { what, prefix: prefix.to_owned(), least: LEAST_OF_AN_ID });
+    }
+    Ok(prefix)
 }
 
 fn redacted(turn: &NewTurn, redactor: &Redactor) -> NewTurn {

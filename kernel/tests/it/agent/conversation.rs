@@ -256,6 +256,13 @@ fn facts_are_replaced_explained_promoted_and_edited() {
             && said("%memory why").is_err()
             && said("%memory show zzzz").is_err()
     );
+    // Too little of an identifier names no fact.
+    let before = said("%memory list").unwrap();
+    for line in ["%memory edit 2 Something else", "%memory forget a", "%memory pin 7", "%memory promote abc"] {
+        let error = said(line).unwrap_err();
+        assert!(error.contains("first 4 characters"), "{line}: {error}");
+    }
+    assert_eq!(said("%memory list").unwrap(), before);
 }
 
 #[test]
