@@ -15,6 +15,7 @@ use crate::project::ProjectKey;
 use crate::records::{
     Cleaned, CleanupRule, Fact, FactHistory, FactId, FactPlace, NewFact, NewTurn, Outcome, Remembered, Scope, TurnId,
 };
+use crate::redaction::says_redacted;
 use crate::sharing::key_of;
 use crate::state::State;
 use crate::store::Store;
@@ -23,9 +24,13 @@ mod extract;
 pub(crate) mod known;
 mod nearness;
 mod quantity;
+mod reach;
+mod rules;
 mod statement;
+mod wording;
 
 pub use extract::{ExtractedFact, FactExtractor, RuleExtractor, sentences};
+pub use reach::reach;
 
 impl Memory {
     /// Keeps a fact and gives its identifier. A fact that is known already, but for case,
@@ -61,8 +66,13 @@ impl Memory {
         extractor: &dyn FactExtractor,
     ) -> Result<Vec<(Fact, Outcome)>, MemoryError> {
         let found = extractor.extract(turn).map_err(MemoryError::Extractor)?;
+        let redactor = self.redactor();
         let mut learned = Vec::new();
         for fact in found {
+            // That there is a secret is nothing worth knowing.
+            if says_redacted(&redactor.redact(&fact.text)) {
+                continue;
+            }
             let new = NewFact {
                 text: fact.text,
                 scope: fact.scope,

@@ -42,11 +42,11 @@ pub use collections::{
 };
 pub use embedder::Embedder;
 pub use error::MemoryError;
-pub use facts::{ExtractedFact, FactExtractor, RuleExtractor, sentences};
+pub use facts::{ExtractedFact, FactExtractor, RuleExtractor, reach, sentences};
 pub use memory::{Memory, MemoryOptions};
 pub use project::{Project, ProjectKey};
 pub use records::*;
-pub use redaction::Redactor;
+pub use redaction::{Redactor, says_redacted};
 pub use reranker::{RERANKED, Reranker, rerank};
 pub use tables::{Cell, CellKind, MemoryColumn, MemoryTable, TABLES, TablePage, Whose};
 pub use vault::{KEY_VARIABLE, MasterKey, Vault, VaultError};

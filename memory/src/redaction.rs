@@ -112,8 +112,16 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
+/// What stands in the place of a secret begins so.
+const REPLACED: &str = "[redacted: ";
+
 fn replacement(what: &str) -> String {
-    format!("[redacted: {what}]")
+    format!("{REPLACED}{what}]")
+}
+
+/// Whether something was blanked out of a text.
+pub fn says_redacted(text: &str) -> bool {
+    text.contains(REPLACED)
 }
 
 /// Findings that overlap are one; it is called what the first of them is.

@@ -1,6 +1,6 @@
 //! What is seen from where.
 
-use codriver_memory::{Fact, FactId, Memory, MemoryError, NewChunk, Outcome, Scope};
+use codriver_memory::{Fact, FactId, Memory, MemoryError, NewChunk, Outcome, RuleExtractor, Scope};
 
 use crate::support::{folder, of_project, turn};
 
@@ -131,4 +131,31 @@ fn what_was_said_in_a_project_is_the_projects() {
     // Read from the database, too, and not seen from elsewhere.
     assert_eq!(scopes(&of_project(&path, "one")), expected);
     assert_eq!(scopes(&of_project(&path, "other")), [("fact", Scope::Global)]);
+}
+
+/// A client told in one project is not known in another, whoever noted it.
+#[test]
+fn what_rules_find_stays_in_its_project_unless_it_is_the_persons_own() {
+    let (_folder, path) = folder();
+    let one = of_project(&path, "one");
+    one.remember("The fiscal year starts in July.", Scope::Project, "user").unwrap();
+    let conversation = one.start_conversation("codriver", "a.ipynb").unwrap();
+    let request = "Remember that the client is ACME secret corp. I prefer ACME's invoices in short tables. \
+                   My name is Ada and our fiscal year starts in October.";
+    let told = turn(&conversation, request, "Noted.");
+    let id = one.append_turn(&told).unwrap();
+    one.learn(&id, &told, &RuleExtractor).unwrap();
+    let mut known = texts(&one);
+    known.sort();
+    assert_eq!(
+        known,
+        [
+            ("I prefer ACME's invoices in short tables".to_owned(), Scope::Project),
+            ("My name is Ada".to_owned(), Scope::Global),
+            ("Our fiscal year starts in October".to_owned(), Scope::Project),
+            ("The client is ACME secret corp".to_owned(), Scope::Project),
+        ]
+    );
+    drop(one);
+    assert_eq!(texts(&of_project(&path, "other")), [("My name is Ada".to_owned(), Scope::Global)]);
 }

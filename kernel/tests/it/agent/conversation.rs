@@ -129,6 +129,8 @@ fn facts_are_remembered_found_told_and_forgotten() {
     ]);
     let mut desk = Desk::new();
     desk.ask(&server, "Remember that the fiscal year starts in April.").unwrap();
+    let scopes: Vec<Scope> = desk.session.memory.facts(None).unwrap().iter().map(|fact| fact.scope).collect();
+    assert_eq!(scopes, [Scope::Project], "nothing crosses a project unasked");
     desk.cell("%agent reset").unwrap();
     desk.ask(&server, "When does the fiscal year start?").unwrap();
     let system = server.seen()[2].body["messages"][0]["content"].as_str().unwrap().to_owned();
@@ -142,6 +144,34 @@ fn facts_are_remembered_found_told_and_forgotten() {
     assert!(desk.cell(&format!("%memory forget {id}")).is_err());
     assert!(desk.cell("%memory stats").unwrap().result.unwrap().text().contains("conversations"));
     assert!(desk.cell("%memory serach x").unwrap_err().value.contains("did you mean search"));
+}
+
+/// Whatever a model makes of it: that a fact holds in all projects is for the person to say.
+#[test]
+fn an_agent_remembers_for_its_project_alone() {
+    let server = Server::start([
+        calls("remember", json!({ "text": "In all projects, the client is ACME secret corp" })),
+        says("Noted."),
+        calls("remember", json!({ "text": "The currency is euro" })),
+        says("Noted."),
+        calls("remember", json!({ "text": "My token is ghp_Zq3vX8nT5wYb2KdR7mHc4JfLs9GpAe6UxCiV" })),
+        says("I may not."),
+    ]);
+    let mut desk = Desk::new();
+    desk.ask(&server, "Remember who the client is.").unwrap();
+    desk.ask(&server, "Remember for all projects that the currency is euro.").unwrap();
+    let secret = desk.ask(&server, "Remember that my token is ghp_Zq3vX8nT5wYb2KdR7mHc4JfLs9GpAe6UxCiV").unwrap();
+    assert_eq!(secret.tool_runs[0].status, "failed", "{:?}", secret.tool_runs[0]);
+    let mut known: Vec<(String, Scope)> =
+        desk.session.memory.facts(None).unwrap().into_iter().map(|fact| (fact.text, fact.scope)).collect();
+    known.sort();
+    assert_eq!(
+        known,
+        [
+            ("In all projects, the client is ACME secret corp".to_owned(), Scope::Project),
+            ("The currency is euro".to_owned(), Scope::Global),
+        ]
+    );
 }
 
 #[test]
