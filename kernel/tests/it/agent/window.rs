@@ -218,3 +218,33 @@ fn what_leaves_the_machine_and_what_is_kept_is_without_secrets() {
     let kept = format!("{:?}", desk.session.memory.turns(&conversation, 10).unwrap());
     assert!(!kept.contains(key) && kept.contains("OPENAI_API_KEY"), "{kept}");
 }
+
+/// Half of a secret is not recognized any more: whatever is cut is clean before.
+#[test]
+fn what_is_cut_is_without_secrets_before() {
+    let key = "ghp_Zq3vX8nT5wYb2KdR7mHc4JfLs9GpAe6UxCiV";
+    let piece = &key[..12];
+    let server = Server::start([calls("sql", json!({ "query": "SELECT * FROM notes" })), says("Fine."), says("Fine.")]);
+    let mut desk = Desk::new();
+    desk.sql(&format!("CREATE TABLE notes AS SELECT repeat('x ', 92) || '{key} and more' AS note"));
+    for fill in ["", " this week"] {
+        let request = format!("Tell me what is in the notes of mine{fill}. My token is {key}");
+        assert!(request.find(key).unwrap() < 80 && request.len() > 80, "the title is cut within the key");
+        desk.ask(&server, &request).unwrap();
+    }
+    for card in desk.displays_of("context") {
+        assert!(!format!("{card:?}").contains(piece), "{card:?}");
+    }
+    let shown = desk.text("%context");
+    assert!(shown.contains("My token is [redacted: GitHub token]"), "{shown}");
+    let conversation = desk.session.agents.last_turn.as_ref().unwrap().conversation.clone().unwrap();
+    let kept = format!("{:?}", desk.session.memory.turns(&conversation, 10).unwrap());
+    assert!(!kept.contains(piece), "{kept}");
+    for request in server.seen() {
+        assert!(!request.body.to_string().contains(piece), "{}", request.body);
+    }
+    for table in ["turns", "messages", "context_items", "facts", "tool_runs"] {
+        let rows = desk.session.memory.table_rows(table, codriver_memory::Whose::ThisProject, 0, 99).unwrap().rows;
+        assert!(!format!("{rows:?}").contains(piece), "{table}: {rows:?}");
+    }
+}
