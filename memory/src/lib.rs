@@ -34,6 +34,7 @@ mod state;
 mod store;
 mod tables;
 mod vault;
+mod veil;
 
 pub use analytics::{Price, Usage, UsageBy};
 pub use collections::{

@@ -13,10 +13,10 @@ use crate::event::Event;
 use crate::index::{Document, Gone};
 use crate::project::{Project, ProjectKey};
 use crate::records::{
-    ContextItem, ConversationId, EarlierTurn, ItemDetails, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics,
-    StoredConversation, StoredMessage, StoredToolRun, StoredTurn, ToolRunId, TurnId,
+    ConversationId, EarlierTurn, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation,
+    StoredMessage, StoredToolRun, StoredTurn, ToolRunId, TurnId,
 };
-use crate::redaction::Redactor;
+use crate::redaction::{Redactor, redacted};
 use crate::reranker::Reranker;
 use crate::state::State;
 use crate::store::{Spoken, Store};
@@ -151,6 +151,7 @@ impl Memory {
         let mut state = self.state();
         state.require_conversation(&turn.conversation)?;
         let id = TurnId::random();
+        let turn = state.veil.over_turn(turn);
         state.record(Event::TurnAppended { id: id.clone(), turn: turn.clone() })?;
         let project = state.project.clone();
         if let Some(index) = &mut state.index {
@@ -165,7 +166,13 @@ impl Memory {
         conversation: &ConversationId,
         limit: usize,
     ) -> Result<Vec<StoredMessage>, MemoryError> {
-        self.state().store.recent_messages(conversation, limit)
+        let state = self.state();
+        let clear = |message: StoredMessage| StoredMessage {
+            content: state.veil.lifted(&message.content).into_owned(),
+            json: message.json.as_ref().map(|json| state.veil.lifted_in_json(json)),
+            ..message
+        };
+        Ok(state.store.recent_messages(conversation, limit)?.into_iter().map(clear).collect())
     }
 
     pub fn last_turn(&self, conversation: &ConversationId) -> Result<Option<StoredTurn>, MemoryError> {
@@ -174,12 +181,15 @@ impl Memory {
 
     /// The last `limit` turns, oldest first, those before a reset included: the record is kept.
     pub fn turns(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredTurn>, MemoryError> {
-        self.state().store.turns(conversation, limit)
+        let state = self.state();
+        let turns = state.store.turns(conversation, limit)?;
+        Ok(turns.into_iter().map(|stored| state.clear(stored)).collect())
     }
 
     /// One turn by its number in the conversation, from 1.
     pub fn turn(&self, conversation: &ConversationId, number: usize) -> Result<Option<StoredTurn>, MemoryError> {
-        self.state().store.turn(conversation, number)
+        let state = self.state();
+        Ok(state.store.turn(conversation, number)?.map(|stored| state.clear(stored)))
     }
 
     /// What was said after turn `after`, oldest first: the last `limit` of those turns.
@@ -189,7 +199,9 @@ impl Memory {
         after: usize,
         limit: usize,
     ) -> Result<Vec<EarlierTurn>, MemoryError> {
-        self.state().store.earlier_turns(conversation, after, limit)
+        let state = self.state();
+        let clear = |turn: EarlierTurn| EarlierTurn { answer: state.veil.lifted(&turn.answer).into_owned(), ..turn };
+        Ok(state.store.earlier_turns(conversation, after, limit)?.into_iter().map(clear).collect())
     }
 
     /// From here on nothing said before is used: not as recent messages, not by search.
@@ -230,7 +242,13 @@ impl Memory {
 
     /// The last `limit` tool runs, oldest first.
     pub fn tool_runs(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredToolRun>, MemoryError> {
-        self.state().store.tool_runs(conversation, limit)
+        let state = self.state();
+        let clear = |stored: StoredToolRun| StoredToolRun {
+            result: state.veil.lifted(&stored.result).into_owned(),
+            run: NewToolRun { arguments: state.veil.lifted_in_json(&stored.run.arguments), ..stored.run },
+            ..stored
+        };
+        Ok(state.store.tool_runs(conversation, limit)?.into_iter().map(clear).collect())
     }
 
     pub fn statistics(&self) -> Result<Statistics, MemoryError> {
@@ -312,6 +330,13 @@ impl Memory {
     }
 }
 
+impl State {
+    /// A turn as it was, while what only this session knows is known.
+    fn clear(&self, stored: StoredTurn) -> StoredTurn {
+        StoredTurn { turn: self.veil.lifted_turn(stored.turn), ..stored }
+    }
+}
+
 /// Of an identifier so much has to be said: a slip of one character must not name something.
 const LEAST_OF_AN_ID: usize = 4;
 
@@ -321,30 +346,6 @@ pub(crate) fn long_enough<'a>(what: &'static str, prefix: &'a str) -> Result<&'a
         return Err(MemoryError::ShortId { what, prefix: prefix.to_owned(), least: LEAST_OF_AN_ID });
     }
     Ok(prefix)
-}
-
-fn redacted(turn: &NewTurn, redactor: &Redactor) -> NewTurn {
-    let clean = |text: &str| redactor.redact(text).into_owned();
-    let message = |message: &NewMessage| NewMessage {
-        role: message.role.clone(),
-        content: clean(&message.content),
-        json: message.json.as_ref().map(|json| redactor.redact_json(json)),
-    };
-    let item = |item: &ContextItem| ContextItem {
-        origin: clean(&item.origin),
-        title: clean(&item.title),
-        text: clean(&item.text),
-        details: ItemDetails { reason: clean(&item.details.reason), ..item.details.clone() },
-        ..item.clone()
-    };
-    NewTurn {
-        request: clean(&turn.request),
-        answer: clean(&turn.answer),
-        prompt: clean(&turn.prompt),
-        messages: turn.messages.iter().map(message).collect(),
-        context: turn.context.iter().map(item).collect(),
-        ..turn.clone()
-    }
 }
 
 /// What of a turn can be found again: what the person and the agent said.
