@@ -39,7 +39,7 @@ mod veil;
 pub use analytics::{Price, Usage, UsageBy};
 pub use collections::{
     BadLine, Collection, CollectionHit, CollectionLock, CollectionQuery, CollectionStatistics, Collections, Comparison,
-    Condition, Finding, Metadata, Progress, Record, SearchMode, Stored, parse_line,
+    Condition, Finding, Metadata, Progress, Record, SearchMode, Shortfall, Staleness, Stored, parse_line,
 };
 pub use embedder::Embedder;
 pub use error::MemoryError;

@@ -6,10 +6,11 @@ mod keeping;
 mod progress;
 mod search;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use codriver_memory::{Collections, Embedder, MemoryError};
 
@@ -41,7 +42,7 @@ enum MemoryCommand {
     Stats(collections::StatsArguments),
     /// Read everything and say what is damaged
     Verify(collections::VerifyArguments),
-    /// Build the indexes anew from the database
+    /// Embed what has no vector yet, and build the indexes anew from the database
     Rebuild(collections::RebuildArguments),
     /// Copy what is remembered to a file, also while notebooks use it
     Backup(keeping::BackupArguments),
@@ -79,6 +80,17 @@ pub fn memory(arguments: &MemoryArguments) -> anyhow::Result<ExitCode> {
         }
         outcome => outcome,
     }
+}
+
+/// A file of JSON lines that was named on the command line.
+fn open_lines(file: &Path) -> anyhow::Result<fs_err::File> {
+    if file.is_dir() {
+        bail!("{} is a folder; name a file of JSON lines, or `-` for standard input", file.display());
+    }
+    if !file.exists() {
+        bail!("there is no file {}; name a file of JSON lines, or `-` for standard input", file.display());
+    }
+    fs_err::File::open(file).with_context(|| format!("{} cannot be read", file.display()))
 }
 
 fn collections_here() -> Collections {

@@ -3,6 +3,7 @@
 
 mod backup;
 mod chunks;
+mod collection_faults;
 mod collections;
 mod conversations;
 mod damage;
@@ -17,6 +18,7 @@ mod index;
 mod ingest;
 mod knowledge;
 mod latency;
+mod rankings;
 mod redaction;
 mod scopes;
 mod search;

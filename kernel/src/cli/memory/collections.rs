@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 use codriver_inference::store::size_text;
-use codriver_memory::{Collection, CollectionStatistics, Record};
+use codriver_memory::{Collection, CollectionStatistics, Embedder, Finding, MemoryError, Record};
 use serde_json::json;
 
 use super::progress::Display;
@@ -79,14 +79,31 @@ pub fn stats(arguments: &StatsArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn statistics(collection: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
-    let statistics = named(collection)?.iter().map(Collection::statistics).collect::<Result<Vec<_>, _>>()?;
+    let (mut statistics, mut unreadable) = (Vec::new(), Vec::new());
+    for of in named(collection)? {
+        match of.statistics() {
+            Err(error) if collection.is_some() => return Err(error.into()),
+            Err(error) => {
+                eprintln!("warning: {error}");
+                unreadable.push(json!({ "name": of.name(), "error": error.to_string() }));
+            }
+            Ok(of) => statistics.push(of),
+        }
+    }
     if as_json {
+        let mut all = json!({ "collections": statistics });
+        if !unreadable.is_empty() {
+            all["unreadable"] = unreadable.into();
+        }
         return super::print(&match collection {
             Some(_) => format!("{:#}\n", json!(statistics.first())),
-            None => format!("{:#}\n", json!({ "collections": statistics })),
+            None => format!("{all:#}\n"),
         });
     }
     if statistics.is_empty() {
+        if !unreadable.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
         eprintln!("no collections yet; `codriver memory import FILE --collection NAME` makes one");
         return Ok(ExitCode::SUCCESS);
     }
@@ -107,15 +124,20 @@ fn statistics(collection: Option<&str>, as_json: bool) -> anyhow::Result<ExitCod
 
 pub fn remove(arguments: &RemoveArguments) -> anyhow::Result<ExitCode> {
     let collections = collections_here();
-    let documents = collections.open(&arguments.collection)?.statistics()?.documents;
+    let collection = collections.open(&arguments.collection)?;
     if !arguments.yes {
+        // What cannot be read can go, too.
+        let holds = match collection.statistics() {
+            Ok(statistics) => format!("{} documents", statistics.documents),
+            Err(error) => format!("its documents cannot be read: {error}"),
+        };
         if !std::io::stdin().is_terminal() {
             bail!(
-                "nobody can be asked whether {} ({documents} documents) may go; --yes deletes without asking",
+                "nobody can be asked whether {} ({holds}) may go; --yes deletes without asking",
                 arguments.collection
             );
         }
-        eprint!("Delete {} ({documents} documents)? [y/N] ", arguments.collection);
+        eprint!("Delete {} ({holds})? [y/N] ", arguments.collection);
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
@@ -155,7 +177,10 @@ pub fn export(arguments: &ExportArguments) -> anyhow::Result<ExitCode> {
 pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
     let (mut sound, mut lines, mut values) = (true, String::new(), Vec::new());
     for collection in named(arguments.collection.as_deref())? {
-        for finding in collection.verify()? {
+        let findings = collection.verify().unwrap_or_else(|error| {
+            vec![Finding { part: "database".to_owned(), sound: false, detail: error.to_string() }]
+        });
+        for finding in findings {
             sound &= finding.sound;
             let mark = if finding.sound { "sound" } else { "NOT SOUND" };
             lines.push_str(&format!("{:24} {:10} {mark:10} {}\n", collection.name(), finding.part, finding.detail));
@@ -172,16 +197,29 @@ pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
 pub fn rebuild(arguments: &RebuildArguments) -> anyhow::Result<ExitCode> {
     let display = Display::new(arguments.quiet)?;
     let embedder = embedder()?;
+    let mut code = ExitCode::SUCCESS;
     for collection in named(arguments.collection.as_deref())? {
-        let _lock = collection.lock()?;
-        if let Some(embedder) = &embedder {
-            display.under_bar("embedding", |progress| collection.embed_missing(&**embedder, progress))?;
+        match rebuild_one(&collection, embedder.as_deref(), &display) {
+            Ok(()) => display.say(&format!("{}: the indexes are built anew", collection.name())),
+            Err(error) if arguments.collection.is_some() || matches!(error, MemoryError::Stopped) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                eprintln!("warning: {error}");
+                code = ExitCode::FAILURE;
+            }
         }
-        let model = embedder.as_ref().map(|embedder| embedder.name());
-        display.under_bar("indexing", |progress| collection.rebuild(model, progress))?;
-        display.say(&format!("{}: the indexes are built anew", collection.name()));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+fn rebuild_one(collection: &Collection, embedder: Option<&dyn Embedder>, display: &Display) -> Result<(), MemoryError> {
+    let _lock = collection.lock()?;
+    if let Some(embedder) = embedder {
+        display.under_bar("embedding", |progress| collection.embed_missing(embedder, progress))?;
+    }
+    let model = embedder.map(|embedder| embedder.name());
+    display.under_bar("indexing", |progress| collection.rebuild(model, progress))
 }
 
 fn named(name: Option<&str>) -> anyhow::Result<Vec<Collection>> {
