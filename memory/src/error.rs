@@ -59,8 +59,12 @@ pub enum MemoryError {
     Journal { path: String, reason: String },
     #[error("memory knows no {what} {id}")]
     Unknown { what: &'static str, id: String },
-    #[error("{prefix:?} is the beginning of {} facts ({}); type more of it", matches.len(), matches.join(", "))]
-    Ambiguous { prefix: String, matches: Vec<String> },
+    #[error("{prefix:?} is the beginning of {} {what} ({}); type more of it", matches.len(), matches.join(", "))]
+    Ambiguous { what: &'static str, prefix: String, matches: Vec<String> },
+    #[error(
+        "{prefix:?} is too little to name a {what}: type at least the first {least} characters of its id, of which lists show 8. Nothing was changed"
+    )]
+    ShortId { what: &'static str, prefix: String, least: usize },
     #[error("the figures could not be worked out: {0}")]
     Figures(String),
     #[error(

@@ -10,11 +10,12 @@ use crate::event::{Entry, Event, FactDetails, FactKey};
 use crate::facts::known::{Known, Reading};
 use crate::facts::nearness::says_the_same;
 use crate::facts::statement::Relation;
-use crate::memory::Memory;
+use crate::memory::{Memory, long_enough};
 use crate::project::ProjectKey;
 use crate::records::{
     Cleaned, CleanupRule, Fact, FactHistory, FactId, FactPlace, NewFact, NewTurn, Outcome, Remembered, Scope, TurnId,
 };
+use crate::redaction::says_redacted;
 use crate::sharing::key_of;
 use crate::state::State;
 use crate::store::Store;
@@ -23,9 +24,13 @@ mod extract;
 pub(crate) mod known;
 mod nearness;
 mod quantity;
+mod reach;
+mod rules;
 mod statement;
+mod wording;
 
 pub use extract::{ExtractedFact, FactExtractor, RuleExtractor, sentences};
+pub use reach::reach;
 
 impl Memory {
     /// Keeps a fact and gives its identifier. A fact that is known already, but for case,
@@ -61,8 +66,13 @@ impl Memory {
         extractor: &dyn FactExtractor,
     ) -> Result<Vec<(Fact, Outcome)>, MemoryError> {
         let found = extractor.extract(turn).map_err(MemoryError::Extractor)?;
+        let redactor = self.redactor();
         let mut learned = Vec::new();
         for fact in found {
+            // That there is a secret is nothing worth knowing.
+            if says_redacted(&redactor.redact(&fact.text)) {
+                continue;
+            }
             let new = NewFact {
                 text: fact.text,
                 scope: fact.scope,
@@ -388,14 +398,11 @@ fn is_kept(fact: &Fact) -> bool {
 
 /// The fact whose identifier is, or alone begins with, `prefix`.
 fn find_fact(facts: Vec<Fact>, prefix: &FactId) -> Result<Option<Fact>, MemoryError> {
-    let prefix = prefix.as_str();
-    if prefix.is_empty() {
-        return Ok(None);
-    }
+    let prefix = long_enough("fact", prefix.as_str())?;
     let mut matches: Vec<Fact> = facts.into_iter().filter(|fact| fact.id.as_str().starts_with(prefix)).collect();
     if matches.len() > 1 {
         let matches = matches.iter().map(|fact| fact.id.short().to_owned()).collect();
-        return Err(MemoryError::Ambiguous { prefix: prefix.to_owned(), matches });
+        return Err(MemoryError::Ambiguous { what: "facts", prefix: prefix.to_owned(), matches });
     }
     Ok(matches.pop())
 }

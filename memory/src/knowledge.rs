@@ -73,6 +73,9 @@ impl Memory {
             let mut hits =
                 state.find(embedder.as_deref(), query, vector.as_deref(), candidates + hidden.len(), options)?;
             hits.retain(|hit| hit.kind != "fact" || !hidden.contains(&hit.id));
+            for hit in hits.iter_mut().filter(|hit| hit.kind == "message") {
+                hit.text = state.veil.lifted(&hit.text).into_owned();
+            }
             hits
         };
         hits.truncate(candidates);

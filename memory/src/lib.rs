@@ -34,6 +34,7 @@ mod state;
 mod store;
 mod tables;
 mod vault;
+mod veil;
 
 pub use analytics::{Price, Usage, UsageBy};
 pub use collections::{
@@ -42,11 +43,11 @@ pub use collections::{
 };
 pub use embedder::Embedder;
 pub use error::MemoryError;
-pub use facts::{ExtractedFact, FactExtractor, RuleExtractor, sentences};
+pub use facts::{ExtractedFact, FactExtractor, RuleExtractor, reach, sentences};
 pub use memory::{Memory, MemoryOptions};
 pub use project::{Project, ProjectKey};
 pub use records::*;
-pub use redaction::Redactor;
+pub use redaction::{Redactor, says_redacted};
 pub use reranker::{RERANKED, Reranker, rerank};
 pub use tables::{Cell, CellKind, MemoryColumn, MemoryTable, TABLES, TablePage, Whose};
 pub use vault::{KEY_VARIABLE, MasterKey, Vault, VaultError};

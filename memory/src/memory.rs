@@ -13,10 +13,10 @@ use crate::event::Event;
 use crate::index::{Document, Gone};
 use crate::project::{Project, ProjectKey};
 use crate::records::{
-    ContextItem, ConversationId, EarlierTurn, ItemDetails, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics,
-    StoredConversation, StoredMessage, StoredToolRun, StoredTurn, ToolRunId, TurnId,
+    ConversationId, EarlierTurn, Mode, NewMessage, NewToolRun, NewTurn, Scope, Statistics, StoredConversation,
+    StoredMessage, StoredToolRun, StoredTurn, ToolRunId, TurnId,
 };
-use crate::redaction::Redactor;
+use crate::redaction::{Redactor, redacted};
 use crate::reranker::Reranker;
 use crate::state::State;
 use crate::store::{Spoken, Store};
@@ -130,12 +130,14 @@ impl Memory {
 
     /// The conversation of this project whose identifier is, or alone begins with, `prefix`.
     pub fn find_conversation(&self, prefix: &str) -> Result<StoredConversation, MemoryError> {
+        let prefix = long_enough("conversation", prefix)?;
         let mut matches = self.conversations(usize::MAX)?;
-        matches.retain(|conversation| !prefix.is_empty() && conversation.id.as_str().starts_with(prefix));
+        matches.retain(|conversation| conversation.id.as_str().starts_with(prefix));
         match matches.len() {
             1 => Ok(matches.remove(0)),
             0 => Err(MemoryError::Unknown { what: "conversation", id: prefix.to_owned() }),
             _ => Err(MemoryError::Ambiguous {
+                what: "conversations",
                 prefix: prefix.to_owned(),
                 matches: matches.iter().map(|conversation| conversation.id.short().to_owned()).collect(),
             }),
@@ -149,6 +151,7 @@ impl Memory {
         let mut state = self.state();
         state.require_conversation(&turn.conversation)?;
         let id = TurnId::random();
+        let turn = state.veil.over_turn(turn);
         state.record(Event::TurnAppended { id: id.clone(), turn: turn.clone() })?;
         let project = state.project.clone();
         if let Some(index) = &mut state.index {
@@ -163,7 +166,13 @@ impl Memory {
         conversation: &ConversationId,
         limit: usize,
     ) -> Result<Vec<StoredMessage>, MemoryError> {
-        self.state().store.recent_messages(conversation, limit)
+        let state = self.state();
+        let clear = |message: StoredMessage| StoredMessage {
+            content: state.veil.lifted(&message.content).into_owned(),
+            json: message.json.as_ref().map(|json| state.veil.lifted_in_json(json)),
+            ..message
+        };
+        Ok(state.store.recent_messages(conversation, limit)?.into_iter().map(clear).collect())
     }
 
     pub fn last_turn(&self, conversation: &ConversationId) -> Result<Option<StoredTurn>, MemoryError> {
@@ -172,12 +181,15 @@ impl Memory {
 
     /// The last `limit` turns, oldest first, those before a reset included: the record is kept.
     pub fn turns(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredTurn>, MemoryError> {
-        self.state().store.turns(conversation, limit)
+        let state = self.state();
+        let turns = state.store.turns(conversation, limit)?;
+        Ok(turns.into_iter().map(|stored| state.clear(stored)).collect())
     }
 
     /// One turn by its number in the conversation, from 1.
     pub fn turn(&self, conversation: &ConversationId, number: usize) -> Result<Option<StoredTurn>, MemoryError> {
-        self.state().store.turn(conversation, number)
+        let state = self.state();
+        Ok(state.store.turn(conversation, number)?.map(|stored| state.clear(stored)))
     }
 
     /// What was said after turn `after`, oldest first: the last `limit` of those turns.
@@ -187,7 +199,9 @@ impl Memory {
         after: usize,
         limit: usize,
     ) -> Result<Vec<EarlierTurn>, MemoryError> {
-        self.state().store.earlier_turns(conversation, after, limit)
+        let state = self.state();
+        let clear = |turn: EarlierTurn| EarlierTurn { answer: state.veil.lifted(&turn.answer).into_owned(), ..turn };
+        Ok(state.store.earlier_turns(conversation, after, limit)?.into_iter().map(clear).collect())
     }
 
     /// From here on nothing said before is used: not as recent messages, not by search.
@@ -228,7 +242,13 @@ impl Memory {
 
     /// The last `limit` tool runs, oldest first.
     pub fn tool_runs(&self, conversation: &ConversationId, limit: usize) -> Result<Vec<StoredToolRun>, MemoryError> {
-        self.state().store.tool_runs(conversation, limit)
+        let state = self.state();
+        let clear = |stored: StoredToolRun| StoredToolRun {
+            result: state.veil.lifted(&stored.result).into_owned(),
+            run: NewToolRun { arguments: state.veil.lifted_in_json(&stored.run.arguments), ..stored.run },
+            ..stored
+        };
+        Ok(state.store.tool_runs(conversation, limit)?.into_iter().map(clear).collect())
     }
 
     pub fn statistics(&self) -> Result<Statistics, MemoryError> {
@@ -310,28 +330,22 @@ impl Memory {
     }
 }
 
-fn redacted(turn: &NewTurn, redactor: &Redactor) -> NewTurn {
-    let clean = |text: &str| redactor.redact(text).into_owned();
-    let message = |message: &NewMessage| NewMessage {
-        role: message.role.clone(),
-        content: clean(&message.content),
-        json: message.json.as_ref().map(|json| redactor.redact_json(json)),
-    };
-    let item = |item: &ContextItem| ContextItem {
-        origin: clean(&item.origin),
-        title: clean(&item.title),
-        text: clean(&item.text),
-        details: ItemDetails { reason: clean(&item.details.reason), ..item.details.clone() },
-        ..item.clone()
-    };
-    NewTurn {
-        request: clean(&turn.request),
-        answer: clean(&turn.answer),
-        prompt: clean(&turn.prompt),
-        messages: turn.messages.iter().map(message).collect(),
-        context: turn.context.iter().map(item).collect(),
-        ..turn.clone()
+impl State {
+    /// A turn as it was, while what only this session knows is known.
+    fn clear(&self, stored: StoredTurn) -> StoredTurn {
+        StoredTurn { turn: self.veil.lifted_turn(stored.turn), ..stored }
     }
+}
+
+/// Of an identifier so much has to be said: a slip of one character must not name something.
+const LEAST_OF_AN_ID: usize = 4;
+
+/// The beginning of an identifier, if it is one.
+pub(crate) fn long_enough<'a>(what: &'static str, prefix: &'a str) -> Result<&'a str, MemoryError> {
+    if prefix.chars().count() < LEAST_OF_AN_ID {
+        return Err(MemoryError::ShortId { what, prefix: prefix.to_owned(), least: LEAST_OF_AN_ID });
+    }
+    Ok(prefix)
 }
 
 /// What of a turn can be found again: what the person and the agent said.
@@ -354,7 +368,7 @@ fn spoken(id: &TurnId, turn: &NewTurn, project: &ProjectKey) -> impl Iterator<It
 pub(crate) fn message_document(spoken: &Spoken) -> Option<Document> {
     let document = || Document {
         kind: "message",
-        scope: Scope::Global,
+        scope: Scope::Project,
         id: format!("{}#{}", spoken.turn, spoken.position),
         origin: spoken.conversation.to_string(),
         title: spoken.role.clone(),

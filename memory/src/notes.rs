@@ -24,8 +24,10 @@ impl Memory {
 
     /// The value of that name.
     pub fn note(&self, conversation: &ConversationId, name: &str) -> Result<Option<Value>, MemoryError> {
-        let text = self.state().store.note(conversation, name)?;
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+        let state = self.state();
+        let text = state.store.note(conversation, name)?;
+        let value: Option<Value> = text.and_then(|text| serde_json::from_str(&text).ok());
+        Ok(value.map(|value| state.veil.lifted_in_json(&value)))
     }
 
     /// Notes what was sent to a remote model. Durable when it returns.

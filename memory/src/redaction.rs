@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
+use crate::records::{ContextItem, ItemDetails, NewMessage, NewTurn};
+
 mod named;
 mod patterns;
 mod personal;
@@ -112,8 +114,16 @@ impl std::fmt::Debug for Redactor {
     }
 }
 
+/// What stands in the place of a secret begins so.
+const REPLACED: &str = "[redacted: ";
+
 fn replacement(what: &str) -> String {
-    format!("[redacted: {what}]")
+    format!("{REPLACED}{what}]")
+}
+
+/// Whether something was blanked out of a text.
+pub fn says_redacted(text: &str) -> bool {
+    text.contains(REPLACED)
 }
 
 /// Findings that overlap are one; it is called what the first of them is.
@@ -133,6 +143,31 @@ fn blank_out(text: &str, mut findings: Vec<Finding>) -> Cow<'_, str> {
     }
     clean.push_str(text.get(done..).unwrap_or_default());
     Cow::Owned(clean)
+}
+
+/// A turn as it is kept.
+pub(crate) fn redacted(turn: &NewTurn, redactor: &Redactor) -> NewTurn {
+    let clean = |text: &str| redactor.redact(text).into_owned();
+    let message = |message: &NewMessage| NewMessage {
+        role: message.role.clone(),
+        content: clean(&message.content),
+        json: message.json.as_ref().map(|json| redactor.redact_json(json)),
+    };
+    let item = |item: &ContextItem| ContextItem {
+        origin: clean(&item.origin),
+        title: clean(&item.title),
+        text: clean(&item.text),
+        details: ItemDetails { reason: clean(&item.details.reason), ..item.details.clone() },
+        ..item.clone()
+    };
+    NewTurn {
+        request: clean(&turn.request),
+        answer: clean(&turn.answer),
+        prompt: clean(&turn.prompt),
+        messages: turn.messages.iter().map(message).collect(),
+        context: turn.context.iter().map(item).collect(),
+        ..turn.clone()
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::sharing::Seen;
 use crate::store::lock::{self, Attempt, FileLock};
 use crate::store::{IsNew, OpenFailure, Store, suspect};
 use crate::vault::{MasterKey, Vault, VaultFile, unlock, vault_path};
+use crate::veil::Veil;
 
 /// How often a process beside the holder looks whether the holder is gone.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -40,6 +41,8 @@ pub(crate) struct State {
     pub outdated: Option<Index>,
     /// What belongs to this run only; made when first needed.
     pub session: Option<Store>,
+    /// Over what of it would be written elsewhere.
+    pub veil: Veil,
     pub index: Option<Index>,
     /// The facts that hold here, as of which change of them.
     pub known: RefCell<Option<(Revision, Arc<Known>)>>,
@@ -96,6 +99,7 @@ impl State {
             upkeep: Upkeep::default(),
             outdated: None,
             session: None,
+            veil: Veil::default(),
             index: None,
             known: RefCell::default(),
             undecided: HashMap::new(),
@@ -165,9 +169,9 @@ impl State {
         }
     }
 
-    /// Makes a change that outlives the process, as far as the mode allows.
+    /// Makes a change that outlives the process, as far as the mode allows; without what only the session knows.
     pub fn record(&mut self, event: Event) -> Result<(), MemoryError> {
-        self.record_entry(Entry::now(event))
+        self.record_entry(Entry::now(self.veil.over(event)))
     }
 
     pub fn record_entry(&mut self, entry: Entry) -> Result<(), MemoryError> {
@@ -187,8 +191,14 @@ impl State {
     /// A change of facts or documents.
     pub fn record_in(&mut self, scope: Scope, entry: Entry) -> Result<(), MemoryError> {
         match scope {
-            Scope::Session => self.session()?.commit(&[entry]),
+            Scope::Session => {
+                self.veil.take_in(&entry.event);
+                self.session()?.commit(&[entry])
+            }
             Scope::Project | Scope::Global => {
+                if let Event::FactRemembered { text, .. } = &entry.event {
+                    self.veil.lift(text);
+                }
                 let (changes_facts, new) = (entry.event.changes_facts(), entry.new_fact());
                 self.record_entry(entry)?;
                 if !changes_facts {

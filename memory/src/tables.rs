@@ -1,5 +1,7 @@
 //! Memory's tables row by row, opened where they are sealed: what SQL and statistics are made of.
 
+use std::borrow::Cow;
+
 use duckdb::Row;
 
 use crate::error::MemoryError;
@@ -241,7 +243,16 @@ impl Memory {
         let mut state = self.state();
         state.refresh();
         let project = state.project.clone();
-        state.store.table_rows(table, (whose == Whose::ThisProject).then_some(project.as_str()), from, limit)
+        let mut page =
+            state.store.table_rows(table, (whose == Whose::ThisProject).then_some(project.as_str()), from, limit)?;
+        for cell in page.rows.iter_mut().flatten() {
+            if let Cell::Text(text) = cell
+                && let Cow::Owned(clear) = state.veil.lifted(text)
+            {
+                *text = clear;
+            }
+        }
+        Ok(page)
     }
 }
 

@@ -9,7 +9,7 @@ mod gather;
 mod shares;
 
 use codriver_inference::ChatModel;
-use codriver_memory::{ContextItem, EarlierTurn, ItemDetails};
+use codriver_memory::{ContextItem, EarlierTurn, ItemDetails, Redactor};
 use serde::Serialize;
 
 pub use gather::{LEAST_SCORE_BY_MEANING, LEAST_SCORE_BY_WORDS, Sources};
@@ -195,6 +195,11 @@ fn priority(item: &ContextItem) -> (u8, u8, std::cmp::Reverse<u32>) {
 
 fn turn_key(turn: &EarlierTurn) -> String {
     format!("{TURN}:{}", turn.id)
+}
+
+/// [`shorten`] without secrets: half of one, at the edge of what is left out, would not be recognized any more.
+pub fn shorten_clean(text: &str, most: usize, redactor: &Redactor) -> String {
+    if text.len() <= most { text.to_owned() } else { shorten(&redactor.redact(text), most) }
 }
 
 /// At most `most` bytes, the middle left out: errors say what matters at both ends.

@@ -4,7 +4,7 @@ use codriver_inference::Environment;
 use codriver_tools::files::Workspace;
 use codriver_tools::git;
 
-use super::context::shorten;
+use super::context::shorten_clean;
 use super::tools::plain_error;
 use crate::languages::rust::RustEngine;
 use crate::session::{Interrupt, Session};
@@ -19,7 +19,10 @@ pub fn environment(session: &Session, interrupt: &Interrupt) -> Environment {
         files: files(session, interrupt),
         branches: branches(session, interrupt),
         variables: session.rust.started().map(RustEngine::variables).unwrap_or_default(),
-        last_error: session.last_error.as_ref().map(|error| shorten(&plain_error(error), LONGEST_ERROR)),
+        last_error: session
+            .last_error
+            .as_ref()
+            .map(|error| shorten_clean(&plain_error(error), LONGEST_ERROR, &session.memory.redactor())),
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 use codriver_inference::{
     Cancellation, ChatEvent, ChatRequest, ChatResponse, FinishReason, Message, ModelError, ToolCall, Usage,
 };
-use codriver_memory::{ContextItem, ConversationId, Memory};
+use codriver_memory::{ContextItem, ConversationId, Memory, Redactor};
 use serde_json::{Value, json};
 
 use super::facts::Learner;
@@ -96,7 +96,8 @@ pub fn run_turn(
     let started = Instant::now();
     let plan = Plan::make(session, options, request, context)?;
     if !options.dry_run && !plan.retrieved.items.is_empty() {
-        let card = context_card(&plan.retrieved.items, plan.model.context_window());
+        let shown = without_secrets(&plan.retrieved.items, &session.memory.redactor());
+        let card = context_card(&shown, plan.model.context_window());
         context.output.display(kind(card, "context"));
     }
     let (cancellation, _guard) = context.interrupt.cancellation();
@@ -120,11 +121,11 @@ pub fn run_turn(
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let recorded = if options.dry_run { Ok(()) } else { turn.record(request, &ending, milliseconds) };
     let last = LastTurn {
-        request: request.to_owned(),
+        request: session.memory.redactor().redact(request).into_owned(),
         model: turn.plan.model.name().to_owned(),
         window: turn.plan.model.context_window(),
         conversation: turn.plan.conversation.clone(),
-        context: std::mem::take(&mut turn.plan.retrieved.items),
+        context: without_secrets(&turn.plan.retrieved.items, &session.memory.redactor()),
         prompts: std::mem::take(&mut turn.prompts),
     };
     let report = turn.report(&ending, milliseconds);
@@ -333,6 +334,13 @@ impl Turn<'_> {
             milliseconds,
         }
     }
+}
+
+/// As they are shown: titles are cut, and half of a secret is not recognized any more.
+fn without_secrets(items: &[ContextItem], redactor: &Redactor) -> Vec<ContextItem> {
+    let clean = |text: &str| redactor.redact(text).into_owned();
+    let item = |item: &ContextItem| ContextItem { title: clean(&item.title), text: clean(&item.text), ..item.clone() };
+    items.iter().map(item).collect()
 }
 
 /// What leaves the machine is without secrets, whatever a cell, a table or a file holds.

@@ -137,7 +137,8 @@ impl Known {
 /// What a fact is found by among others: facts without one in common are not related.
 fn keys(reading: &Reading) -> Vec<String> {
     let words = (!reading.words.is_empty()).then(|| format!("words {}", reading.words));
-    [Some(reading.fingerprint.clone()), words, reading.topic()].into_iter().flatten().collect()
+    let place = reading.statement.as_ref().and_then(Statement::place).map(|subject| format!("place {subject}"));
+    [Some(reading.fingerprint.clone()), words, reading.topic(), place].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

@@ -84,6 +84,28 @@ const UNITS: [(&str, f64, &[&str]); 30] = [
     ("tokens", 1.0, &["token", "tokens"]),
 ];
 
+/// Say what kind of thing a name or a number is.
+const LABELS: [&str; 18] = [
+    "host",
+    "server",
+    "machine",
+    "node",
+    "port",
+    "database",
+    "cluster",
+    "schema",
+    "branch",
+    "version",
+    "region",
+    "zone",
+    "room",
+    "building",
+    "folder",
+    "directory",
+    "bucket",
+    "channel",
+];
+
 static QUANTITY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"^(?P<before>[€$£¥₹]?)\s?(?P<number>[+-]?\d[\d,_]*(?:\.\d+)?)\s?(?P<factor>k|thousand|million|billion)?\s?(?P<unit>[\p{L}%°µ€$£¥₹][\p{L} ]*)?$").ok()
 });
@@ -94,6 +116,16 @@ static DATE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 impl Value {
     /// `text` as it was written, without quotes and final punctuation.
     pub fn read(text: &str) -> Self {
+        let whole = Self::read_bare(text);
+        // `host db9` is db9, and `port 8080` is 8080.
+        let labelled = text.trim().split_once(' ').filter(|(label, _)| LABELS.contains(&label.to_lowercase().as_str()));
+        match labelled.map(|(_, rest)| Self::read_bare(rest)) {
+            Some(value) if whole.is_words() && !value.is_words() => value,
+            _ => whole,
+        }
+    }
+
+    fn read_bare(text: &str) -> Self {
         let text = text.trim();
         let lower = text.to_lowercase();
         let bare = lower.trim_start_matches("the ").trim();

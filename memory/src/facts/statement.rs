@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::quantity::Value;
+use super::wording::{plain, set_right, subject};
 
 /// A fact that says something of one thing.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +36,7 @@ pub(super) enum Relation {
 
 /// Compares a new fact with an old one. Only those of the same [`Statement::topic`] are related.
 pub(super) fn compare(new: &Statement, old: &Statement) -> Relation {
-    if new.topic() != old.topic() {
+    if new.topic() != old.topic() && !is_move(new, old) {
         return Relation::Unrelated;
     }
     let subject = &new.subject;
@@ -50,6 +51,12 @@ pub(super) fn compare(new: &Statement, old: &Statement) -> Relation {
         )),
         _ => Relation::Unrelated,
     }
+}
+
+/// Whether one of them says that what the other places is elsewhere now.
+fn is_move(new: &Statement, old: &Statement) -> bool {
+    let moves = [&new.relation, &old.relation].iter().any(|relation| *relation == MOVED);
+    moves && new.place().is_some() && new.place() == old.place() && !new.negated && !old.negated
 }
 
 /// Nouns of what has one value at a time, and that no adjective is said of.
@@ -97,24 +104,37 @@ const PROPERTIES: [&str; 41] = [
     "default",
 ];
 
-/// Begins a sentence and says nothing.
-const OPENINGS: [&str; 16] = [
-    "remember that ",
-    "remember: ",
-    "remember, ",
-    "note that ",
-    "note: ",
-    "please ",
-    "actually, ",
-    "actually ",
-    "from now on, ",
-    "from now on ",
-    "in fact, ",
-    "now, ",
-    "now ",
-    "by the way, ",
-    "fyi: ",
-    "always ",
+/// Something is elsewhere, or another thing, from then on: `we moved the archive to db9`.
+const MOVED: &str = "move to";
+
+/// What ends when something moves, or changes.
+const PLACES: [&str; 26] = [
+    "is",
+    "is on",
+    "is in",
+    "is at",
+    "is due",
+    "is due on",
+    "is due in",
+    "is stored in",
+    "is located in",
+    "is based in",
+    "is kept in",
+    "is hosted on",
+    "is deployed to",
+    "start in",
+    "start on",
+    "start at",
+    "end in",
+    "end on",
+    "end at",
+    "run on",
+    "run in",
+    "live on",
+    "live in",
+    "happen on",
+    "happen in",
+    MOVED,
 ];
 
 struct Shapes {
@@ -122,6 +142,7 @@ struct Shapes {
     choice: Regex,
     name: Regex,
     equals: Regex,
+    moved: Regex,
     is: Regex,
     verb: Regex,
 }
@@ -139,11 +160,14 @@ static SHAPES: LazyLock<Option<Shapes>> = LazyLock::new(|| {
         equals: shape(
             r"^(?P<subject>[^=:]{1,60}?)\s*(?::=|==?|:)\s+(?P<value>.+)$|^(?P<subject2>[\w.-]{1,60})=(?P<value2>\S+)$",
         )?,
+        moved: shape(
+            r"^(?:(?i:we|i|they|the team) (?:have |had )?(?:just )?(?:moved|migrated|switched|changed|relocated) (?P<subject>.+?)|(?P<subject2>.+?) (?:has |have |was |were )?(?:just )?(?:been )?(?:moved|migrated|switched|changed|relocated))(?: (?:over|away))?(?: from .+?)? to (?P<value>.+)$",
+        )?,
         is: shape(
-            r"^(?P<subject>.+?) (?i:is|are|was|were|will be|equals?|means?)(?: (?P<not>not|no longer|never))?(?: (?i:now|currently|always|still))?(?: (?P<how>called|named|set to|due|due on|due in|in|on|at|from|with|written in|stored in|located in|based in|kept in|hosted on|deployed to|owned by|run by|maintained by|led by|managed by))? (?P<value>.+)$",
+            r"^(?P<subject>.+?) (?i:am|is|are|was|were|will be|equals?|means?)(?: (?P<not>not|no longer|never))?(?: (?i:now|currently|always|still))?(?: (?P<how>called|named|set to|due on|due in|due|in|on|at|from|with|written in|stored in|located in|based in|kept in|hosted on|deployed to|owned by|run by|maintained by|led by|managed by))? (?P<value>.+)$",
         )?,
         verb: shape(
-            r"^(?P<subject>.+?) (?:(?i:does|do|did|will) (?P<not>not )?)?(?P<verb>start|begin|end|finish|run|live|open|close|expire|happen|default|belong|point|listen|deploy|ship|cost|weigh|take|last|need|require|contain|have|has|store|use)(?:s|es)? (?:(?P<how>in|on|at|to|from|until|under) )?(?P<value>.+)$",
+            r"^(?P<subject>.+?) (?:(?i:does|do|did|will) (?P<not>not )?)?(?P<verb>start|begin|end|finish|run|live|reside|work|open|close|expire|happen|default|belong|point|listen|deploy|ship|cost|weigh|take|last|need|require|contain|have|has|store|use)(?:s|es)? (?:(?P<how>in|on|at|to|from|until|under) )?(?P<value>.+)$",
         )?,
     })
 });
@@ -169,6 +193,10 @@ impl Statement {
                 Self::new(&about, "choice", found.name("value")?.as_str(), found.name("not").is_some()).single(),
             );
         }
+        if let Some(found) = shapes.moved.captures(&text) {
+            let about = found.name("subject").or_else(|| found.name("subject2"))?.as_str();
+            return Some(Self::new(about, MOVED, found.name("value")?.as_str(), false));
+        }
         if let Some(found) = shapes.is.captures(&text) {
             let about = found.name("subject")?.as_str();
             let how = found.name("how").map(|how| how.as_str().to_lowercase());
@@ -178,7 +206,9 @@ impl Statement {
                 Some("named") => "is called".to_owned(),
                 Some(how) => format!("is {how}"),
             };
-            let statement = Self::new(about, &relation, found.name("value")?.as_str(), found.name("not").is_some());
+            let (value, negated) =
+                set_right(found.name("value")?.as_str(), how.as_deref(), found.name("not").is_some());
+            let statement = Self::new(about, &relation, value, negated);
             return Some(if named || is_property(about) { statement.single() } else { statement });
         }
         if let Some(found) = shapes.verb.captures(&text) {
@@ -189,11 +219,11 @@ impl Statement {
                 verb => verb,
             };
             let how = found.name("how").map_or("", |how| how.as_str());
-            let negated = found.name("not").is_some();
+            let (value, negated) = set_right(found.name("value")?.as_str(), Some(how), found.name("not").is_some());
             return Some(Self::new(
                 found.name("subject")?.as_str(),
                 format!("{verb} {how}").trim_end(),
-                found.name("value")?.as_str(),
+                value,
                 negated,
             ));
         }
@@ -214,12 +244,19 @@ impl Statement {
         [&self.subject, &self.relation]
     }
 
+    /// What it is found by where something may have moved.
+    pub fn place(&self) -> Option<&str> {
+        PLACES.contains(&self.relation.as_str()).then_some(self.subject.as_str())
+    }
+
     fn new(about: &str, relation: &str, value: &str, negated: bool) -> Self {
         let value = value.trim().trim_matches(['`', '"', '\'']);
         let lower = about.trim().to_lowercase();
         let determined = ["the ", "our ", "my ", "this ", "its ", "all ", "each ", "every "]
             .iter()
-            .any(|word| lower.starts_with(word));
+            .any(|word| lower.starts_with(word))
+            // One lives in one place, and is many things.
+            || (["i", "we"].contains(&lower.as_str()) && relation.contains(' '));
         let named_subject = !determined && about.split_whitespace().count() <= 2 && !lower.ends_with('s');
         Self {
             subject: subject(about),
@@ -241,42 +278,6 @@ impl Statement {
         let many_names = self.named_subject && self.value.is_name();
         (self.single && other.single) || (self.value.excludes(&other.value) && !many_names)
     }
-}
-
-/// Without openings, contractions and a final full stop.
-fn plain(text: &str) -> String {
-    let mut text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for (short, long) in [
-        ("n't", " not"),
-        ("n’t", " not"),
-        ("I'm", "I am"),
-        ("we're", "we are"),
-        ("it's", "it is"),
-        ("ca not", "can not"),
-        ("wo not", "will not"),
-    ] {
-        text = text.replace(short, long);
-    }
-    let mut rest = text.trim_end_matches(['.', '!', ';', ' ']);
-    while let Some(opening) = OPENINGS
-        .iter()
-        .find(|opening| rest.get(..opening.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(opening)))
-    {
-        rest = rest.get(opening.len()..).unwrap_or_default();
-    }
-    rest.to_owned()
-}
-
-/// A name for what is spoken of: without articles, in small letters.
-fn subject(text: &str) -> String {
-    let lower = text.trim().trim_matches(['`', '"', '\'']).to_lowercase();
-    let mut rest = lower.as_str();
-    while let Some(shorter) =
-        ["the ", "a ", "an ", "our ", "this ", "that ", "its "].iter().find_map(|article| rest.strip_prefix(article))
-    {
-        rest = shorter;
-    }
-    rest.to_owned()
 }
 
 fn is_property(about: &str) -> bool {
@@ -315,6 +316,25 @@ mod tests {
         contradict("The build takes 3 minutes", "The build takes 5 minutes");
         contradict("The owner of the orders table is Ada", "The owner of the orders table is Grace Hopper");
         contradict("Reports are stored in /data/reports", "Reports are stored in /srv/reports");
+        contradict("The staging database is on host db7", "No, the staging database is on host db9.");
+        contradict("The staging database is on db7", "the staging database is now on host db9");
+        contradict("The gateway listens on port 8080", "Sorry, the gateway listens on 8081");
+        contradict("The fiscal year starts in July", "actually the fiscal year starts in January now");
+        contradict("The fiscal year starts in July", "The fiscal year now starts in January instead.");
+        contradict("The fiscal year starts in July", "Our fiscal year starts in January, not July");
+        contradict("The fiscal year starts in July", "Our fiscal year doesn't start in July but in January");
+        contradict("The deadline is Friday", "Correction: the deadline isn't Friday but Monday");
+        contradict("I live in Berlin", "I live in Paris these days");
+        contradict("I work at Initech", "By the way, I work at Globex now");
+    }
+
+    #[test]
+    fn what_moved_is_no_longer_where_it_was() {
+        contradict("The staging database is on host db7", "We moved the staging database to db9");
+        contradict("The staging database is on host db7", "the staging database has moved from db7 to db9");
+        contradict("The fiscal year starts in July", "We changed the fiscal year from July to January");
+        contradict("We moved the archive to db9", "The archive lives on db11");
+        contradict("The report is due on Friday", "The report was moved to Monday");
     }
 
     #[test]
@@ -331,6 +351,8 @@ mod tests {
             ("The fiscal year starts in April", "Remember that our fiscal year begins in april."),
             ("timeout: 30s", "timeout = 30 seconds"),
             ("My name is Ada", "Call me Ada"),
+            ("The database is on host db9", "No, the database is now on db9"),
+            ("The fiscal year starts in January", "the fiscal year starts in January, not in July"),
         ] {
             assert_eq!(compare(one, other), Relation::Same, "{one} / {other}");
         }
@@ -354,6 +376,11 @@ mod tests {
             ("My dog is old", "My dog is brown"),
             ("My colleagues are Ada and Grace", "The office is in Paris"),
             ("see https://example.com", "see https://example.org"),
+            ("We moved the reports to S3", "The reports are owned by Ada"),
+            ("We moved the archive to db9", "The index is on db7"),
+            ("The archive was moved to db9", "The archive takes 3 minutes"),
+            ("I am German", "I am Catholic"),
+            ("No data is lost", "Data is large"),
         ] {
             assert_eq!(compare(one, other), Relation::Unrelated, "{one} / {other}");
         }

@@ -99,7 +99,7 @@ impl KeptText {
     pub fn document(&self) -> Document {
         Document {
             kind: if self.is_message { "message" } else { "chunk" },
-            scope: if self.is_message || self.project == 0 { Scope::Global } else { Scope::Project },
+            scope: if self.is_message || self.project != 0 { Scope::Project } else { Scope::Global },
             id: String::new(),
             origin: String::new(),
             title: String::new(),

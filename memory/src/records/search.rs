@@ -69,6 +69,7 @@ pub struct Hit {
     pub id: String,
     /// `fact`, `chunk` or `message`.
     pub kind: &'static str,
+    /// What was said in a project is the project's.
     pub scope: Scope,
     /// A fact's source, a chunk's document, a message's conversation.
     pub origin: String,
@@ -140,9 +141,8 @@ impl SearchOptions {
     /// By all but the origin.
     pub(crate) fn admits(&self, document: &Document) -> bool {
         let here = |id: &ConversationId| document.kind == "message" && id.as_str() == document.origin;
-        let scope = if document.kind == "message" { Scope::Project } else { document.scope };
         (self.kinds.is_empty() || self.kinds.contains(&document.kind))
-            && (self.scopes.is_empty() || self.scopes.contains(&scope))
+            && (self.scopes.is_empty() || self.scopes.contains(&document.scope))
             && self.since.is_none_or(|since| document.created_at.is_some_and(|at| at >= since))
             && self.before.is_none_or(|before| document.created_at.is_some_and(|at| at < before))
             && !self.without_conversation.as_ref().is_some_and(here)

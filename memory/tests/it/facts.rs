@@ -120,6 +120,64 @@ fn whoever_finds_a_fact_may_say_what_it_replaces() {
 }
 
 #[test]
+fn what_a_person_sets_right_is_no_longer_in_force() {
+    let memory = Memory::in_memory(None).unwrap();
+    let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
+    let tell = |request: &str| {
+        let told = turn(&conversation, request, "Noted.");
+        let id = memory.append_turn(&told).unwrap();
+        memory.learn(&id, &told, &RuleExtractor).unwrap();
+    };
+    for (before, after, now) in [
+        (
+            "The staging database is on host db7.",
+            "No, the staging database is on host db9.",
+            "The staging database is on host db9",
+        ),
+        (
+            "The fiscal year starts in July.",
+            "actually the fiscal year starts in January now",
+            "The fiscal year starts in January now",
+        ),
+        (
+            "Remember that the deadline is Friday",
+            "Sorry, the deadline is Monday, not Friday",
+            "The deadline is Monday, not Friday",
+        ),
+        ("I live in Berlin.", "Actually, I live in Paris these days", "I live in Paris these days"),
+        ("I work at Initech", "By the way, I work at Globex now", "I work at Globex now"),
+        ("The archive is on host db3", "We moved the archive to db4", "We moved the archive to db4"),
+        ("Our currency is euro", "Correction: our currency is dollars", "Our currency is dollars"),
+    ] {
+        tell(before);
+        assert_eq!(texts(&memory).len(), 1, "{before}: {:?}", texts(&memory));
+        tell(after);
+        assert_eq!(texts(&memory), [now]);
+        for fact in memory.facts(None).unwrap() {
+            memory.forget(&fact.id).unwrap();
+        }
+    }
+}
+
+#[test]
+fn that_there_is_a_secret_is_no_fact() {
+    let memory = Memory::in_memory(None).unwrap();
+    let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
+    let key = "ghp_Zq3vX8nT5wYb2KdR7mHc4JfLs9GpAe6UxCiV";
+    for request in [
+        format!("My token is {key}"),
+        format!("Remember that our token is {key}."),
+        "The token is [redacted: GitHub token]".to_owned(),
+        "My password is k8#mQ2!vz9Lp".to_owned(),
+    ] {
+        let told = turn(&conversation, &request, "Noted.");
+        let id = memory.append_turn(&told).unwrap();
+        assert_eq!(memory.learn(&id, &told, &RuleExtractor).unwrap(), [], "{request}");
+    }
+    assert_eq!(texts(&memory), [""; 0]);
+}
+
+#[test]
 fn turns_teach_facts_once() {
     let (_folder, path) = folder();
     let memory = Memory::open(&path, None).unwrap();

@@ -35,6 +35,24 @@ fn session_facts_end_with_the_session() {
     assert_eq!(texts, ["Amounts are in euro"]);
 }
 
+/// Two identifiers that begin with the same four digits are there after some hundred facts: 65,536 are possible.
+#[test]
+fn what_names_two_facts_names_none() {
+    let memory = Memory::in_memory(None).unwrap();
+    let mut seen = std::collections::HashSet::new();
+    let twice = (0..3_000).find_map(|number| {
+        let id = memory.remember(&format!("fact number {number}"), Scope::Session, "user").unwrap();
+        let begin = id.as_str()[..4].to_owned();
+        (!seen.insert(begin.clone())).then(|| FactId::from(begin))
+    });
+    let twice = twice.expect("3,000 identifiers begin differently (less likely than 1 in 10^29)");
+    let count = memory.facts(None).unwrap().len();
+    for error in [memory.forget(&twice).unwrap_err(), memory.edit_fact(&twice, "something else").unwrap_err()] {
+        assert!(matches!(&error, MemoryError::Ambiguous { matches, .. } if matches.len() == 2), "{error}");
+    }
+    assert_eq!(memory.facts(None).unwrap().len(), count);
+}
+
 #[test]
 fn a_fact_is_forgotten_by_the_beginning_of_its_name() {
     let (_folder, path) = folder();
@@ -42,16 +60,27 @@ fn a_fact_is_forgotten_by_the_beginning_of_its_name() {
     let ids: Vec<FactId> = (0..40)
         .map(|number| memory.remember(&format!("fact number {number}"), Scope::Global, "user").unwrap())
         .collect();
-    // Among 40 random identifiers, two begin with the same of 16 digits.
-    let digit = "0123456789abcdef"
-        .chars()
-        .find(|digit| ids.iter().filter(|id| id.as_str().starts_with(*digit)).count() > 1)
-        .unwrap();
-    let error = memory.forget(&FactId::from(digit.to_string())).unwrap_err();
-    assert!(matches!(&error, MemoryError::Ambiguous { matches, .. } if matches.len() > 1), "{error}");
-    assert!(!memory.forget(&FactId::from("")).unwrap());
+    // A slip of a character names nothing, were it the beginning of one fact alone.
+    for short in ["", "a", "7", &ids[3].as_str()[..3]] {
+        let short = FactId::from(short);
+        let refused = [
+            memory.forget(&short).unwrap_err(),
+            memory.edit_fact(&short, "something else").unwrap_err(),
+            memory.pin_fact(&short, true).unwrap_err(),
+            memory.promote_fact(&short, None).unwrap_err(),
+            memory.fact(&short).unwrap_err(),
+            memory.why(&short).unwrap_err(),
+        ];
+        for error in refused {
+            assert!(
+                matches!(error, MemoryError::ShortId { .. }) && error.to_string().contains("first 4 characters"),
+                "{error}"
+            );
+        }
+    }
+    assert_eq!(memory.facts(None).unwrap().len(), 40);
     assert!(!memory.forget(&FactId::from("zzzz")).unwrap());
-    assert!(memory.forget(&FactId::from(ids[7].short())).unwrap());
+    assert!(memory.forget(&FactId::from(&ids[7].as_str()[..6])).unwrap());
     assert!(!memory.forget(&ids[7]).unwrap());
     let session = memory.remember("only now", Scope::Session, "user").unwrap();
     assert!(memory.forget(&session).unwrap());

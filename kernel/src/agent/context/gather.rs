@@ -6,7 +6,7 @@ use codriver_inference::{ColumnSchema, Environment, TableSchema};
 use codriver_memory::{ContextItem, EarlierTurn, Hit, ItemDetails, Memory, MemoryError, SearchOptions, TurnId};
 
 use super::choices::Choices;
-use super::{Retrieved, Section, TURN, shorten};
+use super::{Retrieved, Section, TURN, shorten_clean};
 use crate::agent::compaction::Compaction;
 use crate::agent::examples::Example;
 use crate::agent::provenance;
@@ -70,7 +70,9 @@ impl Retrieved {
             }
         }
         if let Some(error) = &environment.last_error {
-            let failed = item("error", "last cell", "", shorten(error, LONGEST_ERROR)).score(Some(1.0));
+            let failed =
+                item("error", "last cell", "", shorten_clean(error, LONGEST_ERROR, &sources.memory.redactor()))
+                    .score(Some(1.0));
             self.items.push(failed.because(Section::Session, "the last cell failed").keyed(""));
         }
     }

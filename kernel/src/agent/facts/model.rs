@@ -4,7 +4,7 @@ use codriver_inference::{
     Cancellation, ChatRequest, Constraint, FinishReason, Message, ModelError, Priority, SamplingParameters, ToolChoice,
     ToolDefinition, Usage,
 };
-use codriver_memory::{ExtractedFact, Fact, FactKind, Memory, NewTurn, Scope, sentences};
+use codriver_memory::{ExtractedFact, Fact, FactKind, Memory, NewTurn, Scope, reach, says_redacted, sentences};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -242,7 +242,7 @@ impl<'a> ModelExtractor<'a> {
             let sentence = self.sentences.get(noted.sentence.checked_sub(1)?)?;
             let text = noted.text.trim();
             let fits = (3..=LONGEST_FACT).contains(&text.chars().count()) && !text.contains(['\n', '\r']);
-            if !fits || text.contains("[redacted: ") || text.contains("[key]") || !is_borne_out(text, sentence) {
+            if !fits || says_redacted(text) || text.contains("[key]") || !is_borne_out(text, sentence) {
                 tracing::debug!("a fact that nobody said: {text:?}");
                 return None;
             }
@@ -255,7 +255,12 @@ impl<'a> ModelExtractor<'a> {
             Some(ExtractedFact {
                 text: text.to_owned(),
                 kind: if noted.kind == FactKind::Preference.name() { FactKind::Preference } else { FactKind::Fact },
-                scope: if noted.scope == Scope::Global.name() { Scope::Global } else { Scope::Project },
+                // A model's word is not enough for what is to hold in other projects.
+                scope: if noted.scope == Scope::Global.name() {
+                    reach(text).max(reach(sentence))
+                } else {
+                    Scope::Project
+                },
                 importance: match noted.importance.as_str() {
                     "low" => 0.4,
                     "high" => 0.8,

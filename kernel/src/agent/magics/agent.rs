@@ -13,6 +13,8 @@ use crate::languages::{CellContext, CellError, CellOutcome, CellResult, Completi
 use crate::render::cards;
 use crate::session::Session;
 
+const COMMANDS: [&str; 6] = ["list", "use", "reset", "history", "conversations", "resume"];
+
 const MOST_HISTORY: usize = 20;
 const MOST_CONVERSATIONS: usize = 50;
 
@@ -71,9 +73,15 @@ impl Magic for Agent {
             context.output.stderr(format!("your agents are left out: {problem}\n"));
         }
         super::tell_notices(session, context);
-        let body_is_empty = invocation.body.as_deref().is_none_or(|body| body.trim().is_empty());
-        if body_is_empty && let Some(outcome) = manage(&invocation.text, session) {
+        let words: Vec<&str> = invocation.text.split_whitespace().collect();
+        if invocation.body.as_deref().is_none_or(|body| body.trim().is_empty())
+            && let Some(outcome) = manage(&words, session)
+        {
             return outcome;
+        }
+        // Flags are those of a request.
+        if invocation.body.is_none() && invocation.line.trim() == invocation.text.trim() {
+            check_command(&words, session)?;
         }
         let mut options = options(&invocation.matches)?;
         let whole = invocation.whole_text();
@@ -98,10 +106,7 @@ impl Magic for Agent {
                 completions(known.iter().map(|conversation| conversation.id.short()), "conversation")
             }
             "use" | "reset" => completions(session.agents.definitions.names(), "agent"),
-            "" => {
-                let commands = ["list", "use", "reset", "history", "conversations", "resume"];
-                completions(session.agents.definitions.names().chain(commands), "agent")
-            }
+            "" => completions(session.agents.definitions.names().chain(COMMANDS), "agent"),
             _ => Vec::new(),
         }
     }
@@ -131,10 +136,9 @@ fn options(matches: &ArgMatches) -> Result<TurnOptions, CellError> {
     })
 }
 
-/// The subcommands; `None` where the words are a request that only starts like one.
-fn manage(text: &str, session: &mut Session) -> Option<CellResult> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    match words.as_slice() {
+/// The subcommands; `None` where the words are none.
+fn manage(words: &[&str], session: &mut Session) -> Option<CellResult> {
+    match words {
         ["list"] => Some(list(session)),
         ["use", name] => Some(switch(name, session)),
         ["reset"] => {
@@ -144,13 +148,45 @@ fn manage(text: &str, session: &mut Session) -> Option<CellResult> {
         ["reset", name] if session.agents.definitions.get(name).is_some() => Some(reset(name, session)),
         ["conversations"] => Some(conversations(session)),
         ["resume"] => Some(resume(None, session)),
-        ["resume", id] if id.chars().all(|character| character.is_ascii_hexdigit() || character == '-') => {
-            Some(resume(Some(id), session))
-        }
+        ["resume", id] if is_id(id) => Some(resume(Some(id), session)),
         ["history"] => Some(history(MOST_HISTORY, session)),
         ["history", count] => count.parse().ok().map(|count| history(count, session)),
         _ => None,
     }
+}
+
+/// Conversations are named in hexadecimal digits.
+fn is_id(word: &str) -> bool {
+    word.chars().all(|character| character.is_ascii_hexdigit() || character == '-')
+}
+
+/// A `%agent` line that begins like a subcommand is none that a model should see: what was meant may not leave the machine.
+fn check_command(words: &[&str], session: &Session) -> Result<(), CellError> {
+    let [first, rest @ ..] = words else { return Ok(()) };
+    let definitions = &session.agents.definitions;
+    if definitions.get(first).is_some() {
+        return Ok(());
+    }
+    let wrong = match (*first, rest) {
+        ("list" | "conversations", _) => format!("%agent {first} takes nothing behind it"),
+        ("use", []) => "which agent is missing: %agent use NAME (%agent list shows them)".to_owned(),
+        ("use", _) => "%agent use takes one name (%agent list shows them)".to_owned(),
+        ("reset", [name]) => {
+            let near = nearest(name, definitions.names()).map(|near| format!("; did you mean {near}?"));
+            format!("there is no agent {name:?}{}", near.unwrap_or_else(|| " (%agent list shows them)".to_owned()))
+        }
+        ("reset", _) => "%agent reset takes one name at most (%agent list shows them)".to_owned(),
+        ("resume", _) => {
+            format!("{:?} is no conversation's id: %agent resume ID (%agent conversations shows them)", rest.join(" "))
+        }
+        ("history", _) => format!("{:?} is no number: %agent history N shows the last N turns", rest.join(" ")),
+        // A request of so few words that one is nearly a subcommand is most likely one that was mistyped.
+        _ => match nearest(first, COMMANDS).filter(|_| rest.len() <= 1) {
+            Some(near) => format!("%agent does not know {first:?}; did you mean {near}?"),
+            None => return Ok(()),
+        },
+    };
+    Err(CellError::usage(format!("{wrong}. Nothing was asked; to ask an agent these words, write them below %%agent")))
 }
 
 fn list(session: &Session) -> CellResult {

@@ -1,6 +1,6 @@
 //! `remember` and `recall`: what outlives the notebook.
 
-use codriver_memory::{Scope, SearchOptions};
+use codriver_memory::{Scope, SearchOptions, says_redacted};
 use codriver_tools::{Effect, Tool, ToolContext, ToolDisplay, ToolError, ToolOutput, ToolSpecification};
 use serde_json::{Value, json};
 
@@ -37,9 +37,14 @@ impl Tool for Remember {
         if text.is_empty() {
             return Err(ToolError::Failed("there is nothing to remember: the text is empty".to_owned()));
         }
-        self.parts
-            .memory
-            .remember(text, Scope::Global, &self.parts.source)
+        let memory = &self.parts.memory;
+        if says_redacted(&memory.redactor().redact(text)) {
+            return Err(ToolError::Failed("this is a secret, and secrets are not remembered".to_owned()));
+        }
+        // A model's word is not enough for what is to hold in other projects: the rules that read the person's request do
+        // that, and %memory promote.
+        memory
+            .remember(text, Scope::Project, &self.parts.source)
             .map_err(|error| ToolError::Failed(error.to_string()))?;
         Ok(ToolOutput { text: format!("remembered: {text}"), display: ToolDisplay::Text })
     }

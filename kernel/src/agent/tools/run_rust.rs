@@ -6,7 +6,7 @@ use codriver_tools::{Effect, Tool, ToolContext, ToolDisplay, ToolError, ToolOutp
 use serde_json::{Value, json};
 
 use super::{SessionParts, failed, text_argument};
-use crate::agent::context::shorten;
+use crate::agent::context::shorten_clean;
 use crate::languages::CellContext;
 use crate::session::{Output, OutputEvent, OutputSink};
 
@@ -47,6 +47,7 @@ impl Tool for RunRust {
         let context = CellContext { output: Output::new(heard.clone()), ..self.parts.context.clone() };
         let outcome = self.parts.rust.execute(text_argument(arguments, "code"), &context);
         let mut text = heard.take();
+        let redactor = self.parts.memory.redactor();
         match outcome {
             Ok(outcome) => {
                 if let Some(result) = outcome.result {
@@ -56,11 +57,11 @@ impl Tool for RunRust {
                 if text.trim().is_empty() {
                     "ran without output".clone_into(&mut text);
                 }
-                Ok(ToolOutput { text: shorten(text.trim_end(), LONGEST), display: ToolDisplay::Text })
+                Ok(ToolOutput { text: shorten_clean(text.trim_end(), LONGEST, &redactor), display: ToolDisplay::Text })
             }
             Err(error) => Err(match failed(&error) {
                 ToolError::Failed(reason) if !text.trim().is_empty() => {
-                    ToolError::Failed(shorten(&format!("{}\n{reason}", text.trim_end()), LONGEST))
+                    ToolError::Failed(shorten_clean(&format!("{}\n{reason}", text.trim_end()), LONGEST, &redactor))
                 }
                 other => other,
             }),

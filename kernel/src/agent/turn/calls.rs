@@ -9,7 +9,7 @@ use codriver_tools::{Decision, Effect, ToolDisplay, ToolError, ToolOutput};
 use serde_json::{Value, json};
 
 use super::{Ending, ToolRun, Turn};
-use crate::agent::context::shorten;
+use crate::agent::context::{shorten, shorten_clean};
 use crate::agent::stream::{METADATA, kind};
 use crate::render::cards::{self, Stage, ToolCard};
 use crate::session::MimeBundle;
@@ -165,7 +165,7 @@ impl Turn<'_> {
         if status == "interrupted" || self.context.interrupt.is_set() {
             return Outcome::End(Ending::Interrupted);
         }
-        let text = shorten(&text, self.longest_result());
+        let text = shorten_clean(&text, self.longest_result(), &self.memory.redactor());
         Outcome::Result(if outcome.is_ok() { text } else { format!("error: {text}") })
     }
 
@@ -186,9 +186,11 @@ impl Turn<'_> {
     }
 
     fn card(&self, call: &ToolCall, stage: Stage<'_>, milliseconds: Option<u64>) -> MimeBundle {
+        // Its heading is cut.
+        let arguments = self.memory.redactor().redact_json(&call.arguments);
         let card = ToolCard {
             tool: &call.name,
-            arguments: &call.arguments,
+            arguments: &arguments,
             stage,
             milliseconds: milliseconds.filter(|_| self.context.output.can_ask()),
         };

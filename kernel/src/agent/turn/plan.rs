@@ -148,12 +148,14 @@ impl Plan {
         if self.model.reads_system_prompt() {
             self.retrieved.pack(&shares);
         }
+        // Before it is cut: half of a secret is not recognized any more.
+        let clean = |text: &str| session.agents.models.secrets().redact(&memory.redactor().redact(text));
         let template = format!("{}, version {}", self.agent.template, prompts::used_version(&self.agent.template));
         let offered = format!("{} tools", self.chat.tools.len());
         let fixed = [
             (Section::System, template, system),
             (Section::Tools, offered, tools),
-            (Section::Request, one_line(request, 80), asked),
+            (Section::Request, one_line(&clean(request), 80), asked),
         ];
         let unread = (!self.model.reads_system_prompt()).then_some("this model reads only the request and what exists");
         self.retrieved.put_fixed(fixed, unread);

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use codriver_memory::{Cell, CellKind, Memory, SearchOptions, TABLES, TablePage, Whose};
 use duckdb::Connection;
 use duckdb::core::{DataChunkHandle, Inserter, LogicalTypeHandle, LogicalTypeId};
-use duckdb::vtab::{BindInfo, InitInfo, TableFunctionInfo, VTab};
+use duckdb::vtab::{BindInfo, InitInfo, TableFunctionInfo, VTab, Value};
 
 /// The database that holds the views: in-memory databases are called that.
 pub(super) const CATALOG: &str = "memory";
@@ -52,7 +52,8 @@ pub(super) fn attach(connection: &Connection, memory: &Arc<Memory>) -> duckdb::R
     for catalog in [SESSION, CATALOG] {
         connection.execute_batch(&format!(
             "CREATE MACRO {catalog}.main.recall(query, k := {DEFAULT_HITS}, kind := '', origin := '', since := '', before := '') AS TABLE
-             SELECT {} FROM codriver_recall({number}, query, k, kind, origin, since::VARCHAR, before::VARCHAR) AS stored",
+             SELECT {} FROM codriver_recall({number}, query::VARCHAR, k::BIGINT, kind::VARCHAR, origin::VARCHAR, since::VARCHAR,
+                 before::VARCHAR) AS stored",
             columns.join(", ")
         ))?;
     }
@@ -79,6 +80,17 @@ fn memories() -> MutexGuard<'static, BTreeMap<i64, Weak<Memory>>> {
 fn memory(number: i64) -> Result<Arc<Memory>, Box<dyn Error>> {
     let found = memories().get(&number).and_then(Weak::upgrade);
     found.ok_or_else(|| "the session that this view belongs to has ended".into())
+}
+
+/// The argument at this position; `None` for NULL, of which DuckDB's own conversions throw what Rust cannot catch.
+fn argument(bind: &BindInfo, position: u64) -> Option<Value> {
+    Some(bind.get_parameter(position)).filter(|value| !value.is_null())
+}
+
+/// Of the session that a function was registered for.
+fn memory_of(bind: &BindInfo) -> Result<Arc<Memory>, Box<dyn Error>> {
+    let number = argument(bind, 0).ok_or("which session's memory is meant was not said")?;
+    memory(number.to_int64())
 }
 
 fn text() -> LogicalTypeHandle {
@@ -128,8 +140,8 @@ impl VTab for TableRows {
     type BindData = Pages;
 
     fn bind(bind: &BindInfo) -> Result<Self::BindData, Box<dyn Error>> {
-        let memory = memory(bind.get_parameter(0).to_int64())?;
-        let name = bind.get_parameter(1).to_string();
+        let memory = memory_of(bind)?;
+        let name = argument(bind, 1).ok_or("which table of memory is meant was not said")?.to_string();
         let table =
             TABLES.iter().find(|table| table.name == name).ok_or_else(|| format!("memory has no table {name}"))?;
         table.columns.iter().for_each(|column| bind.add_result_column(column.name, text()));
@@ -182,13 +194,20 @@ impl VTab for Recall {
 
     fn bind(bind: &BindInfo) -> Result<Self::BindData, Box<dyn Error>> {
         HIT_COLUMNS.iter().for_each(|(name, _)| bind.add_result_column(name, text()));
-        let memory = memory(bind.get_parameter(0).to_int64())?;
-        let wanted = bind.get_parameter(2).to_int64();
-        let hits =
-            usize::try_from(wanted).map_err(|_| format!("recall finds 0 to {MOST_HITS} things, not {wanted}"))?;
-        let [kind, origin, since, before] = [3, 4, 5, 6].map(|position| bind.get_parameter(position).to_string());
-        let options = SearchOptions::asked(&kind, &origin, &since, &before)?;
-        let found = memory.search_with(&bind.get_parameter(1).to_string(), hits.min(MOST_HITS), &options)?;
+        let memory = memory_of(bind)?;
+        let query = argument(bind, 1).ok_or(
+            "recall needs a text to look for, and was given NULL: recall('fiscal year'), or recall('fiscal year', 3)",
+        )?;
+        let hits = match argument(bind, 2).map(|wanted| wanted.to_int64()) {
+            Some(wanted) => {
+                usize::try_from(wanted).map_err(|_| format!("recall finds 0 to {MOST_HITS} things, not {wanted}"))?
+            }
+            None => DEFAULT_HITS,
+        };
+        // NULL asks for nothing, as if it was not said.
+        let given = |position| argument(bind, position).map(|value| value.to_string()).unwrap_or_default();
+        let options = SearchOptions::asked(&given(3), &given(4), &given(5), &given(6))?;
+        let found = memory.search_with(&query.to_string(), hits.min(MOST_HITS), &options)?;
         let real = |value: f32| value.to_string();
         let row = |hit: codriver_memory::Hit| {
             vec![

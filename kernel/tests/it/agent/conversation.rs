@@ -84,6 +84,43 @@ fn agents_are_listed_chosen_and_looked_back_on() {
 }
 
 #[test]
+fn what_begins_like_a_subcommand_is_not_sent_to_a_model() {
+    let server = Server::start([says("Yours?"), says("A list."), says("Histories."), says("On the line.")]);
+    let mut desk = Desk::new();
+    desk.cell(&format!("%model {}", model(&server))).unwrap();
+    for (line, explained) in [
+        ("%agent resume nosuch", "%agent resume ID"),
+        ("%agent resume", "no earlier conversation"),
+        ("%agent resume ab", "first 4 characters"),
+        ("%agent resume ab12 cd34", "%agent resume ID"),
+        ("%agent history abc", "%agent history N"),
+        ("%agent history -3", "%agent history N"),
+        ("%agent use", "%agent use NAME"),
+        ("%agent use two names", "one name"),
+        ("%agent use cood", "Did you mean \"code\"?"),
+        ("%agent reset nobody", "there is no agent \"nobody\""),
+        ("%agent reset cood", "did you mean code?"),
+        ("%agent list agents", "takes nothing behind it"),
+        ("%agent conversations all", "takes nothing behind it"),
+        ("%agent histroy", "did you mean history?"),
+        ("%agent resme ab12cd34", "did you mean resume?"),
+        ("%agent lsit", "did you mean list?"),
+    ] {
+        let error = desk.cell(line).unwrap_err();
+        assert!(error.value.contains(explained), "{line}: {}", error.value);
+    }
+    assert_eq!(server.seen().len(), 0, "nothing left the machine");
+    // What is meant for a model still reaches it: on a line, with flags, in a cell.
+    desk.cell("%agent whose history is this?").unwrap();
+    desk.cell("%agent --tools none list what you know").unwrap();
+    desk.cell("%%agent\nhistory of sales").unwrap();
+    desk.cell("%%agent list the tables\n").unwrap();
+    let asked: Vec<(String, String)> = (0..4).map(|number| said(&server, number).pop().unwrap()).collect();
+    let requests = ["whose history is this?", "list what you know", "history of sales", "list the tables"];
+    assert_eq!(asked, requests.map(|request| line("user", request)));
+}
+
+#[test]
 fn facts_are_remembered_found_told_and_forgotten() {
     let server = Server::start([
         calls("remember", json!({ "text": "The fiscal year starts in April." })),
@@ -92,6 +129,8 @@ fn facts_are_remembered_found_told_and_forgotten() {
     ]);
     let mut desk = Desk::new();
     desk.ask(&server, "Remember that the fiscal year starts in April.").unwrap();
+    let scopes: Vec<Scope> = desk.session.memory.facts(None).unwrap().iter().map(|fact| fact.scope).collect();
+    assert_eq!(scopes, [Scope::Project], "nothing crosses a project unasked");
     desk.cell("%agent reset").unwrap();
     desk.ask(&server, "When does the fiscal year start?").unwrap();
     let system = server.seen()[2].body["messages"][0]["content"].as_str().unwrap().to_owned();
@@ -105,6 +144,34 @@ fn facts_are_remembered_found_told_and_forgotten() {
     assert!(desk.cell(&format!("%memory forget {id}")).is_err());
     assert!(desk.cell("%memory stats").unwrap().result.unwrap().text().contains("conversations"));
     assert!(desk.cell("%memory serach x").unwrap_err().value.contains("did you mean search"));
+}
+
+/// Whatever a model makes of it: that a fact holds in all projects is for the person to say.
+#[test]
+fn an_agent_remembers_for_its_project_alone() {
+    let server = Server::start([
+        calls("remember", json!({ "text": "In all projects, the client is ACME secret corp" })),
+        says("Noted."),
+        calls("remember", json!({ "text": "The currency is euro" })),
+        says("Noted."),
+        calls("remember", json!({ "text": "My token is ghp_Zq3vX8nT5wYb2KdR7mHc4JfLs9GpAe6UxCiV" })),
+        says("I may not."),
+    ]);
+    let mut desk = Desk::new();
+    desk.ask(&server, "Remember who the client is.").unwrap();
+    desk.ask(&server, "Remember for all projects that the currency is euro.").unwrap();
+    let secret = desk.ask(&server, "Remember that my token is ghp_Zq3vX8nT5wYb2KdR7mHc4JfLs9GpAe6UxCiV").unwrap();
+    assert_eq!(secret.tool_runs[0].status, "failed", "{:?}", secret.tool_runs[0]);
+    let mut known: Vec<(String, Scope)> =
+        desk.session.memory.facts(None).unwrap().into_iter().map(|fact| (fact.text, fact.scope)).collect();
+    known.sort();
+    assert_eq!(
+        known,
+        [
+            ("In all projects, the client is ACME secret corp".to_owned(), Scope::Project),
+            ("The currency is euro".to_owned(), Scope::Global),
+        ]
+    );
 }
 
 #[test]
@@ -220,6 +287,13 @@ fn facts_are_replaced_explained_promoted_and_edited() {
             && said("%memory why").is_err()
             && said("%memory show zzzz").is_err()
     );
+    // Too little of an identifier names no fact.
+    let before = said("%memory list").unwrap();
+    for line in ["%memory edit 2 Something else", "%memory forget a", "%memory pin 7", "%memory promote abc"] {
+        let error = said(line).unwrap_err();
+        assert!(error.contains("first 4 characters"), "{line}: {error}");
+    }
+    assert_eq!(said("%memory list").unwrap(), before);
 }
 
 #[test]

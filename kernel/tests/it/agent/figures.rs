@@ -37,6 +37,14 @@ fn what_is_remembered_can_be_queried_and_not_changed() {
     assert!(found.contains("fact") && found.contains("starts in April"), "{found}");
     assert!(table(&mut desk, "SELECT count(*) FROM memory.recall('fiscal year', k := 3)").contains('1'));
 
+    let said = table(&mut desk, "SELECT DISTINCT kind, scope FROM recall('rows sales fiscal year', kind := 'message')");
+    assert!(
+        said.contains("project") && !said.contains("global"),
+        "what was said in a project is the project's: {said}"
+    );
+    let said = desk.text("%memory search rows has sales");
+    assert!(said.contains("project"), "{said}");
+
     for change in [
         "INSERT INTO memory.facts(text) VALUES ('x')",
         "DELETE FROM memory.turns",
@@ -58,6 +66,70 @@ fn what_is_remembered_can_be_queried_and_not_changed() {
     desk.sql("CREATE TABLE turns(x INT); INSERT INTO turns VALUES (7)");
     assert!(table(&mut desk, "SELECT * FROM turns").contains('7'));
     assert!(!desk.session.sql.schema().iter().any(|table| table.name.contains("memory")));
+}
+
+#[test]
+fn whatever_recall_is_given_the_kernel_goes_on() {
+    let mut desk = Desk::new();
+    for month in ["April", "May", "June"] {
+        desk.session.memory.remember(&format!("The {month} report is due"), Scope::Global, "user").unwrap();
+    }
+    // NULL is no text to look for, however it is written.
+    for query in [
+        "NULL",
+        "NULL::VARCHAR",
+        "NULL::INTEGER",
+        "nullif('a', 'a')",
+        "concat('x', NULL) || NULL",
+        "getvariable('none')",
+    ] {
+        for rest in ["", ", 3", ", k := NULL", ", NULL, kind := NULL"] {
+            let error = desk.cell(&format!("%%sql\nSELECT * FROM recall({query}{rest})")).unwrap_err();
+            assert!(error.value.contains("needs a text to look for"), "{query}{rest}: {}", error.value);
+        }
+    }
+    // What is NULL beside it was not said.
+    for rest in [
+        "NULL",
+        "NULL::BIGINT",
+        "NULL::VARCHAR",
+        "k := NULL, kind := NULL",
+        "kind := NULL, origin := NULL, since := NULL, before := NULL",
+        "since := NULL::DATE, before := NULL::TIMESTAMP",
+        "nullif(1, 1), origin := NULL::VARCHAR",
+    ] {
+        let found = table(&mut desk, &format!("SELECT count(*) AS found FROM recall('report', {rest})"));
+        assert!(found.contains('3'), "{rest}: {found}");
+    }
+    // What cannot be a number of things, or a table, is an error of the cell.
+    for wrong in [
+        "recall('report', -1)",
+        "recall('report', 'many')",
+        "recall('report', 1e300)",
+        "recall('report', -9223372036854775808)",
+        "recall('report', [1, 2])",
+        "recall('report', kind := [NULL])",
+        "recall('report', since := 'NaN')",
+        "recall()",
+        "codriver_memory(NULL, 'turns')",
+        "codriver_memory(NULL, NULL)",
+        "codriver_memory(-1, 'turns')",
+        "codriver_memory(1e18::BIGINT, NULL::VARCHAR)",
+        "codriver_recall(NULL, 'x', 1, '', '', '', '')",
+        "codriver_recall(NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
+    ] {
+        assert!(desk.cell(&format!("%%sql\nSELECT * FROM {wrong}")).is_err(), "{wrong}");
+    }
+    // Of another type, but a text or a number all the same.
+    for right in
+        ["recall(3)", "recall('report', '2')", "recall('report', 2.4)", "recall(DATE '2020-01-01')", "recall(chr(0))"]
+    {
+        assert!(desk.cell(&format!("%%sql\nSELECT count(*) FROM {right}")).is_ok(), "{right}");
+    }
+    // A table of the session is looked at, and nothing else is waited for.
+    let found = desk.cell("%%sql\nSELECT * FROM (VALUES ('report'), (NULL)) AS asked(text), recall(asked.text)");
+    assert!(found.is_err(), "{found:?}");
+    assert!(table(&mut desk, "SELECT count(*) AS found FROM recall('report', 2)").contains('2'));
 }
 
 #[test]

@@ -231,3 +231,82 @@ fn what_leaves_the_machine_and_what_is_kept_is_without_secrets() {
     let kept = format!("{:?}", desk.session.memory.turns(&conversation, 10).unwrap());
     assert!(!kept.contains(key) && kept.contains("OPENAI_API_KEY"), "{kept}");
 }
+
+/// Half of a secret is not recognized any more: whatever is cut is clean before.
+#[test]
+fn what_is_cut_is_without_secrets_before() {
+    let key = "ghp_Zq3vX8nT5wYb2KdR7mHc4JfLs9GpAe6UxCiV";
+    let piece = &key[..12];
+    let server = Server::start([calls("sql", json!({ "query": "SELECT * FROM notes" })), says("Fine."), says("Fine.")]);
+    let mut desk = Desk::new();
+    desk.sql(&format!("CREATE TABLE notes AS SELECT repeat('x ', 92) || '{key} and more' AS note"));
+    for fill in ["", " this week"] {
+        let request = format!("Tell me what is in the notes of mine{fill}. My token is {key}");
+        assert!(request.find(key).unwrap() < 80 && request.len() > 80, "the title is cut within the key");
+        desk.ask(&server, &request).unwrap();
+    }
+    for card in desk.displays_of("context") {
+        assert!(!format!("{card:?}").contains(piece), "{card:?}");
+    }
+    let shown = desk.text("%context");
+    assert!(shown.contains("My token is [redacted: GitHub token]"), "{shown}");
+    let conversation = desk.session.agents.last_turn.as_ref().unwrap().conversation.clone().unwrap();
+    let kept = format!("{:?}", desk.session.memory.turns(&conversation, 10).unwrap());
+    assert!(!kept.contains(piece), "{kept}");
+    for request in server.seen() {
+        assert!(!request.body.to_string().contains(piece), "{}", request.body);
+    }
+    for table in ["turns", "messages", "context_items", "facts", "tool_runs"] {
+        let rows = desk.session.memory.table_rows(table, codriver_memory::Whose::ThisProject, 0, 99).unwrap().rows;
+        assert!(!format!("{rows:?}").contains(piece), "{table}: {rows:?}");
+    }
+}
+
+/// Its facts are before the model, are shown and pinned, and are in no file.
+#[test]
+fn what_only_the_session_knows_is_in_no_file_and_in_every_turn() {
+    let server =
+        Server::start([says("Blue."), says("As you said: SESSMARK is the code word of the launch."), says("Blue.")]);
+    let data = tempfile::tempdir().unwrap();
+    let mut desk = Desk::new();
+    let options = codriver::session::SessionOptions {
+        workspace: desk.workspace.path().to_owned(),
+        data_folder: Some(data.path().to_owned()),
+    };
+    desk.session = codriver::session::Session::without_rust(&options).unwrap();
+    desk.session.agents.learner.set(codriver::agent::facts::Learning::Rules);
+    desk.cell("%memory --scope session remember SESSMARK is the code word of the launch").unwrap();
+    desk.ask(&server, "Which code word has the launch?").unwrap();
+    let shown = desk.text("%context");
+    let line = shown.lines().find(|line| line.contains("SESSMARK") && line.contains("fact")).unwrap();
+    let number = line.split_whitespace().next().unwrap().to_owned();
+    desk.cell(&format!("%context pin {number}")).unwrap();
+    desk.ask(&server, "And which code word once more?").unwrap();
+    desk.ask(&server, "Something else entirely: what is the weather?").unwrap();
+    for number in 0..3 {
+        assert!(system(&server, number).contains("SESSMARK is the code word"), "{}", system(&server, number));
+    }
+    for line in ["%context 1", "%context 2", "%context --prompt", "%context choices", "%context diff 1 2"] {
+        assert!(desk.text(line).contains("SESSMARK"), "{line}");
+    }
+    let files = || {
+        let mut found = Vec::new();
+        let mut folders = vec![data.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs_err::read_dir(folder).unwrap() {
+                let file = entry.unwrap().path();
+                match file.is_dir() {
+                    true => folders.push(file),
+                    false if fs_err::read(&file).unwrap().windows(8).any(|window| window == b"SESSMARK") => {
+                        found.push(file)
+                    }
+                    false => {}
+                }
+            }
+        }
+        found
+    };
+    assert_eq!(files(), [std::path::PathBuf::new(); 0], "while it lasts: a killed kernel leaves nothing");
+    drop(desk);
+    assert_eq!(files(), [std::path::PathBuf::new(); 0]);
+}
