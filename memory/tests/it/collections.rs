@@ -13,8 +13,8 @@ const DIMENSIONS: usize = 24;
 
 /// Texts to directions by their words, and how many it was asked for.
 #[derive(Default)]
-struct Hashed {
-    asked: AtomicUsize,
+pub struct Hashed {
+    pub asked: AtomicUsize,
 }
 
 impl Embedder for Hashed {

@@ -3,6 +3,7 @@
 
 mod backup;
 mod chunks;
+mod collection_keys;
 mod collections;
 mod conversations;
 mod damage;
@@ -15,6 +16,7 @@ mod figures;
 mod files;
 mod index;
 mod ingest;
+mod inspection;
 mod knowledge;
 mod latency;
 mod redaction;

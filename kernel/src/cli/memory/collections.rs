@@ -42,7 +42,7 @@ pub struct ExportArguments {
 
 #[derive(Debug, Args)]
 pub struct StatsArguments {
-    /// One collection; all without it
+    /// One collection; without it, memory and all of them
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
     /// Print JSON
@@ -52,7 +52,7 @@ pub struct StatsArguments {
 
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
-    /// One collection; all without it
+    /// One collection; without it, memory and all of them
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
     /// Print JSON
@@ -62,7 +62,7 @@ pub struct VerifyArguments {
 
 #[derive(Debug, Args)]
 pub struct RebuildArguments {
-    /// One collection; all without it
+    /// One collection; without it, memory and all of them
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
     /// Show no progress
@@ -75,7 +75,21 @@ pub fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> {
 }
 
 pub fn stats(arguments: &StatsArguments) -> anyhow::Result<ExitCode> {
-    statistics(arguments.collection.as_deref(), arguments.json)
+    let holdings = if arguments.collection.is_some() { None } else { super::whole::holdings() };
+    let Some(holdings) = holdings else { return statistics(arguments.collection.as_deref(), arguments.json) };
+    if arguments.json {
+        let collections = named(None)?.iter().map(Collection::statistics).collect::<Result<Vec<_>, _>>()?;
+        return super::print(&format!("{:#}\n", json!({ "memory": holdings?, "collections": collections })));
+    }
+    match holdings {
+        Ok(holdings) => super::print(&format!("{}\n", super::whole::text(&holdings)))?,
+        Err(error) => {
+            eprintln!("codriver: {error}");
+            statistics(None, false)?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    statistics(None, false)
 }
 
 fn statistics(collection: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
@@ -154,6 +168,15 @@ pub fn export(arguments: &ExportArguments) -> anyhow::Result<ExitCode> {
 
 pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
     let (mut sound, mut lines, mut values) = (true, String::new(), Vec::new());
+    let of_memory = if arguments.collection.is_some() { Vec::new() } else { super::whole::findings() };
+    for finding in &of_memory {
+        sound &= finding.sound;
+        let mark = if finding.sound { "sound" } else { "NOT SOUND" };
+        lines.push_str(&format!("{:24} {:10} {mark:10} {}\n", "memory", finding.part, finding.detail));
+        values.push(
+            json!({ "collection": null, "part": finding.part, "sound": finding.sound, "detail": finding.detail }),
+        );
+    }
     for collection in named(arguments.collection.as_deref())? {
         for finding in collection.verify()? {
             sound &= finding.sound;
@@ -164,6 +187,10 @@ pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
     }
     match arguments.json {
         true => super::print(&format!("{:#}\n", json!({ "sound": sound, "findings": values })))?,
+        false if lines.is_empty() => {
+            eprintln!("nothing to read: there is no memory and no collection yet");
+            ExitCode::SUCCESS
+        }
         false => super::print(&lines)?,
     };
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -171,6 +198,7 @@ pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
 
 pub fn rebuild(arguments: &RebuildArguments) -> anyhow::Result<ExitCode> {
     let display = Display::new(arguments.quiet)?;
+    let all = arguments.collection.is_some() || super::whole::rebuild(&display)?;
     let embedder = embedder()?;
     for collection in named(arguments.collection.as_deref())? {
         let _lock = collection.lock()?;
@@ -181,7 +209,7 @@ pub fn rebuild(arguments: &RebuildArguments) -> anyhow::Result<ExitCode> {
         display.under_bar("indexing", |progress| collection.rebuild(model, progress))?;
         display.say(&format!("{}: the indexes are built anew", collection.name()));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn named(name: Option<&str>) -> anyhow::Result<Vec<Collection>> {
