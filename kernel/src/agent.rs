@@ -16,6 +16,7 @@ mod ledger;
 mod magics;
 mod models;
 mod prompts;
+mod provenance;
 mod reranking;
 mod secrets;
 pub mod store;

@@ -92,7 +92,7 @@ pub fn freshness(document: &StoredDocument) -> Freshness {
         return Freshness::Unknown;
     }
     match read::stamp(Path::new(&document.origin)) {
-        Ok(stamp) if stamp.is_of(document) => Freshness::Current,
+        Ok(stamp) if stamp.is_like(document) => Freshness::Current,
         Ok(_) => Freshness::Changed,
         Err(_) => Freshness::Gone,
     }

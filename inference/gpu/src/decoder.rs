@@ -14,6 +14,7 @@ use crate::kernels::embedding;
 use crate::kernels::norm::{Norm, Target};
 use crate::kernels::positions::{Positions, Turn};
 use crate::kernels::product::{Finish, multiply};
+use crate::kernels::projection::Projection;
 use crate::pool::LayerPages;
 use crate::step::{Inputs, Tasks};
 use crate::{GpuError, Matrix, Pool, Scores, Segment};
@@ -166,32 +167,30 @@ impl Decoder {
     ) -> Result<(), GpuError> {
         let (gpu, architecture) = (&self.gpu, &self.architecture);
         let multiplier = architecture.residual_multiplier;
-        self.norm(&layer.input_norm).apply(gpu, room.hidden(), room.normed(), inputs.count, Target::Written);
         self.attend(layer, inputs, pages, room, parts);
         match &layer.output_norms {
             None => {
                 room.project(gpu, &layer.output, room.attended(), room.hidden(), inputs.count, Some(multiplier));
                 let norm = self.norm(&layer.post_attention_norm);
-                norm.apply(gpu, room.hidden(), room.normed(), inputs.count, Target::Written);
-                layer.block.apply(gpu, architecture, room, room.hidden(), inputs.count, Some(multiplier))
+                let input = norm.on_the_way(gpu, room.hidden(), room.normed(), inputs.count);
+                layer.block.apply(gpu, architecture, room, input, room.hidden(), inputs.count, Some(multiplier))
             }
             Some((before, after)) => {
                 room.project(gpu, &layer.output, room.attended(), room.output(), inputs.count, None);
                 let norm = self.norm(&layer.post_attention_norm);
                 norm.apply(gpu, room.output(), room.hidden(), inputs.count, Target::Added(multiplier));
-                self.norm(before).apply(gpu, room.hidden(), room.normed(), inputs.count, Target::Written);
-                layer.block.apply(gpu, architecture, room, room.output(), inputs.count, None)?;
+                let input = self.norm(before).on_the_way(gpu, room.hidden(), room.normed(), inputs.count);
+                layer.block.apply(gpu, architecture, room, input, room.output(), inputs.count, None)?;
                 self.norm(after).apply(gpu, room.output(), room.hidden(), inputs.count, Target::Added(multiplier));
                 Ok(())
             }
         }
     }
 
-    /// From normalized hidden states to mixed values.
+    /// From hidden states to mixed values.
     fn attend(&self, layer: &ReadyLayer, inputs: &Inputs, pages: &LayerPages, room: &Workspace, parts: &Buffer) {
         let (gpu, architecture) = (&self.gpu, &self.architecture);
         let shape = architecture.page_shape(pages.page);
-        room.project(gpu, &layer.projections, room.normed(), room.projected(), inputs.count, None);
         let turn = layer.rotation.and_then(|index| {
             let (cosines, sines) = inputs.rotations.get(index)?;
             Some(Turn { cosines, sines, pairs: *architecture.pairs.get(index)? })
@@ -204,7 +203,17 @@ impl Decoder {
             turn,
             slots: &inputs.slots,
         };
-        positions.apply(gpu, room.projected(), pages, inputs.count);
+        let norm = self.norm(&layer.input_norm);
+        let whole = layer.projections.whole();
+        let at_once =
+            whole.map(|whole| Projection { norm, matrix: &whole.weight, bias: whole.bias.as_ref(), positions });
+        if let Some(projection) = at_once.filter(|projection| projection.fits(inputs.count)) {
+            projection.apply(gpu, room.hidden(), room.projected(), pages, inputs.count);
+        } else {
+            let input = norm.on_the_way(gpu, room.hidden(), room.normed(), inputs.count);
+            room.project(gpu, &layer.projections, input, room.projected(), inputs.count, None);
+            positions.apply(gpu, room.projected(), pages, inputs.count);
+        }
         let attention = |tasks: &Tasks, splits| {
             if tasks.count == 0 {
                 return;

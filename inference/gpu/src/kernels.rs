@@ -13,6 +13,8 @@ pub(crate) mod highest;
 pub(crate) mod norm;
 pub(crate) mod positions;
 pub(crate) mod product;
+pub(crate) mod projection;
+mod reading;
 mod reduce;
 pub(crate) mod tiled;
 mod weights;

@@ -6,10 +6,13 @@
 //! "Google's neural machine translation system", section 7).
 
 mod cues;
+mod lists;
+mod scores;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cues::{Cues, direction};
+use lists::{CHOOSING, COMMON, COMPARING, CONDITIONING, GROUPING};
 
 use super::linking::{Linked, Referent};
 use super::notation::{Keyword, Kind, Token, kind_of};
@@ -61,114 +64,6 @@ const COUNTING: f32 = 2.0;
 const UNASKED_GROUPS: f32 = 4.0;
 /// For words that look like what people search for, and against common ones.
 const NEEDLE: f32 = 2.0;
-
-/// Words around a number that compare with it; such a number is no limit.
-const COMPARING: &[&str] = &[
-    "above",
-    "over",
-    "under",
-    "below",
-    "than",
-    ">",
-    "<",
-    ">=",
-    "<=",
-    "=",
-    "exceeding",
-    "exceeds",
-    "exceed",
-    "least",
-    "most",
-    "past",
-    "beyond",
-    "exactly",
-    "before",
-    "after",
-    "between",
-    "equal",
-    "equals",
-    "is",
-    "of",
-];
-
-/// Words that are seldom what a search is for.
-const COMMON: &[&str] = &[
-    "a", "an", "the", "in", "is", "are", "of", "for", "to", "with", "any", "all", "every", "where", "which", "what",
-    "who", "does", "do", "find", "search", "show", "list", "use", "used", "uses", "using", "contain", "contains",
-    "mention", "mentions", "file", "files", "place", "code", "we", "i", "me", "my", "it", "word", "text", "and", "on",
-    "call", "calls", "called", "need", "across", "project", "repo",
-];
-
-/// Words that ask for a condition even where no value or number does.
-const CONDITIONING: &[&str] = &[
-    "contains",
-    "contain",
-    "containing",
-    "includes",
-    "including",
-    "starts",
-    "start",
-    "starting",
-    "begins",
-    "beginning",
-    "ends",
-    "ending",
-    "named",
-    "called",
-    "titled",
-    "missing",
-    "without",
-    "null",
-    "empty",
-    "not",
-    "no",
-    "never",
-    "lacking",
-    "unknown",
-    "blank",
-    "yet",
-    "whose",
-    "where",
-    "than",
-    "above",
-    "below",
-    "over",
-    "under",
-    "beat",
-    "exceed",
-    "still",
-    "already",
-    "aren't",
-    "isn't",
-    "haven't",
-    "weren't",
-    "hasn't",
-    "neither",
-];
-
-/// Words that ask for groups, or for the first of them.
-const GROUPING: &[&str] = &[
-    "by",
-    "per",
-    "each",
-    "every",
-    "across",
-    "breakdown",
-    "distribution",
-    "split",
-    "compare",
-    "rank",
-    "among",
-    "group",
-    "grouped",
-    "vary",
-    "wise",
-    "respective",
-    "separately",
-];
-/// Words that may, where a column to group by is said with them.
-const CHOOSING: &[&str] =
-    &["which", "what", "who", "where", "most", "least", "top", "best", "worst", "highest", "lowest", "have", "with"];
 
 /// The prior of one request.
 pub struct Prior {
@@ -412,136 +307,6 @@ impl Prior {
             _ if self.direction == Some(keyword) => DIRECTION,
             _ => 0.0,
         }
-    }
-
-    /// Every number counts, once for each time it is said.
-    fn arithmetic_score(&self, token: Token, said: &[Token]) -> f32 {
-        let times = |token: &Token| said.iter().filter(|said| *said == token).count();
-        if token == Keyword::End.token() {
-            return -UNSAID_NUMBER * self.numbers.iter().filter(|(number, _)| times(number) == 0).count() as f32;
-        }
-        let keyword = Keyword::ALL.get(token as usize);
-        if let Some(keyword) = keyword {
-            let enough = said.len() > 1 && self.numbers.keys().all(|number| times(number) > 0);
-            let cued = self.cues.operators.contains(keyword);
-            return match keyword {
-                _ if enough && *keyword != Keyword::End => -ENOUGH,
-                Keyword::Average | Keyword::Share | Keyword::Change | Keyword::SquareRoot if cued => CUED + CALLED,
-                _ if cued => CUED,
-                Keyword::Increase
-                | Keyword::Decrease
-                | Keyword::Remainder
-                | Keyword::Power
-                | Keyword::Average
-                | Keyword::Share
-                | Keyword::Change
-                | Keyword::PercentOf => -UNCUED,
-                _ => 0.0,
-            };
-        }
-        let next = self.order.iter().find(|number| times(number) == 0) == Some(&token);
-        if next && !self.reversed {
-            return NEXT_NUMBER + self.names.get(&token).copied().unwrap_or_default();
-        }
-        match self.numbers.get(&token) {
-            Some(mentions) if times(&token) >= *mentions => -REPEATED_NUMBER,
-            _ => self.names.get(&token).copied().unwrap_or_default(),
-        }
-    }
-
-    fn query_score(&self, token: Token, said: &[Token]) -> f32 {
-        let unsaid = |wanted: &dyn Fn(&Token) -> bool| {
-            self.spoken
-                .values()
-                .filter(|tokens| tokens.iter().any(wanted) && !tokens.iter().any(|token| said.contains(token)))
-                .count() as f32
-        };
-        let values = unsaid(&|token| is_literal(*token));
-        let compared = unsaid(&|token| self.compared.contains(token) || kind_of(*token) == Some(Kind::Flag));
-        let numbers = unsaid(&|token| kind_of(*token) == Some(Kind::Constant));
-        let listing = said.contains(&Keyword::Columns.token()) && !said.contains(&Keyword::Where.token());
-        let columns = if listing { unsaid(&|token| self.columns.contains(token)) } else { 0.0 };
-        if token == Keyword::End.token() {
-            let flags = unsaid(&|token| {
-                kind_of(*token) == Some(Kind::Flag) && self.names.get(token).is_some_and(|said| *said >= SAID)
-            });
-            return -UNSAID_FLAG * flags - UNSAID_VALUE * values - UNSAID_NUMBER * numbers - UNSAID_COLUMN * columns;
-        }
-        if token == Keyword::Where.token() {
-            let for_it = if values + compared > 0.0 {
-                CONDITION * if unsaid(&|token| self.compared.contains(token)) > 0.0 { 2.0 } else { 1.0 }
-            } else if self.conditioned {
-                0.0
-            } else {
-                -NO_CONDITION
-            };
-            return for_it - UNSAID_COLUMN * columns;
-        }
-        if token == Keyword::Having.token() {
-            return if compared > 0.0 { CONDITION } else { -NO_CONDITION };
-        }
-        if token == Keyword::Limit.token() && numbers > 0.0 && numbers <= compared {
-            return -COMPARED_LIMIT;
-        }
-        if said.last() == Some(&Keyword::Limit.token()) && self.compared.contains(&token) {
-            return -COMPARED_LIMIT;
-        }
-        if let Some(keyword) = Keyword::ALL.get(token as usize) {
-            let denied = unsaid(&|token| self.cues.denied.contains(token)) > 0.0;
-            return match keyword {
-                Keyword::IsNot if said.last() == Some(&Keyword::Where.token()) => {
-                    if denied {
-                        DIRECTION
-                    } else {
-                        -DIRECTION
-                    }
-                }
-                Keyword::Or => {
-                    if self.cues.either && values > 0.0 {
-                        DIRECTION
-                    } else {
-                        -DIRECTION
-                    }
-                }
-                _ => self.keyword_score(*keyword, said),
-            };
-        }
-        if is_repeated(token, said) {
-            return f32::NEG_INFINITY;
-        }
-        if said.last() == Some(&Keyword::Where.token()) {
-            let unasked = match kind_of(token) {
-                Some(Kind::Text) => !self.cues.verbatim && !self.cues.missing && !self.quoted,
-                Some(Kind::Flag) => !self.names.contains_key(&token),
-                _ => false,
-            };
-            if unasked {
-                return -UNASKED_WORDS;
-            }
-        }
-        if kind_of(token) == Some(Kind::Word) && !self.cues.verbatim {
-            return -UNASKED_WORDS;
-        }
-        if self.idle.contains(&token) {
-            return -UNASKED_WORDS;
-        }
-        if said.last() == Some(&Keyword::Where.token()) && self.cues.denied.contains(&token) {
-            return -DIRECTION;
-        }
-        if kind_of(token) == Some(Kind::Constant) && said.contains(&token) {
-            return -REPEATED_NUMBER;
-        }
-        if kind_of(token) == Some(Kind::Word) {
-            return self.needles.get(&token).copied().unwrap_or_default();
-        }
-        if said.last() == Some(&Keyword::By.token()) {
-            let known = self.names.get(&token).copied().unwrap_or(-UNSAID_KEY);
-            let keyed = self.cues.keys.contains(&token);
-            let flag = kind_of(token) == Some(Kind::Flag) && !keyed;
-            return known + if keyed { KEYED } else { 0.0 } - if flag { UNASKED_GROUPS } else { 0.0 };
-        }
-        let key = self.keys.contains(&token) && self.names.get(&token).is_none_or(|said| *said < SAID);
-        self.names.get(&token).copied().unwrap_or_default() - if key { KEY } else { 0.0 }
     }
 }
 

@@ -23,8 +23,10 @@ const MOST_TURNS: usize = 400;
 const MOST_ENTRIES: usize = 12;
 /// Characters of one entry.
 const LONGEST_ENTRY: usize = 240;
-/// A compaction takes at most this part of what it stands for.
+/// A compaction's summary leaves it at most this part of what it stands for.
 const PART: usize = 2;
+/// What was settled takes no more than so many tenths of it.
+const TENTHS: usize = 9;
 /// Tokens of a summary, whatever it stands for.
 const LONGEST_SUMMARY: usize = 600;
 
@@ -118,7 +120,7 @@ impl Compaction {
         };
         let first = previous.map_or(first, |previous| previous.first);
         let mut whole = Self { first, last, state, summary, tokens_before: before, tokens_after: 0, by };
-        whole.shrink(before / PART, &mut |text| summarizer.count(text));
+        whole.shrink(before, &mut |text| summarizer.count(text));
         (whole.tokens_after < before).then_some(whole)
     }
 
@@ -183,9 +185,9 @@ impl Compaction {
         ]
     }
 
-    /// Makes it fit `budget` tokens: first the summary gives way, from its beginning, then the
-    /// oldest decisions and steps. The task and its constraints stay.
-    fn shrink(&mut self, budget: usize, count: &mut dyn FnMut(&str) -> usize) {
+    /// Makes it less than the `before` tokens that it stands for: the summary gives way, from its beginning, and only
+    /// where that is not enough the oldest decisions and steps. The task and its constraints stay.
+    fn shrink(&mut self, before: usize, count: &mut dyn FnMut(&str) -> usize) {
         let lists = [&mut self.state.constraints, &mut self.state.decisions, &mut self.state.open_steps];
         for list in lists {
             list.iter_mut().for_each(|entry| *entry = one_line(entry, LONGEST_ENTRY));
@@ -196,11 +198,14 @@ impl Compaction {
         while count(&self.summary) > LONGEST_SUMMARY && self.shorten_summary() {}
         loop {
             self.tokens_after = count(&self.text());
-            if self.tokens_after <= budget {
+            if self.tokens_after <= before / PART {
                 return;
             }
             if self.shorten_summary() {
                 continue;
+            }
+            if self.tokens_after <= before * TENTHS / 10 {
+                return;
             }
             let lists = [&mut self.state.decisions, &mut self.state.open_steps];
             let Some(longest) = lists.into_iter().max_by_key(|list| list.len()).filter(|list| !list.is_empty()) else {

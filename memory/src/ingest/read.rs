@@ -33,8 +33,12 @@ pub(super) struct Stamp {
 impl Stamp {
     /// The file was not touched since the document was read: surely, not probably.
     pub fn is_of(self, document: &StoredDocument) -> bool {
-        let read_at = document.read_at.timestamp_micros();
-        self.bytes == document.bytes && Some(self.modified) == document.modified && self.modified + CLOCK_STEP < read_at
+        self.is_like(document) && self.modified + CLOCK_STEP < document.read_at.timestamp_micros()
+    }
+
+    /// The file looks as when the document was read.
+    pub fn is_like(self, document: &StoredDocument) -> bool {
+        self.bytes == document.bytes && Some(self.modified) == document.modified
     }
 }
 
@@ -191,7 +195,8 @@ impl Job {
             digest,
             commit,
             read_at,
-            chunks: 0,
+            // What is cut anew is counted when it is kept.
+            chunks: self.known.as_ref().map_or(0, |known| known.chunks),
         }
     }
 }

@@ -186,6 +186,8 @@ fn only_what_changed_is_read_and_only_what_is_new_is_embedded() {
     assert_eq!((place.opened(), asked()), (vec!["a.md".to_owned()], vec![]));
     assert_eq!(counts(&place.refresh(&memory, None)), (0, 0, 0, 3));
     assert_eq!(place.opened(), Vec::<String>::new());
+    let pieces: Vec<usize> = memory.documents(None).unwrap().iter().map(|document| document.chunks).collect();
+    assert_eq!(pieces, [1, 1, 1], "those of what was not cut again, too");
 
     place.write_at("b.md", "# B\n\nthe income\n", 400);
     place.write("d.md", "# D\n\nthe snow\n");
@@ -203,6 +205,8 @@ fn only_what_changed_is_read_and_only_what_is_new_is_embedded() {
     let now = SystemTime::now();
     fs::write(place.root.join("a.md"), "# A\n\nthe cat\n").unwrap();
     assert_eq!(counts(&place.refresh(&memory, Some("a.md"))), (0, 1, 0, 0));
+    let states: Vec<Freshness> = memory.documents(None).unwrap().iter().map(freshness).collect();
+    assert_eq!(states, [Freshness::Current; 3], "just read");
     fs::write(place.root.join("a.md"), "# A\n\nthe pup\n").unwrap();
     fs::File::options().write(true).open(place.root.join("a.md")).unwrap().set_modified(now).unwrap();
     assert_eq!(place.refresh(&memory, Some("a.md")).changed, 1);

@@ -6,7 +6,7 @@ use super::workspace::{BlockNeeds, Workspace};
 use crate::device::Gpu;
 use crate::kernels::activation::gate;
 use crate::kernels::experts::{MOST_EXPERTS, choose, mix};
-use crate::kernels::product::{Choice, Finish, Rows, multiply};
+use crate::kernels::product::{Choice, Finish, Input, Rows, multiply};
 use crate::{GpuError, Matrix};
 
 /// What follows attention, ready to be computed.
@@ -55,13 +55,14 @@ impl Block {
         }
     }
 
-    /// The block's output for the normalized hidden states; with a multiplier, added to what the
+    /// The block's output for the hidden states; with a multiplier, added to what the
     /// output holds.
     pub(super) fn apply(
         &self,
         gpu: &Gpu,
         architecture: &Architecture,
         room: &Workspace,
+        input: Input<'_>,
         output: Rows<'_>,
         tokens: usize,
         added: Option<f32>,
@@ -71,16 +72,16 @@ impl Block {
                 match up.whole() {
                     Some(whole) => {
                         let finish = Finish { gate: Some(architecture.activation), ..whole.finish() };
-                        multiply(gpu, &whole.weight, room.normed(), room.gated(), tokens, &finish, None);
+                        multiply(gpu, &whole.weight, input, room.gated(), tokens, &finish, None);
                     }
                     None => {
-                        room.project(gpu, up, room.normed(), room.wide(), tokens, None);
+                        room.project(gpu, up, input, room.wide(), tokens, None);
                         gate(gpu, room.wide(), room.gated(), up.rows / 2, tokens, architecture.activation);
                     }
                 }
                 room.project(gpu, down, room.gated(), output, tokens, added);
             }
-            Self::Sparse(mixture) => mixture.apply(gpu, architecture, room, output, tokens, added),
+            Self::Sparse(mixture) => mixture.apply(gpu, architecture, room, input, output, tokens, added),
         }
         Ok(())
     }
@@ -119,17 +120,18 @@ impl Mixture {
         gpu: &Gpu,
         architecture: &Architecture,
         room: &Workspace,
+        input: Input<'_>,
         output: Rows<'_>,
         tokens: usize,
         added: Option<f32>,
     ) {
         let (experts, used) = (self.experts, self.used);
-        multiply(gpu, &self.router, room.normed(), room.router(), tokens, &Finish::plain(), None);
+        multiply(gpu, &self.router, input, room.router(), tokens, &Finish::plain(), None);
         choose(gpu, room.router(), &room.chosen, &room.shares, tokens, experts, used, self.normalized);
         let choice = |matrix: &Matrix, share| Choice { chosen: &room.chosen, rows: matrix.rows / experts, share };
         let finish = Finish { gate: Some(architecture.activation), ..Finish::plain() };
         let routed = tokens * used;
-        multiply(gpu, &self.up, room.normed(), room.gated(), routed, &finish, Some(choice(&self.up, used)));
+        multiply(gpu, &self.up, input, room.gated(), routed, &finish, Some(choice(&self.up, used)));
         multiply(gpu, &self.down, room.gated(), room.mixed(), routed, &Finish::plain(), Some(choice(&self.down, 1)));
         mix(gpu, room.mixed(), &room.shares, output, architecture.hidden_size, tokens, used, added);
     }

@@ -3,7 +3,7 @@
 use super::weights::Stack;
 use crate::GpuError;
 use crate::device::{Buffer, Gpu};
-use crate::kernels::product::{Finish, Rows, multiply};
+use crate::kernels::product::{Finish, Input, Rows, multiply};
 use crate::matrix::CHUNK;
 
 /// Values that a token takes, by what they are.
@@ -162,15 +162,16 @@ impl Workspace {
     }
 
     /// The stack's outputs; with a multiplier, added to what the output holds.
-    pub(super) fn project(
+    pub(super) fn project<'a>(
         &self,
         gpu: &Gpu,
         stack: &Stack,
-        input: Rows<'_>,
+        input: impl Into<Input<'a>>,
         output: Rows<'_>,
         tokens: usize,
         added: Option<f32>,
     ) {
+        let input = input.into();
         for part in &stack.parts {
             let finish = Finish { adds: added.is_some(), multiplier: added.unwrap_or(1.0), ..part.finish() };
             multiply(gpu, &part.weight, input, Rows { start: part.start, ..output }, tokens, &finish, None);

@@ -56,29 +56,44 @@ impl Positions<'_> {
                 self.slots.arg(),
                 projected.stride as u32,
                 self.epsilon,
-                Config {
-                    heads: self.heads as u32,
-                    key_value_heads: self.shape.heads as u32,
-                    head_dim: self.shape.head_dim as u32,
-                    page: self.shape.page as u32,
-                    pairs: self.turn.map(|turn| turn.pairs as u32),
-                    normed: self.norms.is_some(),
-                    plane: gpu.plane,
-                },
+                self.config(),
+                gpu.plane,
             );
+        }
+    }
+
+    pub(super) fn config(&self) -> Config {
+        Config {
+            heads: self.heads as u32,
+            key_value_heads: self.shape.heads as u32,
+            head_dim: self.shape.head_dim as u32,
+            page: self.shape.page as u32,
+            pairs: self.turn.map_or(0, |turn| turn.pairs as u32),
+            normed: self.norms.is_some(),
         }
     }
 }
 
+/// What kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Config {
-    heads: u32,
-    key_value_heads: u32,
-    head_dim: u32,
-    page: u32,
-    pairs: Option<u32>,
-    normed: bool,
-    plane: Option<u32>,
+pub(super) struct Config {
+    pub(super) heads: u32,
+    pub(super) key_value_heads: u32,
+    pub(super) head_dim: u32,
+    pub(super) page: u32,
+    pub(super) pairs: u32,
+    pub(super) normed: bool,
+}
+
+impl Config {
+    /// The first head that is no query's, and the first that is a value's.
+    pub(super) fn first_key(self) -> u32 {
+        self.heads
+    }
+
+    pub(super) fn first_value(self) -> u32 {
+        self.heads + self.key_value_heads
+    }
 }
 
 #[cube(launch_unchecked)]
@@ -94,12 +109,13 @@ fn place(
     stride: u32,
     epsilon: f32,
     #[comptime] config: Config,
+    #[comptime] plane: Option<u32>,
 ) {
     let head = CUBE_POS_X;
     let token = CUBE_POS_Y;
     let head_dim = comptime!(config.head_dim);
-    let first_key = comptime!(config.heads);
-    let first_value = comptime!(config.heads + config.key_value_heads);
+    let first_key = comptime!(config.first_key());
+    let first_value = comptime!(config.first_value());
     let start = token * stride + head * head_dim;
     let mut numbers = Shared::<[f32]>::new_slice(comptime!(config.head_dim as usize));
     let mut shared = Shared::<[f32]>::new_slice(comptime!(UNITS as usize));
@@ -113,7 +129,7 @@ fn place(
         dimension += UNITS;
     }
     if comptime!(config.normed) {
-        let sum = cube_sum(squares, &mut shared, UNITS, config.plane);
+        let sum = cube_sum(squares, &mut shared, UNITS, plane);
         if head < first_value {
             let factor = 1.0f32 / (sum / f32::cast_from(head_dim) + epsilon).sqrt();
             let mut dimension = UNIT_POS_X;
@@ -131,40 +147,67 @@ fn place(
     sync_cube();
 
     let slot = slots[token as usize];
-    let block = slot / comptime!(config.page);
-    let within = slot % comptime!(config.page);
     let padded = comptime!(config.head_dim.next_multiple_of(4));
     let mut dimension = UNIT_POS_X;
     while dimension < padded {
         let mut value = 0.0f32;
         if dimension < head_dim {
             value = numbers[dimension as usize];
-            if comptime!(config.pairs.is_some()) {
-                let pairs = comptime!(config.pairs.unwrap_or(0));
+            let pairs = comptime!(config.pairs);
+            if comptime!(pairs > 0) {
                 if head < first_value && dimension < 2 * pairs {
                     let pair = dimension % pairs;
                     let at = (token * pairs + pair) as usize;
-                    let (cosine, sine) = (cosines[at], sines[at]);
+                    let (first, second) = (numbers[pair as usize], numbers[(pair + pairs) as usize]);
                     if dimension < pairs {
-                        value = value * cosine - numbers[(dimension + pairs) as usize] * sine;
+                        value = rotated(first, 0.0f32 - second, cosines[at], sines[at]);
                     } else {
-                        value = value * cosine + numbers[pair as usize] * sine;
+                        value = rotated(second, first, cosines[at], sines[at]);
                     }
                 }
             }
         }
-        if head < first_key {
-            if dimension < head_dim {
-                projected[(start + dimension) as usize] = value;
-            }
-        } else if head < first_value {
-            let of_head = block * config.key_value_heads + (head - first_key);
-            // Keys lie by dimension, so that neighbouring units read neighbouring positions.
-            keys[((of_head * padded + dimension) * config.page + within) as usize] = value;
-        } else if dimension < head_dim {
-            let of_head = block * config.key_value_heads + (head - first_value);
-            values[((of_head * config.page + within) * head_dim + dimension) as usize] = value;
-        }
+        put(projected, keys, values, value, token * stride, slot, head, dimension, config);
         dimension += UNITS;
+    }
+}
+
+/// A number of a pair, turned; `other` is what it is turned to, or less that. Every rounding is spelled out, for
+/// compilers that fuse as they like.
+#[cube]
+pub(super) fn rotated(value: f32, other: f32, cosine: f32, sine: f32) -> f32 {
+    fma(value, cosine, other * sine)
+}
+
+/// Writes a number of a head where it belongs: a query's into its row, others into the page of their slot.
+#[cube]
+pub(super) fn put(
+    projected: &mut [f32],
+    keys: &mut [f32],
+    values: &mut [f32],
+    value: f32,
+    row: u32,
+    slot: u32,
+    head: u32,
+    dimension: u32,
+    #[comptime] config: Config,
+) {
+    let head_dim = comptime!(config.head_dim);
+    let padded = comptime!(config.head_dim.next_multiple_of(4));
+    let first_key = comptime!(config.first_key());
+    let first_value = comptime!(config.first_value());
+    let block = slot / comptime!(config.page);
+    let within = slot % comptime!(config.page);
+    if head < first_key {
+        if dimension < head_dim {
+            projected[(row + head * head_dim + dimension) as usize] = value;
+        }
+    } else if head < first_value {
+        let of_head = block * config.key_value_heads + (head - first_key);
+        // Keys lie by dimension, so that neighbouring units read neighbouring positions.
+        keys[((of_head * padded + dimension) * config.page + within) as usize] = value;
+    } else if dimension < head_dim {
+        let of_head = block * config.key_value_heads + (head - first_value);
+        values[((of_head * config.page + within) * head_dim + dimension) as usize] = value;
     }
 }

@@ -6,29 +6,18 @@
 //!
 //! Prompts multiply many, so that the time is that of the arithmetic: [`tiled`](super::tiled).
 //!
-//! A product is summed in the same order by both, whatever the tile ([`CLASSES`]): a token's results
+//! A product is summed in the same order by both, whatever the tile ([`CLASSES`](super::reading::CLASSES)): a token's results
 //! do not depend on how many others are multiplied with it.
 
 use cubecl::prelude::*;
 
 use super::activation::{Activation, activated};
-use super::reduce::ordered_sums;
+use super::norm::Norm;
+use super::reading::{Extent, ROWS, RUNS, Reading, part, row_sums, tile};
 use super::tiled;
-use super::weights::{Eight, Four, eight};
+use super::weights::Four;
 use crate::device::{Buffer, Gpu};
-use crate::matrix::{Encoding, Matrix};
-
-/// Tokens that a tile takes at most.
-const TILE: usize = 8;
-/// Rows of weights that a run of lanes reads side by side. Without planes, the sums of a cube's units
-/// are 16 KiB of shared memory, which is all that some devices have.
-const ROWS: usize = 4;
-/// Runs of lanes in a cube.
-const RUNS: u32 = 4;
-/// The order of sums. A row's chunks are cut into as many parts as runs have this many lanes. In a
-/// part, each chunk belongs to the class of its number modulo this: chunks of a class are added one
-/// after the other, classes by halves, and parts from the first to the last.
-pub(crate) const CLASSES: u32 = 8;
+use crate::matrix::Matrix;
 
 /// What becomes of a product.
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,13 +54,24 @@ pub(crate) struct Rows<'a> {
     pub(crate) start: usize,
 }
 
+/// A product's input: rows as they are, or normalized on the way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) rows: Rows<'a>,
+    /// Of at most [`MOST_NORMED`](super::reading::MOST_NORMED) tokens, and of whole chunks.
+    pub(crate) norm: Option<Norm<'a>>,
+}
+
+impl<'a> From<Rows<'a>> for Input<'a> {
+    fn from(rows: Rows<'a>) -> Self {
+        Self { rows, norm: None }
+    }
+}
+
 /// What of a product its kernel is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Shape {
-    encoding: Encoding,
-    tokens: usize,
-    lanes: u32,
-    planes: bool,
+    reading: Reading,
     finish: Epilogue,
     chosen: bool,
 }
@@ -97,27 +97,25 @@ impl Finish<'_> {
 
 /// `input` times the transposed `matrix`, for `tokens` rows of input. The input's rows are padded
 /// with finite numbers to eights of columns.
-pub(crate) fn multiply(
+pub(crate) fn multiply<'a>(
     gpu: &Gpu,
     matrix: &Matrix,
-    input: Rows<'_>,
+    input: impl Into<Input<'a>>,
     output: Rows<'_>,
     tokens: usize,
     finish: &Finish<'_>,
     choice: Option<Choice<'_>>,
 ) {
-    if choice.is_none() && tiled::pays(gpu, matrix, tokens) {
+    let Input { rows: input, norm } = input.into();
+    if choice.is_none() && norm.is_none() && tiled::pays(gpu, matrix, tokens) {
         return tiled::multiply(gpu, matrix, input, output, tokens, finish);
     }
     let of_matrix = choice.map_or(matrix.rows, |choice| choice.rows);
-    let tokens_a_tile = if choice.is_some() { 1 } else { tokens.next_power_of_two().min(TILE) };
+    let tokens_a_tile = if choice.is_some() { 1 } else { tile(tokens) };
     let outputs = if finish.gate.is_some() { of_matrix / 2 } else { of_matrix };
     let outputs_a_run = if finish.gate.is_some() { ROWS / 2 } else { ROWS };
     let shape = Shape {
-        encoding: matrix.encoding,
-        tokens: tokens_a_tile,
-        lanes: gpu.lanes(),
-        planes: gpu.plane.is_some(),
+        reading: Reading::of(gpu, matrix.encoding, tokens_a_tile, norm.is_some()),
         finish: finish.epilogue(),
         chosen: choice.is_some(),
     };
@@ -133,6 +131,7 @@ pub(crate) fn multiply(
             matrix.quants.vectors(matrix.encoding.vector()),
             matrix.details.arg(),
             input.buffer.vectors(4),
+            norm.map_or(input.buffer, |norm| norm.weight).vectors(4),
             finish.bias.unwrap_or(&matrix.details).arg(),
             choice.map_or(&matrix.details, |choice| choice.chosen).arg(),
             output.buffer.arg(),
@@ -144,6 +143,7 @@ pub(crate) fn multiply(
             output.stride as u32,
             output.start as u32,
             choice.map_or(1, |choice| choice.share) as u32,
+            norm.map_or(1.0, |norm| norm.epsilon),
             finish.multiplier,
             finish.cap.unwrap_or(1.0),
             shape,
@@ -151,16 +151,12 @@ pub(crate) fn multiply(
     }
 }
 
-/// Chunks in a part of a row.
-pub(super) fn part(gpu: &Gpu, matrix: &Matrix) -> u32 {
-    (matrix.chunks() as u32).div_ceil(gpu.lanes()) * CLASSES
-}
-
 #[cube(launch_unchecked)]
 fn product<W: Size>(
     quants: &[Vector<u32, W>],
     details: &[u32],
-    input: &[Vector<f32, Const<4>>],
+    input: &[Four],
+    norm: &[Four],
     bias: &[f32],
     chosen: &[u32],
     output: &mut [f32],
@@ -172,78 +168,39 @@ fn product<W: Size>(
     output_stride: u32,
     output_start: u32,
     share: u32,
+    epsilon: f32,
     multiplier: f32,
     cap: f32,
     #[comptime] shape: Shape,
 ) {
-    let lane = UNIT_POS_X;
     let run = CUBE_POS_Y * CUBE_DIM_Y + UNIT_POS_Y;
     let gated = comptime!(shape.finish.gate.is_some());
     let side_by_side = comptime!(ROWS);
-    let tile = comptime!(shape.tokens);
+    let tile = comptime!(shape.reading.tokens);
     let outputs_a_run = comptime!((if gated { ROWS / 2 } else { ROWS }) as u32);
     let outputs = if gated { rows / 2 } else { rows };
     let first_output = run * outputs_a_run;
     let first_token = CUBE_POS_X * comptime!(tile as u32);
 
+    let mut first_row = 0u32;
+    if comptime!(shape.chosen) {
+        first_row = chosen[first_token as usize] * rows;
+    }
     let mut matrix_rows = Array::<u32>::new(side_by_side);
     #[unroll]
     for index in 0..side_by_side {
         if gated {
             // A gate and what it gates, in turn.
             let row = min(first_output + comptime!((index / 2) as u32), outputs - 1);
-            matrix_rows[index] = row + comptime!((index % 2) as u32) * outputs;
+            matrix_rows[index] = first_row + row + comptime!((index % 2) as u32) * outputs;
         } else {
-            matrix_rows[index] = min(first_output + comptime!(index as u32), rows - 1);
+            matrix_rows[index] = first_row + min(first_output + comptime!(index as u32), rows - 1);
         }
     }
-    let mut first_row = 0u32;
-    if comptime!(shape.chosen) {
-        first_row = chosen[first_token as usize] * rows;
-    }
-
-    let count = comptime!(side_by_side * tile);
-    let mut totals = Array::<f32>::new(count);
-    #[unroll]
-    for index in 0..count {
-        totals[index] = 0.0f32;
-    }
-    let of_part = lane / CLASSES;
-    let end = min((of_part + 1) * part, chunks);
-    let mut chunk = of_part * part + lane % CLASSES;
-    while chunk < end {
-        let mut lows = Array::<Four>::new(tile);
-        let mut highs = Array::<Four>::new(tile);
-        // Of what offsets are multiplied by.
-        let mut wholes = Array::<f32>::new(tile);
-        #[unroll]
-        for token in 0..tile {
-            let row = min(first_token + comptime!(token as u32), tokens - 1) / share;
-            let at = (row * input_stride + 2 * chunk) as usize;
-            lows[token] = input[at];
-            highs[token] = input[at + 1];
-            if comptime!(shape.encoding.has_offset()) {
-                wholes[token] = whole(lows[token], highs[token]);
-            }
-        }
-        #[unroll]
-        for index in 0..side_by_side {
-            let row = (first_row + matrix_rows[index]) as usize;
-            let weights = eight::<W>(quants, details, row, chunk as usize, chunks as usize, shape.encoding);
-            #[unroll]
-            for token in 0..tile {
-                let at = comptime!(index * tile + token);
-                let of_token = Pair { low: lows[token], high: highs[token] };
-                totals[at] = added(totals[at], &weights, &of_token, wholes[token], shape.encoding);
-            }
-        }
-        chunk += CLASSES;
-    }
-
-    let units = comptime!(shape.lanes * RUNS);
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(if shape.planes { 1 } else { count * units as usize }));
-    ordered_sums(&mut totals, &mut shared, count, units, shape.lanes, shape.planes);
-    if lane == 0 {
+    let extent = Extent { chunks, part, first_token, tokens, stride: input_stride, share };
+    let mut totals = Array::<f32>::new(comptime!(shape.reading.sums()));
+    row_sums::<W>(quants, details, input, norm, &matrix_rows, &mut totals, extent, epsilon, shape.reading);
+    if UNIT_POS_X == 0 {
         #[unroll]
         for token in 0..tile {
             let of_token = first_token + comptime!(token as u32);
@@ -268,43 +225,6 @@ fn product<W: Size>(
             }
         }
     }
-}
-
-/// Eight numbers of an input's row.
-#[derive(CubeType, Clone, Copy)]
-pub(super) struct Pair {
-    pub(super) low: Four,
-    pub(super) high: Four,
-}
-
-/// A sum with a chunk's products added, where `whole` is that of the input's numbers. Every rounding
-/// is spelled out, for compilers that fuse as they like.
-#[cube]
-pub(super) fn added(total: f32, weights: &Eight, input: &Pair, whole: f32, #[comptime] encoding: Encoding) -> f32 {
-    if comptime!(encoding.is_scaled()) {
-        let product = chained(chained(0.0f32, weights.low, input.low), weights.high, input.high);
-        let scaled = fma(product, weights.scale, total);
-        if comptime!(encoding.has_offset()) { fma(whole, weights.offset, scaled) } else { scaled }
-    } else {
-        chained(chained(total, weights.low, input.low), weights.high, input.high)
-    }
-}
-
-#[cube]
-fn chained(start: f32, left: Four, right: Four) -> f32 {
-    let mut sum = start;
-    #[unroll]
-    for index in 0..4usize {
-        sum = fma(left.extract(index), right.extract(index), sum);
-    }
-    sum
-}
-
-/// The sum of eight numbers.
-#[cube]
-pub(super) fn whole(low: Four, high: Four) -> f32 {
-    let four = low + high;
-    (four.extract(0usize) + four.extract(1usize)) + (four.extract(2usize) + four.extract(3usize))
 }
 
 /// What is written for a gate and what it gates.

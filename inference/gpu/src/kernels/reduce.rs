@@ -3,7 +3,7 @@
 
 use cubecl::prelude::*;
 
-use super::product::CLASSES;
+use super::reading::CLASSES;
 
 /// Each of `count` values' sum over each run of `lanes` neighbouring units, in the first unit of each
 /// run at least: by halves over eights of lanes ([`CLASSES`]), and the eights one after the other. All

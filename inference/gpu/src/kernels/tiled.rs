@@ -9,7 +9,8 @@
 use cubecl::ir::HardwareProperties;
 use cubecl::prelude::*;
 
-use super::product::{CLASSES, Epilogue, Finish, Pair, Rows, added, finished, gated_value, part, whole};
+use super::product::{Epilogue, Finish, Rows, finished, gated_value};
+use super::reading::{CLASSES, Pair, added, part, whole};
 use super::weights::{Eight, Four, eight, four};
 use crate::device::Gpu;
 use crate::matrix::{Encoding, Matrix};

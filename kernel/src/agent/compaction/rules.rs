@@ -53,7 +53,7 @@ pattern! {
 pattern! {
     /// What was settled.
     DECISION,
-    r"(?i)^(let's|let us|we('ll| will| decided| use| agreed)|use|take|go with|stick (to|with)|call it|name it|from now on|i('ll| will| decided| prefer| chose| want to use)|ok(ay)?,? (then )?(use|take|let's))\b"
+    r"(?i)\b(we|i)( have|'ve)? (decided|agreed|chosen|chose|settled)\b|\b(let's|let us) (use|go|take|stick|keep|call|name)\b|^(let's|let us|we('ll| will| decided| use| agreed)|use|take|go with|stick (to|with)|call it|name it|from now on|i('ll| will| decided| prefer| chose| want to use)|ok(ay)?,? (then )?(use|take|let's))\b"
 }
 pattern! {
     /// What is left to do.
@@ -136,11 +136,12 @@ mod tests {
             turn(1, "Hello!", "Hello."),
             turn(2, "Find out why revenue fell in March. All amounts must be in EUR.", "Returns rose. More text."),
             turn(3, "Use gross revenue. Next, look at the regions.", "North fell by 12 %."),
+            turn(4, "As for storage: we decided to use DuckDB, so let's go.", "Fine."),
         ];
         let (state, summary) = condense(&turns, None);
         assert_eq!(state.task, "Find out why revenue fell in March. All amounts must be in EUR.");
         assert_eq!(state.constraints, ["All amounts must be in EUR."]);
-        assert_eq!(state.decisions, ["Use gross revenue."]);
+        assert_eq!(state.decisions, ["Use gross revenue.", "As for storage: we decided to use DuckDB, so let's go."]);
         assert_eq!(state.open_steps, ["Next, look at the regions."]);
         assert!(
             summary.contains("3. Use gross revenue. Next, look at the regions. → North fell by 12 %."),
@@ -148,16 +149,16 @@ mod tests {
         );
         let earlier = Compaction {
             first: 1,
-            last: 3,
+            last: 4,
             state,
             summary,
             tokens_before: 100,
             tokens_after: 50,
             by: "rules".to_owned(),
         };
-        let (state, summary) = condense(&[turn(4, "Never include test orders.", "Done.")], Some(&earlier));
+        let (state, summary) = condense(&[turn(5, "Never include test orders.", "Done.")], Some(&earlier));
         assert_eq!(state.task, earlier.state.task);
         assert_eq!(state.constraints, ["All amounts must be in EUR.", "Never include test orders."]);
-        assert!(summary.starts_with(&earlier.summary) && summary.ends_with("4. Never include test orders. → Done."));
+        assert!(summary.starts_with(&earlier.summary) && summary.ends_with("5. Never include test orders. → Done."));
     }
 }

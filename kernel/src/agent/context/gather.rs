@@ -1,5 +1,7 @@
 //! Where context comes from: the session, the conversation, memory, a person's choices.
 
+use std::path::Path;
+
 use codriver_inference::{ColumnSchema, Environment, TableSchema};
 use codriver_memory::{ContextItem, EarlierTurn, Hit, ItemDetails, Memory, MemoryError, SearchOptions, TurnId};
 
@@ -7,6 +9,7 @@ use super::choices::Choices;
 use super::{Retrieved, Section, TURN, shorten};
 use crate::agent::compaction::Compaction;
 use crate::agent::examples::Example;
+use crate::agent::provenance;
 
 /// Paths named in the prompt.
 const MOST_PATHS: usize = 80;
@@ -24,6 +27,7 @@ pub struct Sources<'a> {
     /// Cells whose results are older than what they were computed from, a line each.
     pub stale_cells: &'a [String],
     pub memory: &'a Memory,
+    pub workspace: &'a Path,
     /// The conversation's turns that are still told as they were, oldest first.
     pub turns: &'a [EarlierTurn],
     /// What those before them were condensed to.
@@ -39,7 +43,7 @@ impl Retrieved {
         self.session(sources, request);
         if sources.use_memory {
             self.turns(sources);
-            self.memories(sources.memory, request);
+            self.memories(sources, request);
             self.examples(sources.examples);
         }
         self.choose(sources);
@@ -92,13 +96,19 @@ impl Retrieved {
 
     /// Facts and documents; what was said in other conversations is left to `recall`, so
     /// that a notebook run twice is told the same.
-    fn memories(&mut self, memory: &Memory, request: &str) {
+    fn memories(&mut self, sources: &Sources<'_>, request: &str) {
+        let memory = sources.memory;
         let options = SearchOptions { kinds: vec!["fact", "chunk"], ..SearchOptions::default() };
         match memory.search_with(request, MOST_HITS, &options) {
             Ok(hits) => {
                 let failure = memory.reranking().and_then(Result::err);
-                self.items
-                    .extend(hits.into_iter().map(|hit| found(&memory.whereabouts(&hit), hit, failure.as_deref())));
+                self.items.extend(hits.into_iter().map(|hit| {
+                    let link = (hit.kind == "chunk").then(|| memory.provenance(&hit).ok());
+                    let link = link.flatten().and_then(|from| provenance::link(&from, sources.workspace));
+                    let mut item = found(&memory.whereabouts(&hit), hit, failure.as_deref());
+                    item.details.link = link;
+                    item
+                }));
             }
             Err(error) => tracing::warn!("memory is not searched: {error}"),
         }
@@ -176,7 +186,6 @@ fn found(origin: &str, hit: Hit, failure: Option<&str>) -> ContextItem {
         .score(Some(hit.score))
         .keyed(&hit.id);
     (found.details.cosine, found.details.bm25, found.details.reranker) = (hit.cosine, hit.bm25, hit.reranker);
-    found.details.link = (hit.kind == "chunk").then(|| origin.to_owned());
     let least = if hit.cosine.is_some() { LEAST_SCORE_BY_MEANING } else { LEAST_SCORE_BY_WORDS };
     if hit.score < least {
         found.dropped = Some(format!("matches too little (below {least})"));

@@ -1,14 +1,13 @@
 //! `%memory`: what is remembered, why, and for whom.
 
 mod facts;
-mod provenance;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use codriver_memory::{EmbeddingProgress, RERANKED, Scope, Statistics};
 
 use super::{completions, said, shown, split_word};
 use crate::agent::facts::Learning;
-use crate::agent::memory_error;
+use crate::agent::{memory_error, provenance};
 use crate::cells::{Invocation, Magic, MagicKind};
 use crate::languages::{CellContext, CellError, CellResult, Completion};
 use crate::render::cards;
@@ -242,6 +241,7 @@ fn tell_why_not_reranked(session: &Session, context: &CellContext) {
 }
 
 fn statistics(session: &Session, context: &CellContext) -> CellResult {
+    session.agents.embedder.wait(&session.memory, &context.interrupt);
     let progress = session.memory.embedding_progress().map_err(|error| memory_error(&error))?;
     let Statistics {
         mode,

@@ -127,6 +127,7 @@ impl Plan {
                 environment: &plan.chat.environment,
                 stale_cells: &stale,
                 memory,
+                workspace: &session.workspace,
                 turns: &told.turns,
                 compaction: told.compactions.current(),
                 choices: &told.choices,

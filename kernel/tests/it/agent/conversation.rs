@@ -194,6 +194,7 @@ fn facts_are_replaced_explained_promoted_and_edited() {
     said("%memory remember The deadline is Friday").unwrap();
     let replaced = said("%memory remember The deadline isn't on the list").unwrap();
     assert!(replaced.starts_with("remembered as"), "{replaced}");
+    assert!(replaced.contains("only until this session ends"), "a desk has no file: {replaced}");
     let replaced = said("%memory remember The deadline is Monday").unwrap();
     assert!(
         replaced.contains("in place of \"The deadline is Friday\"") && replaced.contains("now Monday"),

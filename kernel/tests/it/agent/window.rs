@@ -30,6 +30,19 @@ fn long_answers(count: usize) -> Vec<super::server::Answer> {
 }
 
 #[test]
+fn documents_link_to_what_a_front_end_opens() {
+    let server = Server::start([says("In the morning.")]);
+    let mut desk = Desk::new();
+    fs_err::create_dir(desk.workspace.path().join("old songs")).unwrap();
+    fs_err::write(desk.workspace.path().join("old songs/walrus.md"), "# Songs\n\nThe walrus sings at dawn.\n").unwrap();
+    desk.cell("%knowledge add .").unwrap();
+    desk.ask(&server, "When does the walrus sing?").unwrap();
+    let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
+    let chunk = items.iter().find(|item| item.kind == "chunk").unwrap();
+    assert_eq!(chunk.details.link.as_deref(), Some("old%20songs/walrus.md"));
+}
+
+#[test]
 fn the_window_is_shown_part_by_part_with_reasons() {
     let server = Server::start([says("Because."), says("Again.")]);
     let mut desk = Desk::new();

@@ -1,7 +1,7 @@
 //! `%memory list | show | why | remember | edit | pin | promote | forget | history | cleanup`.
 
 use chrono::{DateTime, Local, Utc};
-use codriver_memory::{CleanupRule, Fact, FactId, MemoryError, NewFact, Outcome, Scope};
+use codriver_memory::{CleanupRule, Fact, FactId, MemoryError, Mode, NewFact, Outcome, Scope};
 
 use super::{said, shown};
 use crate::agent::memory_error;
@@ -38,6 +38,10 @@ pub(super) fn remember(text: &str, scope: Scope, session: &Session) -> CellResul
     let new = NewFact { importance: 0.9, ..NewFact::new(text, scope, "user") };
     let remembered = session.memory.remember_fact(&new).map_err(|error| memory_error(&error))?;
     let id = remembered.id.short();
+    // A memory that could not be opened keeps nothing, whatever the scope.
+    let lost = session.memory.mode() == Mode::InMemory && scope != Scope::Session;
+    let scope =
+        if lost { format!("{scope}, but only until this session ends: see %memory stats") } else { scope.to_string() };
     said(match remembered.outcome {
         Outcome::New => format!("remembered as {id} ({scope})"),
         Outcome::Known => format!("known already as {id}"),

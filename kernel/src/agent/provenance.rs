@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use codriver_memory::Provenance;
 
 /// What people call the kinds of things that are found.
-pub(super) fn kind(kind: &str) -> &str {
+pub(in crate::agent) fn kind(kind: &str) -> &str {
     match kind {
         "chunk" => "document",
         "message" => "conversation",
@@ -14,7 +14,7 @@ pub(super) fn kind(kind: &str) -> &str {
 }
 
 /// `src/moves.rs:10-24 at 1a2b3c4`, `sales.ipynb, cell 3`, `you, in sales.ipynb, turn 3`.
-pub(super) fn text(from: &Provenance, workspace: &Path) -> String {
+pub(in crate::agent) fn text(from: &Provenance, workspace: &Path) -> String {
     let origin = short(&from.origin, workspace);
     if from.by.is_empty() {
         let place = &from.place;
@@ -35,7 +35,7 @@ pub(super) fn text(from: &Provenance, workspace: &Path) -> String {
 }
 
 /// A page's address, or the path of a file of the workspace, which a front end opens.
-pub(super) fn link(from: &Provenance, workspace: &Path) -> Option<String> {
+pub(in crate::agent) fn link(from: &Provenance, workspace: &Path) -> Option<String> {
     let page = from.place.page.map(|page| format!("#page={page}")).unwrap_or_default();
     if from.origin.starts_with("https://") || from.origin.starts_with("http://") {
         return Some(format!("{}{page}", from.origin));
