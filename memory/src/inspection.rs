@@ -102,6 +102,7 @@ fn check_tables(database: &Path, key: Option<&MasterKey>, findings: &mut Vec<Fin
     for table in store.table_names()? {
         let name = table.replace('_', " ");
         match store.check_table(&table) {
+            Ok((0, 0)) => {}
             Ok((rows, 0)) => read.push(format!("{rows} {name}")),
             Ok((rows, closed)) => findings.push(unsound(
                 "database",
@@ -117,7 +118,8 @@ fn check_tables(database: &Path, key: Option<&MasterKey>, findings: &mut Vec<Fin
     }
     let sealed = if vault.is_on() { ", and opens with the key" } else { "" };
     let copy = snapshot.used_by.as_ref().map(|holder| format!("; a copy made just now, since {holder} writes it"));
-    let detail = format!("{}: all of it was read{sealed}{}", read.join(", "), copy.unwrap_or_default());
+    let what = if read.is_empty() { "nothing in it".to_owned() } else { read.join(", ") };
+    let detail = format!("{what}: all of it was read{sealed}{}", copy.unwrap_or_default());
     findings.insert(0, sound("database", detail));
     Ok(vault)
 }

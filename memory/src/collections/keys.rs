@@ -128,6 +128,45 @@ impl Collection {
     /// following, and one of a time when databases did not say how they are sealed.
     pub(super) fn settled(&self, mut database: Database) -> Result<Database, MemoryError> {
         let path = self.path();
+        let (noted, vault) = match database.sealed_as()? {
+            SealedAs::Unsaid => {
+                let file = VaultFile::read(&path)?;
+                (database.say_sealed_as(file.as_ref()), None)
+            }
+            SealedAs::Clear if database.vault().is_on() => (set_vault_file(&path, None), Some(Vault::off())),
+            SealedAs::Sealed(file) if database.vault().key_id() != Some(file.key_id.as_str()) => {
+                let vault = vault::unlock(&path, &file, self.key.as_ref())?;
+                (set_vault_file(&path, Some(&file)), Some(vault))
+            }
+            SealedAs::Clear | SealedAs::Sealed(_) => (Ok(()), None),
+        };
+        match noted {
+            // It is read where nothing can be written.
+            Err(MemoryError::Unwritable { .. }) | Ok(()) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(match vault {
+            Some(vault) => database.with_vault(vault),
+            None => database,
+        })
+    }
+}
+
+fn set_vault_file(&self, file: &VaultFile, _lock: &CollectionLock) -> Result<(), MemoryError> {
+        let mut database = self.database()?;
+        database.say_sealed_as(Some(file))?;
+        database.checkpoint()?;
+        file.write(&self.path())
+    }
+
+    pub(crate) fn sealed_with(&self) -> Result<Vault, MemoryError> {
+        self.database().map(|database| database.vault().clone())
+    }
+
+    /// A database that changed places with one that is sealed otherwise, when a crash kept the file beside it from
+    /// following, and one of a time when databases did not say how they are sealed.
+    pub(super) fn settled(&self, mut database: Database) -> Result<Database, MemoryError> {
+        let path = self.path();
         match database.sealed_as()? {
             SealedAs::Unsaid => {
                 database.say_sealed_as(VaultFile::read(&path)?.as_ref())?;

@@ -68,6 +68,7 @@ impl HistoryFile {
         let mut bytes = written(entry, &self.vault, &self.redactor)?;
         // The line break in front ends a line that another process left torn.
         bytes.insert(0, b'\n');
+        bytes.push(b'\n');
         loop {
             let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
             lock(file.lock_shared())?;
@@ -154,9 +155,7 @@ fn written(entry: &HistoryEntry, vault: &Vault, redactor: &Redactor) -> std::io:
     let sealed = vault.is_on().then(|| vault.seal_text("history", &place(*session, *line), clean));
     let sealed = sealed.transpose().map_err(Error::other)?.map(std::borrow::Cow::into_owned);
     let input = sealed.is_none().then(|| clean.to_owned());
-    let mut bytes = serde_json::to_vec(&Line { format: FORMAT, session: *session, line: *line, input, sealed })?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    Ok(serde_json::to_vec(&Line { format: FORMAT, session: *session, line: *line, input, sealed })?)
 }
 
 /// What a sealed input is bound to.

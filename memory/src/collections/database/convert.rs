@@ -23,6 +23,10 @@ pub(crate) enum SealedAs {
 
 impl Database {
     pub fn sealed_as(&self) -> Result<SealedAs, MemoryError> {
+        let tables = "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'vault'";
+        if self.rows(tables, params![], |row| row.get::<_, i64>(0))?.first() == Some(&0) {
+            return Ok(SealedAs::Unsaid);
+        }
         let entries: Vec<String> = self.rows("SELECT entry FROM vault", params![], |row| row.get(0))?;
         match entries.first().map(String::as_str) {
             None => Ok(SealedAs::Unsaid),
