@@ -13,7 +13,7 @@ mod search;
 mod windows;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -25,8 +25,9 @@ use crate::vault::{self, MasterKey, Vault, VaultFile};
 
 use self::database::Database;
 pub use self::filter::{Comparison, Condition};
+pub use self::index::Staleness;
 pub use self::record::{BadLine, Record, parse_line};
-pub use self::search::{CollectionHit, CollectionQuery, Mode as SearchMode};
+pub use self::search::{CollectionHit, CollectionQuery, Mode as SearchMode, Shortfall};
 
 /// The collections of one user: a folder of folders.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub struct Collection {
     key: Option<MasterKey>,
     vault: OnceLock<Vault>,
     indexes: index::Indexes,
+    /// Of the last search.
+    shortfall: Mutex<Option<Shortfall>>,
 }
 
 /// What a collection holds.
@@ -139,7 +142,7 @@ impl Collections {
 impl Collection {
     fn new(name: &str, folder: PathBuf, key: Option<MasterKey>) -> Self {
         let indexes = index::Indexes::new(folder.join("index"));
-        Self { name: name.to_owned(), folder, key, vault: OnceLock::new(), indexes }
+        Self { name: name.to_owned(), folder, key, vault: OnceLock::new(), indexes, shortfall: Mutex::default() }
     }
 
     pub fn name(&self) -> &str {
@@ -234,17 +237,23 @@ impl Collection {
         })
     }
 
-    /// Reads everything: the database's rows, and the indexes' checksums and contents against them.
+    /// Reads everything: the database's rows, and the indexes' checksums and contents against them. Of a database that
+    /// cannot be read, that is what is found.
     pub fn verify(&self) -> Result<Vec<Finding>, MemoryError> {
-        let database = self.database()?;
-        let mut findings = vec![match database.check() {
+        let of_database = |sound, detail| Finding { part: "database".to_owned(), sound, detail };
+        let database = match self.database() {
+            Ok(database) => database,
+            Err(error @ MemoryError::CollectionBusy { .. }) => return Err(error),
+            Err(error) => return Ok(vec![of_database(false, error.to_string())]),
+        };
+        match database.check() {
             Ok(rows) => {
-                Finding { part: "database".to_owned(), sound: true, detail: format!("{rows} documents, all readable") }
+                let mut findings = vec![of_database(true, format!("{rows} documents, all readable"))];
+                findings.extend(self.indexes.verify(&database)?);
+                Ok(findings)
             }
-            Err(error) => Finding { part: "database".to_owned(), sound: false, detail: error.to_string() },
-        }];
-        findings.extend(self.indexes.verify(&database)?);
-        Ok(findings)
+            Err(error) => Ok(vec![of_database(false, error.to_string())]),
+        }
     }
 
     fn database(&self) -> Result<Database, MemoryError> {

@@ -74,6 +74,11 @@ pub enum MemoryError {
         "{name:?} cannot be the name of a collection; letters, digits, `-`, `_` and `.` can, up to 100 of them, and a letter or a digit first"
     )]
     CollectionName { name: String },
+    #[error(
+        "the collection {name} is damaged: {reason}. Nothing was changed. `codriver memory remove --collection {name}` deletes it; then \
+         import its documents again, from their file or an export"
+    )]
+    CollectionDamaged { name: String, reason: String },
     #[error("{name} is being written by {holder}; try again when that has ended")]
     CollectionBusy { name: String, holder: String },
     #[error(
@@ -135,6 +140,7 @@ impl MemoryError {
             Self::UnreadableLog { path, reason }
         } else if says(&[
             "not a valid DuckDB",
+            "Could not read enough bytes",
             "orrupt",
             "checksum",
             "version number",

@@ -41,7 +41,7 @@ mod vault;
 pub use analytics::{Price, Usage, UsageBy};
 pub use collections::{
     BadLine, Collection, CollectionHit, CollectionLock, CollectionQuery, CollectionStatistics, Collections, Comparison,
-    Condition, Finding, Metadata, Progress, Record, SearchMode, Stored, parse_line,
+    Condition, Finding, Metadata, Progress, Record, SearchMode, Shortfall, Staleness, Stored, parse_line,
 };
 pub use embedder::Embedder;
 pub use encryption::Others;

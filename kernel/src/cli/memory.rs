@@ -7,10 +7,11 @@ mod progress;
 mod search;
 mod whole;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 use codriver_memory::{Collections, Embedder, MemoryError};
 
@@ -42,7 +43,8 @@ enum MemoryCommand {
     Stats(collections::StatsArguments),
     /// Read everything and say what is damaged: memory, also while a notebook uses it, and collections
     Verify(collections::VerifyArguments),
-    /// Build the indexes of memory and collections anew from their databases
+    /// Build the indexes of memory and collections anew from their databases, and embed what of collections has no
+    /// vector yet
     Rebuild(collections::RebuildArguments),
     /// Copy what is remembered to a file, also while notebooks use it
     #[command(after_help = keeping::COPIES)]
@@ -81,6 +83,17 @@ pub fn memory(arguments: &MemoryArguments) -> anyhow::Result<ExitCode> {
         }
         outcome => outcome,
     }
+}
+
+/// A file of JSON lines that was named on the command line.
+fn open_lines(file: &Path) -> anyhow::Result<fs_err::File> {
+    if file.is_dir() {
+        bail!("{} is a folder; name a file of JSON lines, or `-` for standard input", file.display());
+    }
+    if !file.exists() {
+        bail!("there is no file {}; name a file of JSON lines, or `-` for standard input", file.display());
+    }
+    fs_err::File::open(file).with_context(|| format!("{} cannot be read", file.display()))
 }
 
 fn collections_here() -> Collections {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use duckdb::{Connection, Row, params};
+use duckdb::{AccessMode, Connection, Row, params};
 
 use crate::collections::{Record, Stored};
 use crate::error::MemoryError;
@@ -52,6 +52,8 @@ pub(super) struct Database {
     connection: Connection,
     path: PathBuf,
     vault: Vault,
+    /// Nothing can be written where the file lies.
+    read_only: bool,
     _turn: Turn,
 }
 
@@ -80,27 +82,42 @@ impl Drop for Turn {
 }
 
 impl Database {
-    /// Opens the file, and waits a while for who else has it. Titles, texts, metadata and vectors go through `vault`.
+    /// Opens the file, and waits a while for who else has it; where it cannot be written, to be read. Titles, texts,
+    /// metadata and vectors go through `vault`.
     pub fn open(path: &Path, vault: &Vault) -> Result<Self, MemoryError> {
         let name = path.display().to_string();
         let path = &lock::prepare_folder(path)?;
         let turn = Turn::take(path);
         let asked = Instant::now();
+        let mut read_only = false;
         let connection = loop {
-            match settings().and_then(|config| Connection::open_with_flags(path, config)) {
+            let config = settings().and_then(|config| match read_only {
+                true => config.access_mode(AccessMode::ReadOnly),
+                false => Ok(config),
+            });
+            match config.and_then(|config| Connection::open_with_flags(path, config)) {
                 Ok(connection) => break connection,
                 Err(error) => match lock_holder(&error.to_string()) {
                     Some(_) if asked.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
                     Some(holder) => return Err(MemoryError::CollectionBusy { name, holder }),
-                    None => return Err(MemoryError::from_database(&name, &error)),
+                    None => match explained(path, &error) {
+                        MemoryError::Unwritable { .. } if !read_only && path.is_file() => read_only = true,
+                        error => return Err(error),
+                    },
                 },
             }
         };
-        let database = Self { connection, path: path.to_owned(), vault: vault.clone(), _turn: turn };
-        database.explained(|connection| connection.execute_batch(SCHEMA))?;
+        let database = Self { connection, path: path.to_owned(), vault: vault.clone(), read_only, _turn: turn };
+        if !read_only {
+            database.explained(|connection| connection.execute_batch(SCHEMA))?;
+        }
         let version = database.state()?.0;
         if version > VERSION {
             return Err(MemoryError::NewerSchema { path: name, found: version, known: VERSION });
+        }
+        if read_only {
+            let reason = "it is of an older version, and cannot be written to be brought up to this one".to_owned();
+            return if version < VERSION { Err(MemoryError::Unwritable { path: name, reason }) } else { Ok(database) };
         }
         if version < VERSION {
             database.explained(|connection| connection.execute_batch(SECOND))?;
@@ -251,7 +268,9 @@ impl Database {
     /// A copy of the file, which nobody writes meanwhile. This ends the opening: the system would take DuckDB's lock
     /// away with the descriptor that the file is read by.
     pub fn copy_file(self, to: &Path) -> Result<u64, MemoryError> {
-        self.checkpoint()?;
+        if !self.read_only {
+            self.checkpoint()?;
+        }
         let unwritable = |error: std::io::Error| crate::backup::unwritable(to, &error);
         let mut file = fs_err::File::open(&self.path).map_err(unwritable)?;
         let copied = crate::backup::private(to).and_then(|mut copy| {
@@ -268,6 +287,10 @@ impl Database {
     }
 
     fn in_transaction(&mut self, work: impl FnOnce(&Connection) -> duckdb::Result<()>) -> Result<(), MemoryError> {
+        if self.read_only {
+            let reason = "it can only be read".to_owned();
+            return Err(MemoryError::Unwritable { path: self.path.display().to_string(), reason });
+        }
         let outcome = self.connection.transaction().and_then(|transaction| {
             work(&transaction)?;
             transaction.commit()
@@ -312,8 +335,21 @@ impl Database {
     }
 
     fn explain(&self, error: &duckdb::Error) -> MemoryError {
-        MemoryError::from_database(&self.path.display().to_string(), error)
+        explained(&self.path, error)
     }
+}
+
+/// Sorts what DuckDB said about a collection's database.
+fn explained(path: &Path, error: &duckdb::Error) -> MemoryError {
+    match MemoryError::from_database(&path.display().to_string(), error) {
+        MemoryError::Unreadable { reason, .. } => damaged(path, reason),
+        error => error,
+    }
+}
+
+fn damaged(path: &Path, reason: String) -> MemoryError {
+    let folder = path.parent().and_then(Path::file_name).unwrap_or(path.as_os_str());
+    MemoryError::CollectionDamaged { name: folder.to_string_lossy().into_owned(), reason }
 }
 
 fn delete_slots(connection: &Connection, slots: &[u64]) -> duckdb::Result<()> {

@@ -152,40 +152,6 @@ impl Collection {
     }
 }
 
-fn set_vault_file(&self, file: &VaultFile, _lock: &CollectionLock) -> Result<(), MemoryError> {
-        let mut database = self.database()?;
-        database.say_sealed_as(Some(file))?;
-        database.checkpoint()?;
-        file.write(&self.path())
-    }
-
-    pub(crate) fn sealed_with(&self) -> Result<Vault, MemoryError> {
-        self.database().map(|database| database.vault().clone())
-    }
-
-    /// A database that changed places with one that is sealed otherwise, when a crash kept the file beside it from
-    /// following, and one of a time when databases did not say how they are sealed.
-    pub(super) fn settled(&self, mut database: Database) -> Result<Database, MemoryError> {
-        let path = self.path();
-        match database.sealed_as()? {
-            SealedAs::Unsaid => {
-                database.say_sealed_as(VaultFile::read(&path)?.as_ref())?;
-                Ok(database)
-            }
-            SealedAs::Clear if database.vault().is_on() => {
-                set_vault_file(&path, None)?;
-                Ok(database.with_vault(Vault::off()))
-            }
-            SealedAs::Sealed(file) if database.vault().key_id() != Some(file.key_id.as_str()) => {
-                let vault = vault::unlock(&path, &file, self.key.as_ref())?;
-                set_vault_file(&path, Some(&file))?;
-                Ok(database.with_vault(vault))
-            }
-            SealedAs::Clear | SealedAs::Sealed(_) => Ok(database),
-        }
-    }
-}
-
 fn set_vault_file(database: &Path, file: Option<&VaultFile>) -> Result<(), MemoryError> {
     match file {
         Some(file) => file.write(database),

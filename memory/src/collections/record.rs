@@ -54,7 +54,15 @@ pub fn parse_line(number: usize, line: &str) -> Result<Record, BadLine> {
     let Value::Object(mut fields) = value else { return Err(bad("not a JSON object".to_owned())) };
     let id = match fields.remove("id").or_else(|| fields.remove("_id")) {
         Some(Value::String(id)) if !id.is_empty() => id,
-        Some(Value::Number(id)) => id.to_string(),
+        Some(Value::Number(id)) => {
+            let text = id.to_string();
+            // A number as it is read has lost the digits beyond these: two may have become one.
+            let digits = text.split('e').next().unwrap_or_default().bytes().filter(u8::is_ascii_digit).count();
+            if id.is_f64() && (digits > f64::DIGITS as usize || id.as_f64().is_some_and(|id| id.abs() >= 1e15)) {
+                return Err(bad(format!("\"id\" is a number of too many digits (about {text}); write it in quotes")));
+            }
+            text
+        }
         Some(_) => return Err(bad("\"id\" is neither a text nor a number".to_owned())),
         None => return Err(bad("it has no \"id\"".to_owned())),
     };
@@ -71,7 +79,7 @@ pub fn parse_line(number: usize, line: &str) -> Result<Record, BadLine> {
     let mut metadata = match fields.remove("metadata") {
         Some(Value::Object(metadata)) => metadata,
         None | Some(Value::Null) => Map::new(),
-        Some(_) => return Err(bad(format!("\"metadata\" of {id:?} is not an object"))),
+        Some(_) => return Err(bad(format!("\"metadata\" of {id:?} is not an object, like {{\"year\": 1999}}"))),
     };
     for (name, value) in fields {
         metadata.entry(name).or_insert(value);
@@ -94,6 +102,9 @@ mod tests {
         }
         let record = parse_line(1, r#"{"_id":7,"text":"x","year":1999,"metadata":{"year":1}}"#).unwrap();
         assert_eq!((record.id.as_str(), &record.metadata["year"]), ("7", &json!(1)));
+        for number in ["18446744073709551615", "-9223372036854775808", "1.5", "0"] {
+            assert_eq!(parse_line(1, &format!("{{\"id\":{number},\"text\":\"x\"}}")).unwrap().id, number);
+        }
         assert_eq!(parse_line(1, r#"{"id":"a","title":"only","text":""}"#).unwrap().content(), "only\n");
     }
 
@@ -104,6 +115,11 @@ mod tests {
             ("[1]", "not a JSON object"),
             (r#"{"text":"x"}"#, "no \"id\""),
             (r#"{"id":{},"text":"x"}"#, "neither"),
+            (r#"{"id":18446744073709551616,"text":"x"}"#, "write it in quotes"),
+            (r#"{"id":18446744073709551617,"text":"x"}"#, "write it in quotes"),
+            (r#"{"id":100000000000000000000,"text":"x"}"#, "write it in quotes"),
+            (r#"{"id":-9223372036854775809,"text":"x"}"#, "write it in quotes"),
+            (r#"{"id":0.12345678901234567890,"text":"x"}"#, "write it in quotes"),
             (r#"{"id":"a"}"#, "\"a\" has no \"text\""),
             (r#"{"id":"a","text":3}"#, "is not a text"),
             (r#"{"id":"a","text":" "}"#, "is empty"),

@@ -1,11 +1,13 @@
 //! Searching a collection: by words, by meaning, by both.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{self, AtomicUsize};
+use std::sync::{Mutex, PoisonError};
 
 use crate::collections::database::Database;
 use crate::collections::filter::{Allowed, Condition};
+use crate::collections::index::{Ranks, Staleness};
 use crate::collections::windows::DocumentVectors;
 use crate::collections::{Collection, Progress, Record};
 use crate::embedder::Embedder;
@@ -52,11 +54,31 @@ pub struct CollectionHit {
     pub record: Option<Record>,
 }
 
+/// Why a search by meaning, or by both, was one by words, in whole or in part; and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Shortfall {
+    #[error(
+        "found by words alone: there is no embedding model. `codriver model pull sentence-transformers/all-MiniLM-L6-v2` (or name a \
+         folder in CODRIVER_EMBEDDING_MODEL), then `codriver memory rebuild --collection {collection}` embeds the documents"
+    )]
+    NoEmbedder { collection: String },
+    #[error(
+        "{} of the {documents} documents of {collection} have no vectors of {model} yet and are found by words alone{}; \
+         `codriver memory rebuild --collection {collection}` embeds them",
+        if missing == documents { "all".to_owned() } else { missing.to_string() },
+        if others.is_empty() { String::new() } else { format!(" (there are vectors of {})", others.join(", ")) }
+    )]
+    Unembedded { collection: String, model: String, missing: usize, documents: usize, others: Vec<String> },
+    #[error("found by words alone: the embedding model failed: {reason}")]
+    Failed { reason: String },
+}
+
 /// Queries embedded at once.
 const BATCH: usize = 128;
 
 impl Collection {
-    /// The best for each of `queries`, best first. Meaning needs the embedder whose vectors the collection has.
+    /// The best for each of `queries`, best first; for an empty one, none. Meaning needs the embedder whose vectors the
+    /// collection has; [`Mode::Hybrid`] does with words where it has to, and [`Collection::shortfall`] says so.
     pub fn search(
         &self,
         queries: &[&str],
@@ -64,14 +86,19 @@ impl Collection {
         asked: &CollectionQuery,
         progress: Progress<'_>,
     ) -> Result<Vec<Vec<CollectionHit>>, MemoryError> {
-        let by_meaning = asked.mode != Mode::Lexical;
-        let embedder = match (by_meaning, embedder) {
-            (false, _) => None,
-            (true, Some(embedder)) => Some(embedder),
-            (true, None) => return Err(MemoryError::NoEmbedder),
-        };
+        if embedder.is_none() && matches!(asked.mode, Mode::Vector | Mode::Exact) {
+            return Err(MemoryError::NoEmbedder);
+        }
+        let embedder = embedder.filter(|_| asked.mode != Mode::Lexical);
         let database = self.database()?;
-        let vectors = embedder.map(|embedder| self.vectors(&database, embedder)).transpose()?;
+        let ranks = self.indexes.ranks(&database)?;
+        let vectors = embedder.map(|embedder| self.indexes.vectors(&database, embedder.name())).transpose()?;
+        let mut shortfall = match (embedder, &vectors) {
+            (Some(embedder), Some(vectors)) => self.unembedded(&database, embedder, vectors, asked.mode)?,
+            _ if asked.mode == Mode::Hybrid => Some(Shortfall::NoEmbedder { collection: self.name().to_owned() }),
+            _ => None,
+        };
+        let vectors = vectors.filter(|vectors| !vectors.is_empty());
         let lexical =
             matches!(asked.mode, Mode::Hybrid | Mode::Lexical).then(|| self.indexes.lexical(&database)).transpose()?;
         let allowed = (!asked.filter.is_empty()).then(|| Allowed::read(&database, &asked.filter)).transpose()?;
@@ -87,31 +114,56 @@ impl Collection {
             if !progress(found.len(), queries.len()) {
                 return Err(MemoryError::Stopped);
             }
-            let embedded = embedder.map(|embedder| embedder.embed(batch).map_err(MemoryError::Embedder)).transpose()?;
-            let search =
-                Search { lexical: lexical.as_ref(), vectors: vectors.as_deref(), allowed: allowed.as_ref(), asked };
+            let embedder = embedder.filter(|_| vectors.is_some());
+            let embedded = match embedder.map(|embedder| embedder.embed(batch)).transpose() {
+                Err(reason) if asked.mode == Mode::Hybrid => {
+                    shortfall = Some(Shortfall::Failed { reason });
+                    None
+                }
+                embedded => embedded.map_err(MemoryError::Embedder)?,
+            };
+            let vectors = vectors.as_deref().filter(|_| embedded.is_some());
+            let (lexical, allowed) = (lexical.as_ref(), allowed.as_ref());
+            let search = Search { lexical, vectors, allowed, ranks: &ranks, asked };
             found.extend(search.all(batch, embedded.as_deref())?);
         }
         progress(queries.len(), queries.len());
+        *self.shortfall.lock().unwrap_or_else(PoisonError::into_inner) = shortfall;
         named(&self.database()?, found, asked.texts)
     }
 
     /// Whether the last search found index files that are missing, damaged or old; [`Collection::refresh`] mends them.
     pub fn wants_refresh(&self) -> bool {
+        self.staleness().is_some()
+    }
+
+    /// What was the matter with the index files at the last search.
+    pub fn staleness(&self) -> Option<Staleness> {
         self.indexes.stale()
     }
 
-    fn vectors(&self, database: &Database, embedder: &dyn Embedder) -> Result<Arc<DocumentVectors>, MemoryError> {
-        let vectors = self.indexes.vectors(database, embedder.name())?;
-        if vectors.is_empty() && database.count()? > 0 {
-            let others = database.models()?.into_iter().map(|(model, _)| model).collect();
-            return Err(MemoryError::NotEmbedded {
-                collection: self.name().to_owned(),
-                model: embedder.name().to_owned(),
-                others,
-            });
+    /// Why the last search was one by words, in whole or in part, where more was asked for.
+    pub fn shortfall(&self) -> Option<Shortfall> {
+        self.shortfall.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn unembedded(
+        &self,
+        database: &Database,
+        embedder: &dyn Embedder,
+        vectors: &DocumentVectors,
+        mode: Mode,
+    ) -> Result<Option<Shortfall>, MemoryError> {
+        if vectors.missing() == 0 {
+            return Ok(None);
         }
-        Ok(vectors)
+        let (collection, model) = (self.name().to_owned(), embedder.name().to_owned());
+        let others = database.models()?.into_iter().map(|(model, _)| model).filter(|other| *other != model).collect();
+        if vectors.is_empty() && mode != Mode::Hybrid {
+            return Err(MemoryError::NotEmbedded { collection, model, others });
+        }
+        let (missing, documents) = (vectors.missing(), database.count()?);
+        Ok(Some(Shortfall::Unembedded { collection, model, missing, documents, others }))
     }
 }
 
@@ -119,6 +171,7 @@ struct Search<'a> {
     lexical: Option<&'a View>,
     vectors: Option<&'a DocumentVectors>,
     allowed: Option<&'a Allowed>,
+    ranks: &'a Ranks,
     asked: &'a CollectionQuery,
 }
 
@@ -131,7 +184,7 @@ impl Search<'_> {
             for _ in 0..threads {
                 scope.spawn(|| {
                     loop {
-                        let position = next.fetch_add(1, Ordering::Relaxed);
+                        let position = next.fetch_add(1, atomic::Ordering::Relaxed);
                         let Some(query) = queries.get(position) else { break };
                         let vector = embedded.and_then(|vectors| vectors.get(position)).map(Vec::as_slice);
                         let found = self.one(query, vector.unwrap_or_default());
@@ -146,11 +199,14 @@ impl Search<'_> {
     }
 
     fn one(&self, query: &str, vector: &[f32]) -> Result<Vec<Fused>, MemoryError> {
+        if query.trim().is_empty() {
+            return Ok(Vec::new());
+        }
         let k = self.asked.k;
+        let order = |one: u64, other: u64| self.ranks.of(one).cmp(&self.ranks.of(other));
+        let admit = |slot: u64| self.allowed.is_none_or(|allowed| allowed.contains(slot));
         let by_words = |k: usize| match self.lexical {
-            Some(lexical) => {
-                words_of(lexical, query, k, &|slot| self.allowed.is_none_or(|allowed| allowed.contains(slot)))
-            }
+            Some(lexical) => words_of(lexical, query, k, &admit, &order),
             None => Ok(WordHits::default()),
         };
         let Some(vectors) = self.vectors else {
@@ -162,7 +218,7 @@ impl Search<'_> {
                 .collect());
         };
         let by_meaning = |exactly: bool| {
-            let near = vectors.nearest(vector, k, exactly, self.allowed).into_iter();
+            let near = vectors.nearest(vector, k, exactly, self.allowed, self.ranks).into_iter();
             near.map(|near| Fused { key: near.key, score: near.cosine, cosine: Some(near.cosine), bm25: None })
                 .collect()
         };
@@ -171,9 +227,9 @@ impl Search<'_> {
             Mode::Vector => by_meaning(false),
             Mode::Hybrid | Mode::Lexical => {
                 let candidates = CANDIDATES.max(2 * k);
-                let near = vectors.nearest(vector, candidates, false, self.allowed);
+                let near = vectors.nearest(vector, candidates, false, self.allowed, self.ranks);
                 let length = |key| self.lexical.and_then(|lexical| length_of(lexical, key));
-                let mut fused = fuse(&by_words(candidates)?, &near, &vectors.cosines(vector), &length);
+                let mut fused = fuse(&by_words(candidates)?, &near, &vectors.cosines(vector), &length, &order);
                 fused.truncate(k);
                 fused
             }
@@ -181,10 +237,16 @@ impl Search<'_> {
     }
 }
 
-fn words_of(lexical: &View, query: &str, k: usize, admit: &dyn Fn(u64) -> bool) -> tantivy::Result<WordHits> {
+fn words_of(
+    lexical: &View,
+    query: &str,
+    k: usize,
+    admit: &dyn Fn(u64) -> bool,
+    order: &dyn Fn(u64, u64) -> Ordering,
+) -> tantivy::Result<WordHits> {
     let mut statistics = WordStatistics::of(query);
     lexical.count(&mut statistics)?;
-    let hits = lexical.search(&statistics, k, &|row| admit(row.key()).then(|| row.length()))?;
+    let hits = lexical.search(&statistics, k, &|row| admit(row.key()).then(|| row.length()), order)?;
     let ideal = statistics.ideal();
     let of_numbers = statistics.words.keys().filter(|word| is_number(word)).map(|word| statistics.rarity(word));
     let numbers = of_numbers.sum::<f32>() / ideal.max(f32::MIN_POSITIVE);

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use codriver_vectors::{Admit, Neighbour, Vectors};
 
 use crate::collections::filter::Allowed;
+use crate::collections::index::Ranks;
 use crate::embedder::Embedder;
 
 /// Windows that a document has at most: what comes after them is found by its words.
@@ -40,12 +41,18 @@ pub(super) fn together(windows: &[Vec<f32>]) -> Vec<f32> {
 pub(super) struct DocumentVectors {
     vectors: Vectors,
     documents: usize,
+    missing: usize,
 }
 
 impl DocumentVectors {
-    pub fn new(vectors: Vectors) -> Self {
+    /// Where so many other documents were not embedded yet.
+    pub fn new(vectors: Vectors, missing: usize) -> Self {
         let documents = vectors.keys().filter(|key| key % MOST == 0).count();
-        Self { vectors, documents }
+        Self { vectors, documents, missing }
+    }
+
+    pub fn missing(&self) -> usize {
+        self.missing
     }
 
     pub fn all(&self) -> &Vectors {
@@ -61,17 +68,25 @@ impl DocumentVectors {
     }
 
     /// The `k` nearest documents, best first.
-    pub fn nearest(&self, vector: &[f32], k: usize, exactly: bool, allowed: Option<&Allowed>) -> Vec<Neighbour> {
+    pub fn nearest(
+        &self,
+        vector: &[f32],
+        k: usize,
+        exactly: bool,
+        allowed: Option<&Allowed>,
+        ranks: &Ranks,
+    ) -> Vec<Neighbour> {
         let admit = |key: u64| allowed.is_none_or(|allowed| allowed.contains(key / MOST));
         let admitted = match allowed {
             Some(allowed) => allowed.admit(self, &admit),
             None => Admit::All,
         };
+        let order = |key: u64| ranks.of(key / MOST);
         let mut wanted = (k as f32 * self.vectors.len() as f32 / self.documents.max(1) as f32).ceil() as usize;
         loop {
             let near = match exactly {
-                true => self.vectors.exact(vector, wanted, &admitted),
-                false => self.vectors.search(vector, wanted, 0, &admitted),
+                true => self.vectors.exact_by(vector, wanted, &admitted, &order),
+                false => self.vectors.search_by(vector, wanted, 0, &admitted, &order),
             };
             let (found, mut best) = (near.len(), Vec::with_capacity(k));
             let mut seen = HashSet::new();

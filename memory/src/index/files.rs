@@ -32,8 +32,16 @@ pub(crate) fn write_words(path: &Path, vault: &Vault, lexical: &Lexical, label: 
 
 pub(crate) fn open_vectors(path: &Path, vault: &Vault) -> Result<Generation, String> {
     match vault.is_on() {
-        true => Generation::from_bytes(&unsealed(path, vault)?, path).map_err(|error| error.to_string()),
-        false => Generation::open(path).map_err(|error| error.to_string()),
+        true => Generation::from_bytes(&unsealed(path, vault)?, path).map_err(without_path),
+        false => Generation::open(path).map_err(without_path),
+    }
+}
+
+/// Who is told says the path.
+fn without_path(error: GenerationError) -> String {
+    match error {
+        GenerationError::Damaged { reason, .. } => reason.to_owned(),
+        error => error.to_string(),
     }
 }
 

@@ -21,6 +21,7 @@
 //! There no confidence told from a query's own scores (the best, the gap behind it, their spread, how far both agree) was
 //! found to say which half is right: none correlates with it by more than 0.15.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use codriver_vectors::Neighbour;
@@ -83,12 +84,13 @@ pub(crate) struct Fused {
 }
 
 /// Everything that either side found, best first. `cosine_of` says the cosine of what words alone found, `length_of` how
-/// many words there are in what meaning alone found.
+/// many words there are in what meaning alone found, `order` which of equals comes first.
 pub(crate) fn fuse(
     words: &WordHits,
     near: &[Neighbour],
     cosine_of: &dyn Fn(u64) -> Option<f32>,
     length_of: &dyn Fn(u64) -> Option<u32>,
+    order: &dyn Fn(u64, u64) -> Ordering,
 ) -> Vec<Fused> {
     let mut scores: HashMap<u64, (Option<f32>, Option<f32>, Option<u32>)> =
         near.iter().map(|near| (near.key, (Some(near.cosine), None, None))).collect();
@@ -106,11 +108,12 @@ pub(crate) fn fuse(
         .map(|(key, (cosine, bm25, length))| {
             let share = bm25.map_or(0.0, |bm25| bm25 / reachable);
             let length = || length.or_else(|| length_of(key));
-            let near = cosine.map_or(0.0, |cosine| cosine.max(0.0) + pivot.correction(length));
+            // What has no vector yet counts by its words.
+            let near = cosine.map_or(share, |cosine| cosine.max(0.0) + pivot.correction(length));
             Fused { key, score: meaning * near + (1.0 - meaning) * share, cosine, bm25 }
         })
         .collect();
-    fused.sort_unstable_by(|one, other| other.score.total_cmp(&one.score).then(one.key.cmp(&other.key)));
+    fused.sort_unstable_by(|one, other| other.score.total_cmp(&one.score).then_with(|| order(one.key, other.key)));
     fused
 }
 
@@ -165,7 +168,8 @@ mod tests {
     fn order(words: &WordHits, near: &[(u64, f32)]) -> Vec<u64> {
         let cosines: HashMap<u64, f32> = near.iter().copied().collect();
         let near: Vec<Neighbour> = near.iter().map(|(key, cosine)| Neighbour { key: *key, cosine: *cosine }).collect();
-        fuse(words, &near, &|key| cosines.get(&key).copied(), &|_| None).into_iter().map(|fused| fused.key).collect()
+        let fused = fuse(words, &near, &|key| cosines.get(&key).copied(), &|_| None, &|one, other| one.cmp(&other));
+        fused.into_iter().map(|fused| fused.key).collect()
     }
 
     #[test]

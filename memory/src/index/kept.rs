@@ -148,7 +148,9 @@ impl Kept {
         k: usize,
         admit: &dyn Fn(&KeptText) -> bool,
     ) -> Result<Vec<WordHit<KeptText>>, MemoryError> {
-        Ok(self.view.search(statistics, k, &|row| Some(KeptText::of(row)).filter(admit))?)
+        // Newer ones first.
+        let order = |one: u64, other: u64| other.cmp(&one);
+        Ok(self.view.search(statistics, k, &|row| Some(KeptText::of(row)).filter(admit), &order)?)
     }
 
     /// The texts of a content.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tantivy::directory::{Directory, FileSlice, MmapDirectory};
+use tantivy::indexer::NoMergePolicy;
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{TextAnalyzer, Token, TokenStream, Tokenizer, TokenizerManager};
 use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyDocument, Term};
@@ -149,9 +150,18 @@ impl Lexical {
         })
     }
 
-    /// Makes what was inserted and removed count.
+    /// Makes what was inserted and removed count, in one segment without what was removed: so words are counted, and
+    /// skipped, as in an index that was made of the same texts at once.
     pub fn commit(&self) -> tantivy::Result<()> {
-        self.writing(|writer| writer.commit().map(|_| ()))?;
+        self.writing(|writer| {
+            writer.commit()?;
+            let segments = self.index.searchable_segment_metas()?;
+            if segments.len() > 1 || segments.iter().any(tantivy::SegmentMeta::has_deletes) {
+                let segments: Vec<_> = segments.iter().map(tantivy::SegmentMeta::id).collect();
+                writer.merge(&segments).wait()?;
+            }
+            Ok(())
+        })?;
         self.reader.reload()
     }
 
@@ -159,7 +169,11 @@ impl Lexical {
         let mut writer = self.writer();
         let writer = match &mut *writer {
             Some(writer) => writer,
-            empty => empty.insert(self.index.writer(WRITER_BYTES)?),
+            empty => {
+                let writer = empty.insert(self.index.writer(WRITER_BYTES)?);
+                writer.set_merge_policy(Box::new(NoMergePolicy));
+                writer
+            }
         };
         write(writer)
     }

@@ -43,7 +43,7 @@ impl Embedder for Hashed {
 
 /// Reads twelve words at once.
 #[derive(Default)]
-struct Narrow(Hashed);
+pub struct Narrow(Hashed);
 
 impl Embedder for Narrow {
     fn name(&self) -> &str {
@@ -65,21 +65,21 @@ impl Embedder for Narrow {
     }
 }
 
-fn go_on(_: usize, _: usize) -> bool {
+pub fn go_on(_: usize, _: usize) -> bool {
     true
 }
 
-fn seed() -> (u64, StdRng) {
+pub fn seed() -> (u64, StdRng) {
     let seed = std::env::var("CODRIVER_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     (seed, StdRng::seed_from_u64(seed))
 }
 
-const WORDS: [&str; 20] = [
+pub const WORDS: [&str; 20] = [
     "amber", "basalt", "cedar", "delta", "ember", "fjord", "garnet", "harbor", "island", "jungle", "kelp", "lagoon",
     "meadow", "nectar", "orchid", "pebble", "quartz", "river", "summit", "tundra",
 ];
 
-fn records(count: usize, random: &mut StdRng) -> Vec<Record> {
+pub fn records(count: usize, random: &mut StdRng) -> Vec<Record> {
     let record = |number: usize| {
         let words: Vec<&str> = (0..12).map(|_| WORDS[random.random_range(0..WORDS.len())]).collect();
         let line = format!(
@@ -93,7 +93,7 @@ fn records(count: usize, random: &mut StdRng) -> Vec<Record> {
     (0..count).map(record).collect()
 }
 
-fn filled(folder: &Path, records: &[Record], embedder: &Hashed) -> Collection {
+pub fn filled(folder: &Path, records: &[Record], embedder: &Hashed) -> Collection {
     let collection = Collections::at(folder).open_or_create("things").unwrap();
     collection.put(records).unwrap();
     collection.embed_missing(embedder, &go_on).unwrap();
@@ -101,16 +101,16 @@ fn filled(folder: &Path, records: &[Record], embedder: &Hashed) -> Collection {
     collection
 }
 
-fn asked(mode: SearchMode, k: usize) -> CollectionQuery {
+pub fn asked(mode: SearchMode, k: usize) -> CollectionQuery {
     CollectionQuery { mode, k, ..CollectionQuery::default() }
 }
 
-fn found(collection: &Collection, query: &str, embedder: &Hashed, mode: SearchMode) -> Vec<(String, f32)> {
+pub fn found(collection: &Collection, query: &str, embedder: &Hashed, mode: SearchMode) -> Vec<(String, f32)> {
     let hits = collection.search(&[query], Some(embedder), &asked(mode, 10), &go_on).unwrap().remove(0);
     hits.into_iter().map(|hit| (hit.id, hit.score)).collect()
 }
 
-const MODES: [SearchMode; 4] = [SearchMode::Hybrid, SearchMode::Vector, SearchMode::Lexical, SearchMode::Exact];
+pub const MODES: [SearchMode; 4] = [SearchMode::Hybrid, SearchMode::Vector, SearchMode::Lexical, SearchMode::Exact];
 
 #[test]
 fn what_goes_in_comes_out_and_is_found() {
@@ -238,7 +238,7 @@ fn filters_and_both_halves() {
         collection.search(&["amber fjord"], Some(&embedder), &asked(SearchMode::Hybrid, 20), &go_on).unwrap().remove(0);
     assert!(hits.is_sorted_by(|one, other| one.score >= other.score) && hits.iter().all(|hit| hit.cosine.is_some()));
     assert!(matches!(
-        collection.search(&["x"], None, &asked(SearchMode::Hybrid, 3), &go_on),
+        collection.search(&["x"], None, &asked(SearchMode::Vector, 3), &go_on),
         Err(MemoryError::NoEmbedder)
     ));
     assert_eq!(collection.search(&["amber"], None, &asked(SearchMode::Lexical, 3), &go_on).unwrap()[0].len(), 3);

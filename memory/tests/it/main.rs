@@ -3,6 +3,7 @@
 
 mod backup;
 mod chunks;
+mod collection_faults;
 mod collection_keys;
 mod collections;
 mod conversations;
@@ -19,6 +20,7 @@ mod ingest;
 mod inspection;
 mod knowledge;
 mod latency;
+mod rankings;
 mod redaction;
 mod scopes;
 mod search;

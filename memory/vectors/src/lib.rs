@@ -4,6 +4,7 @@
 //! A [`Generation`] is one immutable file, checked against its checksums before it is used and then read where it
 //! lies. A [`Vectors`] is a generation, what was added since (compared exactly), and what was removed since.
 
+mod best;
 mod distance;
 mod generation;
 mod graph;

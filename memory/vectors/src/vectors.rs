@@ -1,8 +1,9 @@
 //! Vectors that come and go: a generation, what was added since, and what was removed since.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use crate::best::Best;
 use crate::distance::{dot, unit};
 use crate::generation::{Built, Generation, GenerationError, Progress};
 use crate::search::Found;
@@ -150,12 +151,25 @@ impl Vectors {
     }
 
     /// The `k` nearest, best first. `wide` is how many candidates a walk keeps (0: chosen from `k`): more find more
-    /// of the true nearest, in more time. Fewer than [`EXACT_BELOW`] are compared one by one.
+    /// of the true nearest, in more time. Fewer than [`EXACT_BELOW`] are compared one by one. Of equals, the smaller key
+    /// comes first.
     pub fn search(&self, vector: &[f32], k: usize, wide: usize, admit: &Admit<'_>) -> Vec<Neighbour> {
+        self.search_by(vector, k, wide, admit, &|key| key)
+    }
+
+    /// [`Vectors::search`] where, of equals, that one comes first for whose key `order` is less.
+    pub fn search_by(
+        &self,
+        vector: &[f32],
+        k: usize,
+        wide: usize,
+        admit: &Admit<'_>,
+        order: &dyn Fn(u64) -> u64,
+    ) -> Vec<Neighbour> {
         let Some(vector) = self.query(vector) else { return Vec::new() };
         let base = self.base.as_ref().filter(|_| self.len() >= EXACT_BELOW);
         let (Some(base), true) = (base, !matches!(admit, Admit::Keys(_)) && k > 0) else {
-            return self.exact(&vector, k, admit);
+            return self.exact_by(&vector, k, admit, order);
         };
         let wide = if wide == 0 { default_width(k, base.len()) } else { wide.max(k) };
         let found = match admit {
@@ -170,28 +184,35 @@ impl Vectors {
             _ => base.nearest(&vector, wide, Some(&|node| !self.is_removed(node as usize))),
         };
         let mut best = Best::new(k);
+        let order = |position: usize| self.key(position).map_or(u64::MAX, order);
         // The walk's own cosines are rounded: those near the border are compared anew.
         for Found { node, .. } in found.into_iter().take(2 * k + 24) {
             if let Some(own) = base.vector(node as usize) {
-                best.offer(node as usize, dot(&vector, own));
+                best.offer(node as usize, dot(&vector, own), &order);
             }
         }
-        self.scan(&vector, self.base_len()..self.positions(), admit, &mut best);
+        self.scan(&vector, self.base_len()..self.positions(), admit, &mut best, &order);
         self.neighbours(best)
     }
 
-    /// The `k` nearest, each compared.
+    /// The `k` nearest, each compared. Of equals, the smaller key comes first.
     pub fn exact(&self, vector: &[f32], k: usize, admit: &Admit<'_>) -> Vec<Neighbour> {
+        self.exact_by(vector, k, admit, &|key| key)
+    }
+
+    /// [`Vectors::exact`] where, of equals, that one comes first for whose key `order` is less.
+    pub fn exact_by(&self, vector: &[f32], k: usize, admit: &Admit<'_>, order: &dyn Fn(u64) -> u64) -> Vec<Neighbour> {
         let Some(vector) = self.query(vector) else { return Vec::new() };
         let mut best = Best::new(k);
+        let order = |position: usize| self.key(position).map_or(u64::MAX, order);
         if let Admit::Keys(keys) = admit {
             for position in keys.iter().filter_map(|key| self.position(*key)) {
                 if let Some(own) = self.vector(position as usize) {
-                    best.offer(position as usize, dot(&vector, own));
+                    best.offer(position as usize, dot(&vector, own), &order);
                 }
             }
         } else {
-            self.scan(&vector, 0..self.positions(), admit, &mut best);
+            self.scan(&vector, 0..self.positions(), admit, &mut best, &order);
         }
         self.neighbours(best)
     }
@@ -241,14 +262,21 @@ impl Vectors {
         unit(vector).filter(|vector| vector.len() == self.dimensions)
     }
 
-    fn scan(&self, vector: &[f32], positions: std::ops::Range<usize>, admit: &Admit<'_>, best: &mut Best) {
+    fn scan(
+        &self,
+        vector: &[f32],
+        positions: std::ops::Range<usize>,
+        admit: &Admit<'_>,
+        best: &mut Best,
+        order: &impl Fn(usize) -> u64,
+    ) {
         for position in positions {
             let admitted = match admit {
                 Admit::Share(admit, _) => self.key(position).is_some_and(admit),
                 _ => true,
             };
             if admitted && let Some(own) = self.vector(position) {
-                best.offer(position, dot(vector, own));
+                best.offer(position, dot(vector, own), order);
             }
         }
     }
@@ -358,51 +386,5 @@ impl Snapshot {
             }
         };
         write(&Built::build(self.dimensions, &self.keys, &vector, self.base.as_deref(), label, threads, progress)?)
-    }
-}
-
-/// The best `k` so far, the worst of them on top.
-struct Best {
-    k: usize,
-    heap: BinaryHeap<Worst>,
-}
-
-#[derive(PartialEq)]
-struct Worst {
-    cosine: f32,
-    position: usize,
-}
-
-impl Eq for Worst {}
-
-impl Ord for Worst {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        other.cosine.total_cmp(&self.cosine).then(self.position.cmp(&other.position))
-    }
-}
-
-impl PartialOrd for Worst {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Best {
-    fn new(k: usize) -> Self {
-        Self { k, heap: BinaryHeap::with_capacity(k.min(1 << 16)) }
-    }
-
-    fn offer(&mut self, position: usize, cosine: f32) {
-        if self.heap.len() < self.k {
-            self.heap.push(Worst { cosine, position });
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && cosine > worst.cosine
-        {
-            *worst = Worst { cosine, position };
-        }
-    }
-
-    fn into_sorted(self) -> Vec<(f32, usize)> {
-        self.heap.into_sorted_vec().into_iter().map(|worst| (worst.cosine, worst.position)).collect()
     }
 }

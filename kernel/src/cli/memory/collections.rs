@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 use codriver_inference::store::size_text;
-use codriver_memory::{Collection, CollectionStatistics, Record};
+use codriver_memory::{Collection, CollectionStatistics, Embedder, Finding, Holdings, MemoryError, Record};
 use serde_json::json;
 
 use super::progress::Display;
@@ -71,36 +71,55 @@ pub struct RebuildArguments {
 }
 
 pub fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> {
-    statistics(None, arguments.json)
+    statistics(None, None, arguments.json)
 }
 
 pub fn stats(arguments: &StatsArguments) -> anyhow::Result<ExitCode> {
     let holdings = if arguments.collection.is_some() { None } else { super::whole::holdings() };
-    let Some(holdings) = holdings else { return statistics(arguments.collection.as_deref(), arguments.json) };
-    if arguments.json {
-        let collections = named(None)?.iter().map(Collection::statistics).collect::<Result<Vec<_>, _>>()?;
-        return super::print(&format!("{:#}\n", json!({ "memory": holdings?, "collections": collections })));
-    }
-    match holdings {
-        Ok(holdings) => super::print(&format!("{}\n", super::whole::text(&holdings)))?,
-        Err(error) => {
-            eprintln!("codriver: {error}");
-            statistics(None, false)?;
-            return Ok(ExitCode::FAILURE);
+    let code = match &holdings {
+        Some(Err(error)) => {
+            eprintln!("codriver: what memory holds cannot be said: {error}");
+            ExitCode::FAILURE
         }
+        _ => ExitCode::SUCCESS,
     };
-    statistics(None, false)
+    let holdings = holdings.and_then(Result::ok);
+    if let Some(holdings) = holdings.as_ref().filter(|_| !arguments.json) {
+        super::print(&format!("{}\n", super::whole::text(holdings)))?;
+    }
+    statistics(arguments.collection.as_deref(), holdings.as_ref(), arguments.json)?;
+    Ok(code)
 }
 
-fn statistics(collection: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
-    let statistics = named(collection)?.iter().map(Collection::statistics).collect::<Result<Vec<_>, _>>()?;
+fn statistics(collection: Option<&str>, memory: Option<&Holdings>, as_json: bool) -> anyhow::Result<ExitCode> {
+    let (mut statistics, mut unreadable) = (Vec::new(), Vec::new());
+    for of in named(collection)? {
+        match of.statistics() {
+            Err(error) if collection.is_some() => return Err(error.into()),
+            Err(error) => {
+                eprintln!("warning: {error}");
+                unreadable.push(json!({ "name": of.name(), "error": error.to_string() }));
+            }
+            Ok(of) => statistics.push(of),
+        }
+    }
     if as_json {
+        let mut all = json!({ "collections": statistics });
+        if let Some(memory) = memory {
+            all["memory"] = json!(memory);
+        }
+        if !unreadable.is_empty() {
+            all["unreadable"] = unreadable.into();
+        }
         return super::print(&match collection {
             Some(_) => format!("{:#}\n", json!(statistics.first())),
-            None => format!("{:#}\n", json!({ "collections": statistics })),
+            None => format!("{all:#}\n"),
         });
     }
     if statistics.is_empty() {
+        if !unreadable.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
         eprintln!("no collections yet; `codriver memory import FILE --collection NAME` makes one");
         return Ok(ExitCode::SUCCESS);
     }
@@ -121,15 +140,20 @@ fn statistics(collection: Option<&str>, as_json: bool) -> anyhow::Result<ExitCod
 
 pub fn remove(arguments: &RemoveArguments) -> anyhow::Result<ExitCode> {
     let collections = collections_here();
-    let documents = collections.open(&arguments.collection)?.statistics()?.documents;
+    let collection = collections.open(&arguments.collection)?;
     if !arguments.yes {
+        // What cannot be read can go, too.
+        let holds = match collection.statistics() {
+            Ok(statistics) => format!("{} documents", statistics.documents),
+            Err(error) => format!("its documents cannot be read: {error}"),
+        };
         if !std::io::stdin().is_terminal() {
             bail!(
-                "nobody can be asked whether {} ({documents} documents) may go; --yes deletes without asking",
+                "nobody can be asked whether {} ({holds}) may go; --yes deletes without asking",
                 arguments.collection
             );
         }
-        eprint!("Delete {} ({documents} documents)? [y/N] ", arguments.collection);
+        eprint!("Delete {} ({holds})? [y/N] ", arguments.collection);
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
@@ -178,7 +202,10 @@ pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
         );
     }
     for collection in named(arguments.collection.as_deref())? {
-        for finding in collection.verify()? {
+        let findings = collection.verify().unwrap_or_else(|error| {
+            vec![Finding { part: "database".to_owned(), sound: false, detail: error.to_string() }]
+        });
+        for finding in findings {
             sound &= finding.sound;
             let mark = if finding.sound { "sound" } else { "NOT SOUND" };
             lines.push_str(&format!("{:24} {:10} {mark:10} {}\n", collection.name(), finding.part, finding.detail));
@@ -200,16 +227,29 @@ pub fn rebuild(arguments: &RebuildArguments) -> anyhow::Result<ExitCode> {
     let display = Display::new(arguments.quiet)?;
     let all = arguments.collection.is_some() || super::whole::rebuild(&display)?;
     let embedder = embedder()?;
+    let mut code = ExitCode::SUCCESS;
     for collection in named(arguments.collection.as_deref())? {
-        let _lock = collection.lock()?;
-        if let Some(embedder) = &embedder {
-            display.under_bar("embedding", |progress| collection.embed_missing(&**embedder, progress))?;
+        match rebuild_one(&collection, embedder.as_deref(), &display) {
+            Ok(()) => display.say(&format!("{}: the indexes are built anew", collection.name())),
+            Err(error) if arguments.collection.is_some() || matches!(error, MemoryError::Stopped) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                eprintln!("warning: {error}");
+                code = ExitCode::FAILURE;
+            }
         }
-        let model = embedder.as_ref().map(|embedder| embedder.name());
-        display.under_bar("indexing", |progress| collection.rebuild(model, progress))?;
-        display.say(&format!("{}: the indexes are built anew", collection.name()));
     }
-    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if all { code } else { ExitCode::FAILURE })
+}
+
+fn rebuild_one(collection: &Collection, embedder: Option<&dyn Embedder>, display: &Display) -> Result<(), MemoryError> {
+    let _lock = collection.lock()?;
+    if let Some(embedder) = embedder {
+        display.under_bar("embedding", |progress| collection.embed_missing(embedder, progress))?;
+    }
+    let model = embedder.map(|embedder| embedder.name());
+    display.under_bar("indexing", |progress| collection.rebuild(model, progress))
 }
 
 fn named(name: Option<&str>) -> anyhow::Result<Vec<Collection>> {

@@ -10,11 +10,14 @@ use clap::Args;
 use codriver_memory::{BadLine, Collection, MemoryError, Stored, parse_line};
 
 use super::progress::Display;
-use super::{collections_here, embedder};
+use super::{collections_here, embedder, open_lines};
 
 pub const LINES: &str = "Each line is one document:
   {\"id\": \"a\", \"text\": \"...\", \"title\": \"...\", \"metadata\": {\"year\": 1999}}
-Title and metadata may be missing. A document whose id is there already is replaced; unchanged texts are not embedded again.";
+Title and metadata may be missing. A document whose id is there already is replaced; unchanged texts are not embedded again.
+
+A line that is no document is left out; the first of them are named with what is wrong. The exit code is 0 where every line was
+kept, 3 where some were left out, and 1 where nothing could be kept.";
 
 #[derive(Debug, Args)]
 pub struct ImportArguments {
@@ -38,6 +41,9 @@ const BATCH: usize = 4000;
 /// Bad lines that are printed one by one.
 const SHOWN: usize = 20;
 
+/// Where some lines were left out, and others kept.
+const SOME_LEFT_OUT: u8 = 3;
+
 pub fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
     let display = Display::new(arguments.quiet)?;
     let (reader, length) = open(&arguments.file)?;
@@ -46,10 +52,17 @@ pub fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let read = display.under_bar("reading", |progress| read_all(reader, length, &collection, progress))?;
     for bad in read.bad.iter().take(SHOWN) {
-        eprintln!("codriver: line {}: {}; it is left out", bad.number, bad.reason);
+        eprintln!("warning: line {}: {}; it is left out", bad.number, bad.reason);
     }
     if read.bad.len() > SHOWN {
-        eprintln!("codriver: {} more lines are left out", read.bad.len() - SHOWN);
+        eprintln!("warning: {} more lines are left out", read.bad.len() - SHOWN);
+    }
+    let Stored { added, replaced, unchanged } = read.stored;
+    if added + replaced + unchanged == 0 && !read.bad.is_empty() {
+        bail!(
+            "nothing is imported: no line of {} is a document, like {{\"id\": \"a\", \"text\": \"...\"}}",
+            arguments.file.display()
+        );
     }
     let embedder = if arguments.no_embedding { None } else { embedder()? };
     let embedded = match &embedder {
@@ -58,32 +71,34 @@ pub fn import(arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
     };
     let model = embedder.as_ref().map(|embedder| embedder.name());
     display.under_bar("indexing", |progress| collection.refresh(model, progress))?;
-    let Stored { added, replaced, unchanged } = read.stored;
     display.say(&format!(
         "{}: {added} added, {replaced} replaced, {unchanged} unchanged, {embedded} texts embedded, {} lines left out, in {:.1} s",
         collection.name(),
         read.bad.len(),
         started.elapsed().as_secs_f64(),
     ));
-    if embedder.is_none() {
-        display.say(
+    let name = collection.name();
+    if arguments.no_embedding {
+        display.say(&format!(
+            "what has no vector yet is found by words alone: `codriver memory rebuild --collection {name}` embeds it"
+        ));
+    } else if embedder.is_none() {
+        display.say(&format!(
             "without an embedding model the collection is found by words alone: `codriver model pull \
-             sentence-transformers/all-MiniLM-L6-v2`, or CODRIVER_EMBEDDING_MODEL=FOLDER, then import again",
-        );
+             sentence-transformers/all-MiniLM-L6-v2`, or CODRIVER_EMBEDDING_MODEL=FOLDER, then \
+             `codriver memory rebuild --collection {name}`"
+        ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if read.bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(SOME_LEFT_OUT) })
 }
 
 fn open(file: &PathBuf) -> anyhow::Result<(Box<dyn Read>, u64)> {
     if file.as_os_str() == "-" {
         return Ok((Box::new(std::io::stdin()), 0));
     }
-    let opened = fs_err::File::open(file)?;
-    let metadata = opened.metadata()?;
-    if metadata.is_dir() {
-        bail!("{} is a folder; import reads a file of JSON lines", file.display());
-    }
-    Ok((Box::new(opened), metadata.len()))
+    let opened = open_lines(file)?;
+    let length = opened.metadata()?.len();
+    Ok((Box::new(opened), length))
 }
 
 #[derive(Default)]

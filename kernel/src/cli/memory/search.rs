@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
+use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 use codriver_memory::{
     Collection, CollectionHit, CollectionQuery, Comparison, Condition, Embedder, MemoryError, RERANKED, Reranker,
-    SearchMode, rerank,
+    SearchMode, Staleness, rerank,
 };
 use serde_json::{Value, json};
 
 use super::progress::Display;
-use super::{collections_here, embedder};
+use super::{collections_here, embedder, open_lines};
 use crate::agent::open_reranker;
 
 pub const EXAMPLES: &str = "Examples:
@@ -23,6 +24,7 @@ pub const EXAMPLES: &str = "Examples:
   codriver memory search --collection papers --where \"year>=1999\" --mode lexical -k 5 --json flutter
   codriver memory search --collection papers --batch queries.jsonl -k 100 --json > run.jsonl
 
+A search by words and meaning does with words where there are no vectors, and says on standard error how to get them.
 A batch has lines {\"id\": ..., \"query\": ...}; for each, in order, a line {\"id\": ..., \"results\": [{\"id\": ..., \"score\": ...}]} comes out.";
 
 #[derive(Debug, Args)]
@@ -43,10 +45,10 @@ pub struct SearchArguments {
     #[arg(short = 'f', long = "where", alias = "filter", value_name = "KEY=VALUE")]
     conditions: Vec<Condition>,
     /// Only documents of that day or later, by the date in their metadata
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     since: Option<String>,
     /// Only documents of before that day
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     before: Option<String>,
     /// Where in the metadata the date is
     #[arg(long, value_name = "KEY", default_value = "date")]
@@ -82,6 +84,17 @@ impl SearchArguments {
     }
 }
 
+/// A day as dates in metadata are written, of which the end may be missing: they are compared as text.
+fn day(text: &str) -> Result<String, String> {
+    let whole = match text.len() {
+        4 => format!("{text}-01-01"),
+        7 => format!("{text}-01"),
+        _ => text.to_owned(),
+    };
+    let day = NaiveDate::parse_from_str(&whole, "%Y-%m-%d").ok().filter(|day| day.to_string() == whole);
+    day.map(|_| text.to_owned()).ok_or_else(|| "it is no day; write it as YYYY-MM-DD, like 2026-01-31".to_owned())
+}
+
 /// Queries between two writings of results.
 const BLOCK: usize = 1024;
 
@@ -100,7 +113,14 @@ pub fn search(arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
         ModeName::Lexical => SearchMode::Lexical,
         ModeName::Exact => SearchMode::Exact,
     };
-    let embedder = if mode == SearchMode::Lexical { None } else { embedder()? };
+    let (embedder, unusable) = match embedder_for(mode) {
+        Err(reason) if mode == SearchMode::Hybrid => (None, Some(reason)),
+        embedder => (embedder?, None),
+    };
+    let query = arguments.query.join(" ");
+    if arguments.batch.is_none() && query.trim().is_empty() {
+        bail!("the query is empty; say what to find");
+    }
     let mut order = Order { reranker: None, k: arguments.k as usize, told: false };
     if let Some(name) = &arguments.rerank {
         match open_reranker(name, PATIENCE) {
@@ -115,7 +135,6 @@ pub fn search(arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
             search_batch(&collection, &read_queries(file)?, embedder.as_deref(), &asked, &mut order, &display)?
         }
         None => {
-            let query = arguments.query.join(" ");
             let found = collection.search(&[query.as_str()], embedder.as_deref(), &asked, &|_, _| true)?;
             let mut hits = found.into_iter().next().unwrap_or_default();
             order.apply(&query, &mut hits);
@@ -128,12 +147,41 @@ pub fn search(arguments: &SearchArguments) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    if collection.wants_refresh() {
-        display.say("codriver: the indexes are missing, damaged or older than the database; they are built anew");
-        let model = embedder.as_ref().map(|embedder| embedder.name());
-        display.under_bar("indexing", |progress| collection.refresh(model, progress))?;
+    match (unusable, collection.shortfall()) {
+        (Some(reason), _) => eprintln!("warning: found by words alone: {reason:#}"),
+        (None, Some(shortfall)) => eprintln!("warning: {shortfall}"),
+        (None, None) => {}
+    }
+    if let Some(staleness) = collection.staleness() {
+        mend_indexes(&collection, &staleness, embedder.as_deref(), &display)?;
     }
     Ok(code)
+}
+
+fn embedder_for(mode: SearchMode) -> anyhow::Result<Option<Arc<dyn Embedder>>> {
+    if mode == SearchMode::Lexical { Ok(None) } else { embedder() }
+}
+
+/// So that the next search need not. Where nothing can be written, searches go on without.
+fn mend_indexes(
+    collection: &Collection,
+    staleness: &Staleness,
+    embedder: Option<&dyn Embedder>,
+    display: &Display,
+) -> anyhow::Result<()> {
+    match staleness {
+        Staleness::Missing => display.say("the documents are not indexed yet; that is done now"),
+        Staleness::Older => display.say("the indexes are older than the documents; they are brought up to date"),
+        Staleness::Damaged { path, reason } => eprintln!("warning: {path} is damaged ({reason}); it is built anew"),
+    }
+    let model = embedder.map(|embedder| embedder.name());
+    match display.under_bar("indexing", |progress| collection.refresh(model, progress)) {
+        Err(error @ MemoryError::Unwritable { .. }) => {
+            eprintln!("warning: the next search has to index the documents again: {error}");
+            Ok(())
+        }
+        outcome => Ok(outcome?),
+    }
 }
 
 fn search_batch(
@@ -200,7 +248,7 @@ impl Order {
 fn read_queries(file: &PathBuf) -> anyhow::Result<Vec<(Value, String)>> {
     let reader: Box<dyn BufRead> = match file.as_os_str() == "-" {
         true => Box::new(BufReader::new(std::io::stdin())),
-        false => Box::new(BufReader::new(fs_err::File::open(file)?)),
+        false => Box::new(BufReader::new(open_lines(file)?)),
     };
     let mut queries = Vec::new();
     for (number, line) in reader.lines().enumerate() {

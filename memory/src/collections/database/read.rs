@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use duckdb::{Row, params};
 
-use super::{Database, METADATA, TEXT, TITLE, among};
+use super::{Database, METADATA, TEXT, TITLE, among, damaged};
 use crate::collections::Record;
 use crate::error::MemoryError;
 use crate::event::digest;
@@ -15,6 +15,14 @@ impl Database {
         let sql = "SELECT content, min(slot) AS first FROM documents
             WHERE content NOT IN (SELECT content FROM embeddings WHERE model = ?) GROUP BY content ORDER BY first";
         self.rows(sql, params![model], |row| row.get(0))
+    }
+
+    /// How many documents have no vector of this model.
+    pub fn unembedded(&self, model: &str) -> Result<usize, MemoryError> {
+        let sql =
+            "SELECT count(*) FROM documents WHERE content NOT IN (SELECT content FROM embeddings WHERE model = ?)";
+        let count = self.rows(sql, params![model], |row| row.get::<_, i64>(0))?;
+        Ok(count.first().and_then(|count| usize::try_from(*count).ok()).unwrap_or_default())
     }
 
     /// The texts of contents, by digest.
@@ -36,6 +44,11 @@ impl Database {
 
     pub fn slots(&self) -> Result<Vec<u64>, MemoryError> {
         self.rows("SELECT slot FROM documents ORDER BY slot", params![], |row| row.get(0))
+    }
+
+    /// In the order of the documents' identifiers.
+    pub fn slots_by_identifier(&self) -> Result<Vec<u64>, MemoryError> {
+        self.rows("SELECT slot FROM documents ORDER BY id, slot", params![], |row| row.get(0))
     }
 
     /// Slots that have a vector of this model.
@@ -115,23 +128,26 @@ impl Database {
         )
     }
 
-    /// Reads every row; gives how many documents there are.
+    /// Reads every row, vectors' too; gives how many documents there are.
     pub fn check(&self) -> Result<usize, MemoryError> {
         let mut wrong = 0;
         let mut count = 0;
-        self.streamed("SELECT slot, title, text, content FROM documents", params![], |row| {
-            let content = digest(&self.content(row)?.1);
-            wrong += usize::from(*self.vault.disguise(&content) != row.get::<_, String>(3)?);
+        self.streamed("SELECT slot, id, title, text, metadata, content FROM documents", params![], |row| {
+            let content = digest(&self.record(row)?.1.content());
+            wrong += usize::from(*self.vault.disguise(&content) != row.get::<_, String>(5)?);
             count += 1;
             Ok(true)
         })?;
-        let path = self.path.display().to_string();
+        self.streamed("SELECT content, vector FROM embeddings", params![], |row| {
+            let (content, vector): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            if !vector.is_empty() {
+                self.vault.open(&vector, content.as_bytes())?;
+            }
+            Ok(true)
+        })?;
         match wrong {
             0 => Ok(count),
-            wrong => Err(MemoryError::Unreadable {
-                path,
-                reason: format!("{wrong} of {count} documents are not what was stored"),
-            }),
+            wrong => Err(damaged(&self.path, format!("{wrong} of {count} documents are not what was stored"))),
         }
     }
 

@@ -1,10 +1,14 @@
 //! A lexical index as it was at one moment.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use tantivy::columnar::Column as Numbers;
 use tantivy::fieldnorm::FieldNormReader;
-use tantivy::query::{Bm25StatisticsProvider, BooleanQuery, BoostQuery, EnableScoring, Occur, Query, TermQuery};
+use tantivy::postings::Postings as _;
+use tantivy::query::{
+    Bm25StatisticsProvider, Bm25Weight, BooleanQuery, BoostQuery, EnableScoring, Occur, Query, TermQuery,
+};
 use tantivy::schema::document::Value as _;
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocAddress, DocId, DocSet as _, Score, Searcher, TERMINATED, TantivyDocument, Term};
@@ -148,12 +152,14 @@ impl View {
         Ok(())
     }
 
-    /// The `k` best, best first, among those of whose row `read` gives something.
+    /// The `k` best, best first, among those of whose row `read` gives something; `order` is of keys, among equals.
+    /// Scores and order are those of the texts, however the index was made of them.
     pub fn search<T: Copy>(
         &self,
         statistics: &WordStatistics,
         k: usize,
         read: &dyn Fn(&Row<'_>) -> Option<T>,
+        order: &dyn Fn(u64, u64) -> Ordering,
     ) -> tantivy::Result<Vec<WordHit<T>>> {
         if statistics.words.is_empty() || k == 0 || self.searcher.num_docs() == 0 {
             return Ok(Vec::new());
@@ -168,26 +174,59 @@ impl View {
         let query = BooleanQuery::new(statistics.words.iter().map(clause).collect());
         let weights = Statistics(statistics);
         let weight = query.weight(EnableScoring::enabled_from_statistics_provider(&weights, &self.searcher))?;
-        let mut hits: Vec<WordHit<T>> = Vec::with_capacity(2 * k.min(1 << 16));
-        let mut threshold = 0.0;
+        let doubt = doubt(statistics);
+        let mut candidates: Vec<Candidate<T>> = Vec::with_capacity(2 * k.min(1 << 16));
+        let (mut threshold, mut most) = (0.0, 2 * k);
         for ((ordinal, reader), segment) in (0..).zip(self.searcher.segment_readers()).zip(&self.segments) {
             let alive = reader.alive_bitset();
             weight.for_each_pruning(threshold, reader, &mut |document: DocId, bm25: Score| {
                 let row = Row { segment, at: DocAddress::new(ordinal, document) };
                 let found = alive.is_none_or(|alive| alive.is_alive(document)).then(|| read(&row)).flatten();
                 if let Some(found) = found {
-                    hits.push(WordHit { key: row.key(), bm25, read: found });
-                    if hits.len() >= 2 * k {
-                        keep_best(&mut hits, k);
-                        // As good as the worst is good enough: of equals, the later ones are kept.
-                        threshold = hits.last().map_or(0.0, |worst| worst.bm25.next_down());
+                    candidates.push(Candidate { at: row.at, hit: WordHit { key: row.key(), bm25, read: found } });
+                    if candidates.len() >= most {
+                        threshold = keep_best(&mut candidates, k, doubt);
+                        most = 2 * candidates.len();
                     }
                 }
                 threshold
             })?;
         }
-        keep_best(&mut hits, k);
+        keep_best(&mut candidates, k, doubt);
+        self.score_in_order(statistics, &mut candidates)?;
+        let mut hits: Vec<WordHit<T>> = candidates.into_iter().map(|candidate| candidate.hit).collect();
+        hits.sort_unstable_by(|one, other| {
+            other.bm25.total_cmp(&one.bm25).then_with(|| order(one.key, other.key)).then(one.key.cmp(&other.key))
+        });
+        hits.truncate(k);
         Ok(hits)
+    }
+
+    /// Adds up the words' shares again, in the words' order: the walk adds them in the order in which it meets them,
+    /// which depends on where the texts lie, and so do the last bits of its sums.
+    fn score_in_order<T>(&self, statistics: &WordStatistics, candidates: &mut [Candidate<T>]) -> tantivy::Result<()> {
+        candidates.sort_unstable_by_key(|candidate| candidate.at);
+        candidates.iter_mut().for_each(|candidate| candidate.hit.bm25 = 0.0);
+        for (word, (count, _)) in &statistics.words {
+            let term = Term::from_field_text(self.fields.words, word);
+            let weight = Bm25Weight::for_terms(&Statistics(statistics), std::slice::from_ref(&term))?;
+            let weight = weight.boost_by(*count as Score);
+            for of_segment in candidates.chunk_by_mut(|one, other| one.at.segment_ord == other.at.segment_ord) {
+                let Some(ordinal) = of_segment.first().map(|candidate| candidate.at.segment_ord) else { continue };
+                let Some(segment) = self.segments.get(ordinal as usize) else { continue };
+                let words = self.searcher.segment_reader(ordinal).inverted_index(self.fields.words)?;
+                let Some(mut postings) = words.read_postings(&term, IndexRecordOption::WithFreqs)? else { continue };
+                for Candidate { at, hit } in of_segment {
+                    if postings.doc() < at.doc_id {
+                        postings.seek(at.doc_id);
+                    }
+                    if postings.doc() == at.doc_id {
+                        hit.bm25 += weight.score(segment.lengths.fieldnorm_id(at.doc_id), postings.term_freq());
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The texts that have this in that column, which must be indexed.
@@ -232,7 +271,24 @@ impl View {
     }
 }
 
-fn keep_best<T>(hits: &mut Vec<WordHit<T>>, k: usize) {
-    hits.sort_unstable_by(|one, other| other.bm25.total_cmp(&one.bm25).then(other.key.cmp(&one.key)));
-    hits.truncate(k);
+/// A text with the score that the walk gave it.
+struct Candidate<T> {
+    at: DocAddress,
+    hit: WordHit<T>,
+}
+
+/// How far, as a share, sums of the same numbers in two orders may lie apart.
+fn doubt(statistics: &WordStatistics) -> f32 {
+    (4 + 2 * statistics.words.len()) as f32 * f32::EPSILON
+}
+
+/// Keeps those that may be among the `k` best; gives a score that all of these have more than.
+fn keep_best<T>(candidates: &mut Vec<Candidate<T>>, k: usize, doubt: f32) -> f32 {
+    if candidates.len() <= k {
+        return 0.0;
+    }
+    let (_, worst, _) = candidates.select_nth_unstable_by(k - 1, |one, other| other.hit.bm25.total_cmp(&one.hit.bm25));
+    let border = worst.hit.bm25 * (1.0 - doubt);
+    candidates.retain(|candidate| candidate.hit.bm25 >= border);
+    border.next_down()
 }
