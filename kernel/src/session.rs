@@ -11,12 +11,12 @@ mod values;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use codriver_memory::{Memory, MemoryError, MemoryOptions, Project, Redactor};
+use codriver_memory::{Memory, MemoryError, MemoryOptions, Mode, Project, Redactor};
 
 use crate::agent::Agents;
 use crate::cells::{self, MagicRegistry};
@@ -32,6 +32,9 @@ pub use lazy_rust::LazyRust;
 pub use output::{LiveDisplay, MimeBundle, Output, OutputEvent, OutputSink, RecordingSink};
 pub use runs::{Runs, StaleCell};
 pub use values::Values;
+
+/// The database of memory, in the data folder.
+pub(crate) const MEMORY: &str = "memory.duckdb";
 
 /// What a notebook's cells share. Lives on the one thread that runs cells.
 pub struct Session {
@@ -96,6 +99,7 @@ impl Session {
         });
         let memory = Arc::new(open_memory(options)?);
         sql.attach_memory(&memory).map_err(SessionError::Sql)?;
+        let history = options.data_folder.as_deref().map_or_else(History::in_memory, |folder| history(folder, &memory));
         Ok(Self {
             sql,
             rust,
@@ -105,7 +109,7 @@ impl Session {
             workspace: options.workspace.clone(),
             last_error: None,
             runs: Runs::default(),
-            history: options.data_folder.as_deref().map_or_else(History::in_memory, History::open),
+            history,
             values: Values::default(),
             magics: Arc::new(cells::registry()),
         })
@@ -143,12 +147,18 @@ fn open_memory(options: &SessionOptions) -> Result<Memory, MemoryError> {
         ..MemoryOptions::new(path)
     };
     let Some(folder) = &options.data_folder else { return Memory::in_memory_with(of_project(PathBuf::new())) };
-    Memory::open_with(of_project(folder.join("memory.duckdb"))).or_else(|error| {
+    Memory::open_with(of_project(folder.join(MEMORY))).or_else(|error| {
         tracing::warn!("memory lasts for this session only: {error}");
         let memory = Memory::in_memory_with(of_project(PathBuf::new()))?;
         memory.notice(format!("memory lasts for this session only: {error}"));
         Ok(memory)
     })
+}
+
+/// Sealed as memory is; where memory's key is missing, nothing is kept.
+fn history(folder: &Path, memory: &Memory) -> History {
+    let has_no_key = memory.mode() == Mode::InMemory && Memory::is_encrypted(&folder.join(MEMORY));
+    if has_no_key { History::in_memory() } else { History::open(folder, memory.vault(), memory.redactor()) }
 }
 
 /// Whether e-mail addresses, telephone, account and card numbers are blanked out too before anything is kept

@@ -10,8 +10,9 @@ use crate::error::MemoryError;
 use crate::journal::beside;
 use crate::memory::Memory;
 use crate::records::Mode;
+use crate::snapshot::{Copy, require_other_process};
 use crate::state::{State, open_store};
-use crate::store::lock::make_folder;
+use crate::store::lock::{self, Attempt, make_folder};
 use crate::store::{Store, log_of};
 use crate::vault::MasterKey;
 
@@ -56,6 +57,7 @@ impl Memory {
         if backups.last().and_then(age).is_some_and(|age| age < INTERVAL) {
             return Ok(None);
         }
+        make_folder(&folder(&database))?;
         let path = folder(&database).join(format!("memory-{}.duckdb", stamp()));
         state.backup(&path)?;
         for old in backups.iter().rev().skip(KEPT - 1) {
@@ -82,10 +84,13 @@ impl Memory {
 
 impl State {
     fn backup(&mut self, to: &Path) -> Result<u64, MemoryError> {
-        self.require_the_file()?;
-        if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            make_folder(folder)?;
+        if let Some(folder) = to.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+            return Err(MemoryError::NoFolder { path: folder.display().to_string() });
         }
+        if let (Mode::Shared { .. }, Some(database)) = (&self.mode, &self.database) {
+            return backup_beside(database, to, self.key.as_ref());
+        }
+        self.require_the_file()?;
         let new = beside(to, "new");
         let copied = self.store.copy_file(&new).and_then(|bytes| {
             Store::read_copy(&new)?.read_everything()?;
@@ -120,7 +125,7 @@ impl State {
     }
 
     /// The database's path, if this process holds it.
-    fn require_the_file(&self) -> Result<PathBuf, MemoryError> {
+    pub(crate) fn require_the_file(&self) -> Result<PathBuf, MemoryError> {
         match (&self.mode, &self.database) {
             (Mode::Durable, Some(database)) => Ok(database.clone()),
             (Mode::Shared { holder }, Some(database)) => {
@@ -132,6 +137,25 @@ impl State {
             }),
         }
     }
+}
+
+/// While another process holds the database.
+fn backup_beside(database: &Path, to: &Path, key: Option<&MasterKey>) -> Result<u64, MemoryError> {
+    let holder = match lock::acquire(database)? {
+        // Nobody does any more, and nobody is let in meanwhile.
+        Attempt::Acquired(_lock) => return copy_beside(database, to, key),
+        Attempt::HeldBy(holder) => holder,
+    };
+    require_other_process(database, Some(&holder))?;
+    copy_beside(database, to, key)
+}
+
+fn copy_beside(database: &Path, to: &Path, key: Option<&MasterKey>) -> Result<u64, MemoryError> {
+    let copy = Copy::take(database, &beside(to, "new"), key)?;
+    Store::read_copy(&copy.database)?.read_everything()?;
+    let synced = File::open(&copy.database).and_then(|file| file.sync_all().and(file.metadata()));
+    let bytes = synced.map_err(|error| unwritable(to, &error))?.len();
+    replace(&copy.database, to).map(|()| bytes)
 }
 
 /// Puts the newest automatic backup that is whole in the place of a damaged database, which is set
@@ -171,10 +195,7 @@ fn take_in(database: &Path, from: &Path, key: Option<&MasterKey>) -> Result<Path
         file.sync_all()
     };
     copy().map_err(|error: std::io::Error| failure(error.to_string()))?;
-    let checked = Store::read_copy(&new).and_then(|store| {
-        store.read_everything()?;
-        store.require_key(database, key)
-    });
+    let checked = check(&new, database, key);
     match checked {
         Ok(()) => Ok(new),
         Err(error) => {
@@ -187,6 +208,13 @@ fn take_in(database: &Path, from: &Path, key: Option<&MasterKey>) -> Result<Path
             }
         }
     }
+}
+
+/// Reads a backup of `database` to the end, and sees whether its key is there.
+pub(crate) fn check(backup: &Path, database: &Path, key: Option<&MasterKey>) -> Result<(), MemoryError> {
+    let store = Store::read_copy(backup)?;
+    store.read_everything()?;
+    store.require_key(database, key)
 }
 
 /// A database with its log, under another name.
@@ -237,10 +265,10 @@ pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> MemoryError {
     MemoryError::Unwritable { path: path.display().to_string(), reason: error.to_string() }
 }
 
-fn modified(path: &PathBuf) -> Option<SystemTime> {
+pub(crate) fn modified(path: &PathBuf) -> Option<SystemTime> {
     fs_err::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
-fn stamp() -> String {
+pub(crate) fn stamp() -> String {
     Local::now().format("%Y%m%d-%H%M%S%.6f").to_string()
 }

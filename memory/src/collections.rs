@@ -3,9 +3,11 @@
 //! A collection is a folder: `documents.duckdb` is its truth, `index/` a cache that can be deleted at any time. The
 //! database is held only while it is read or written, so that one process can search what another imports.
 
+mod backup;
 mod database;
 mod filter;
 mod index;
+mod keys;
 mod record;
 mod search;
 mod windows;
@@ -255,26 +257,28 @@ impl Collection {
     }
 
     fn database(&self) -> Result<Database, MemoryError> {
-        Database::open(&self.folder.join(database::FILE), self.vault()?)
+        if let Some(vault) = self.vault.get() {
+            return Database::open(&self.path(), vault);
+        }
+        let database = self.settled(Database::open(&self.path(), &self.vault()?)?)?;
+        self.vault.get_or_init(|| database.vault().clone());
+        Ok(database)
     }
 
-    /// What seals and opens the contents. A collection that is made while there is a key is sealed with it.
-    fn vault(&self) -> Result<&Vault, MemoryError> {
-        if let Some(vault) = self.vault.get() {
-            return Ok(vault);
-        }
-        let database = self.folder.join(database::FILE);
+    /// What seals and opens the contents, as the file beside them says. A collection that is made while there is a key
+    /// is sealed with it.
+    fn vault(&self) -> Result<Vault, MemoryError> {
+        let database = self.path();
         let key = self.key.clone().map_or_else(MasterKey::from_environment, |key| Ok(Some(key)))?;
-        let vault = match (VaultFile::read(&database)?, key) {
-            (Some(file), key) => vault::unlock(&database, &file, key.as_ref())?,
+        match (VaultFile::read(&database)?, key) {
+            (Some(file), key) => vault::unlock(&database, &file, key.as_ref()),
             (None, Some(key)) if !database.exists() => {
                 let (file, vault) = VaultFile::create(&key)?;
                 file.write(&database)?;
-                vault
+                Ok(vault)
             }
-            (None, _) => Vault::off(),
-        };
-        Ok(self.vault.get_or_init(|| vault))
+            (None, _) => Ok(Vault::off()),
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub enum MemoryError {
     NotEncrypted { path: String },
     #[error("{path} is in use ({holder}). End the other notebooks that use it and try again")]
     Busy { path: String, holder: String },
+    #[error("there is no folder {path}; make it first, or choose another place")]
+    NoFolder { path: String },
     #[error("{path} is not a backup of a memory: {reason}. Nothing was changed")]
     NoBackup { path: String, reason: String },
     #[error("memory ({path}): {reason}")]

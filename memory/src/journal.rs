@@ -207,8 +207,32 @@ fn merge(path: &Path, store: &mut Store) -> Result<Remains, MemoryError> {
     Ok(Remains::Nothing)
 }
 
+/// What reading a journal to its end found.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    pub changes: usize,
+    pub damaged: usize,
+    /// Sealed with another key.
+    pub locked: usize,
+}
+
+/// Reads a journal and changes nothing. A last line without its end is being written, or was acknowledged to nobody.
+pub(crate) fn check(path: &Path, vault: &Vault) -> Result<Checked, MemoryError> {
+    let bytes = fs_err::read(path).map_err(|error| failure(path, &error))?;
+    let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let mut checked = Checked::default();
+    for line in bytes[..complete].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match entry(line, vault) {
+            Ok(_) => checked.changes += 1,
+            Err(BadLine::Damaged) => checked.damaged += 1,
+            Err(BadLine::Locked) => checked.locked += 1,
+        }
+    }
+    Ok(checked)
+}
+
 /// In the order they were begun, as far as the file system tells.
-fn find(database: &Path) -> Result<Vec<PathBuf>, MemoryError> {
+pub(crate) fn find(database: &Path) -> Result<Vec<PathBuf>, MemoryError> {
     let (Some(folder), Some(prefix)) =
         (database.parent(), beside(database, "journal-").file_name().map(ToOwned::to_owned))
     else {

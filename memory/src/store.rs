@@ -156,6 +156,15 @@ impl Store {
         entry.map_or(Ok(()), |entry| unlock(path, &entry, key).map(drop))
     }
 
+    /// A copy with what its contents are sealed with.
+    pub fn opened_with(mut self, path: &Path, key: Option<&MasterKey>) -> Result<Self, MemoryError> {
+        let entry = if self.version()? >= FIRST_WITH_VAULT { self.vault_entry()? } else { None };
+        if let Some(entry) = entry {
+            self.vault = unlock(path, &entry, key)?;
+        }
+        Ok(self)
+    }
+
     /// Everything that is in the log, into the file.
     pub fn checkpoint(&mut self) -> Result<(), MemoryError> {
         self.recover()?;

@@ -99,7 +99,7 @@ impl Vault {
     }
 
     /// A text for a column, bound to that column of that row.
-    pub(crate) fn seal_text<'a>(&self, column: &str, row: &str, text: &'a str) -> Result<Cow<'a, str>, VaultError> {
+    pub fn seal_text<'a>(&self, column: &str, row: &str, text: &'a str) -> Result<Cow<'a, str>, VaultError> {
         if !self.is_on() {
             return Ok(Cow::Borrowed(text));
         }
@@ -107,7 +107,8 @@ impl Vault {
         Ok(Cow::Owned(format!("{MARK}{}", STANDARD.encode(sealed))))
     }
 
-    pub(crate) fn open_text(&self, column: &str, row: &str, text: String) -> Result<String, VaultError> {
+    /// What [`Vault::seal_text`] was given.
+    pub fn open_text(&self, column: &str, row: &str, text: String) -> Result<String, VaultError> {
         if !self.is_on() {
             return Ok(text);
         }

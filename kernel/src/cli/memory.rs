@@ -5,6 +5,7 @@ mod import;
 mod keeping;
 mod progress;
 mod search;
+mod whole;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -40,15 +41,17 @@ enum MemoryCommand {
     Remove(collections::RemoveArguments),
     /// Say what a collection, or all of memory, holds
     Stats(collections::StatsArguments),
-    /// Read everything and say what is damaged
+    /// Read everything and say what is damaged: memory, also while a notebook uses it, and collections
     Verify(collections::VerifyArguments),
-    /// Embed what has no vector yet, and build the indexes anew from the database
+    /// Build the indexes of memory and collections anew from their databases, and embed what of collections has no
+    /// vector yet
     Rebuild(collections::RebuildArguments),
     /// Copy what is remembered to a file, also while notebooks use it
+    #[command(after_help = keeping::COPIES)]
     Backup(keeping::BackupArguments),
     /// Go back to a backup; what there is now is set aside
     Restore(keeping::RestoreArguments),
-    /// Encrypt what was said and read, with a key of yours
+    /// Encrypt what was said and read, collections and the history of cells, with a key of yours
     Encrypt(keeping::EncryptArguments),
     /// Write it in the clear again
     Decrypt,

@@ -1,25 +1,27 @@
 //! What was run, in this session and in earlier ones.
 //!
-//! One file per user, a JSON object a line, appended with `O_APPEND` in one write each, so that
-//! two kernels can share it. A line that cannot be read (a torn write after a crash) is skipped.
+//! One file per user, shared by its kernels.
 
 use std::collections::HashSet;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use fs_err::OpenOptions;
+use codriver_memory::{Redactor, Vault};
 use globset::GlobBuilder;
-use serde::{Deserialize, Serialize};
+
+mod file;
+
+use file::HistoryFile;
 
 /// The inputs of this session and of those before it.
 pub struct History {
-    path: Option<PathBuf>,
+    file: Option<HistoryFile>,
     session: u64,
     earlier: Vec<HistoryEntry>,
     current: Vec<HistoryEntry>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
     pub session: u64,
     pub line: u32,
@@ -28,25 +30,23 @@ pub struct HistoryEntry {
 
 /// Entries of earlier sessions that are read at the start; older ones stay in the file.
 const EARLIER_ENTRIES: usize = 10_000;
-/// A cell longer than this is kept for this session, and only its head in the file.
-const LONGEST_STORED_INPUT: usize = 256 * 1024;
 
 impl History {
     /// For a session that leaves nothing behind.
     pub fn in_memory() -> Self {
-        Self { path: None, session: 1, earlier: Vec::new(), current: Vec::new() }
+        Self { file: None, session: 1, earlier: Vec::new(), current: Vec::new() }
     }
 
-    /// Reads the file in `folder`; one that is missing or unreadable is an empty history.
-    pub fn open(folder: &Path) -> Self {
-        let path = folder.join("history.jsonl");
-        if let Err(error) = fs_err::create_dir_all(folder) {
-            tracing::warn!("history is not kept: {error}");
-            return Self::in_memory();
-        }
-        let bytes = fs_err::read(&path).unwrap_or_default();
-        let mut earlier: Vec<HistoryEntry> =
-            String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    /// Reads the file in `folder`; one that is missing or unreadable is an empty history. Its lines are sealed as memory
+    /// is; a file that is not is written anew.
+    pub fn open(folder: &Path, vault: Vault, redactor: Arc<Redactor>) -> Self {
+        let (file, mut earlier) = match HistoryFile::open(folder, vault, redactor) {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::warn!("history is not kept: {error}");
+                return Self::in_memory();
+            }
+        };
         let last = earlier.iter().map(|entry| entry.session).max().unwrap_or(0);
         if earlier.len() > EARLIER_ENTRIES {
             earlier.drain(..earlier.len() - EARLIER_ENTRIES);
@@ -54,7 +54,13 @@ impl History {
         // Two kernels may start from the same file: the clock keeps their numbers apart, and
         // never behind what is there.
         let clock = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0);
-        Self { path: Some(path), session: clock.max(last + 1), earlier, current: Vec::new() }
+        Self { file: Some(file), session: clock.max(last + 1), earlier, current: Vec::new() }
+    }
+
+    /// Writes a second file, sealed with `new`, beside the one in `folder`, which is sealed with `old`: the next that
+    /// opens the history with `new` takes it.
+    pub fn prepare(folder: &Path, old: &Vault, new: &Vault, redactor: &Redactor) -> std::io::Result<()> {
+        file::prepare(folder, old, new, redactor)
     }
 
     /// The number of this session.
@@ -62,11 +68,11 @@ impl History {
         self.session
     }
 
-    /// Remembers one input, on disk before it returns.
+    /// Remembers one input, on disk before it returns: there without secrets.
     pub fn append(&mut self, line: u32, input: &str) {
         let entry = HistoryEntry { session: self.session, line, input: input.to_owned() };
-        if let Some(path) = &self.path
-            && let Err(error) = append_to_file(path, &entry)
+        if let Some(file) = &self.file
+            && let Err(error) = file.append(&entry)
         {
             tracing::warn!("history entry not written: {error}");
         }
@@ -124,18 +130,4 @@ impl History {
         let back = usize::try_from(session.unsigned_abs()).ok()?;
         sessions.len().checked_sub(back).and_then(|index| sessions.get(index).copied())
     }
-}
-
-fn append_to_file(path: &Path, entry: &HistoryEntry) -> std::io::Result<()> {
-    let stored = HistoryEntry { input: head(&entry.input, LONGEST_STORED_INPUT).to_owned(), ..entry.clone() };
-    let mut line = serde_json::to_vec(&stored)?;
-    line.push(b'\n');
-    // The line break in front ends a line that another process left torn.
-    line.insert(0, b'\n');
-    OpenOptions::new().create(true).append(true).open(path)?.write_all(&line)
-}
-
-/// At most `limit` bytes, cut at a character.
-fn head(text: &str, limit: usize) -> &str {
-    &text[..text.floor_char_boundary(limit)]
 }

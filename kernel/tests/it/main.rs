@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::get_unwrap)]
 
 mod agent;
+mod keeping;
 mod languages;
 mod memory;
 mod render;

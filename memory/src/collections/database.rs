@@ -13,7 +13,10 @@ use crate::event::digest;
 use crate::store::{lock, lock_holder, log_of, settings};
 use crate::vault::Vault;
 
+mod convert;
 mod read;
+
+pub(super) use convert::SealedAs;
 
 pub(super) const FILE: &str = "documents.duckdb";
 
@@ -27,6 +30,7 @@ const SCHEMA: &str = "
         slot UBIGINT NOT NULL, id VARCHAR NOT NULL, title VARCHAR NOT NULL, text VARCHAR NOT NULL,
         metadata VARCHAR NOT NULL, content VARCHAR NOT NULL);
     CREATE TABLE IF NOT EXISTS embeddings (content VARCHAR NOT NULL, model VARCHAR NOT NULL, vector BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS vault (entry VARCHAR NOT NULL);
     CREATE TABLE IF NOT EXISTS state (version UINTEGER NOT NULL, revision UBIGINT NOT NULL, next_slot UBIGINT NOT NULL);
     INSERT INTO state SELECT 1, 0, 1 WHERE NOT EXISTS (FROM state);";
 
@@ -259,6 +263,23 @@ impl Database {
             .filter_map(|path| fs_err::metadata(path).ok())
             .map(|file| file.len())
             .sum()
+    }
+
+    /// A copy of the file, which nobody writes meanwhile. This ends the opening: the system would take DuckDB's lock
+    /// away with the descriptor that the file is read by.
+    pub fn copy_file(self, to: &Path) -> Result<u64, MemoryError> {
+        if !self.read_only {
+            self.checkpoint()?;
+        }
+        let unwritable = |error: std::io::Error| crate::backup::unwritable(to, &error);
+        let mut file = fs_err::File::open(&self.path).map_err(unwritable)?;
+        let copied = crate::backup::private(to).and_then(|mut copy| {
+            let bytes = std::io::copy(&mut file, &mut copy)?;
+            copy.sync_all().map(|()| bytes)
+        });
+        drop(self);
+        drop(file);
+        copied.map_err(unwritable)
     }
 
     pub fn vault(&self) -> &Vault {

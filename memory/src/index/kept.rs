@@ -217,6 +217,12 @@ impl Label {
     }
 }
 
+/// Reads the file in a folder to its end: how many texts it has the words of. `None` where there is no such file.
+pub(crate) fn check(folder: &Path, vault: &Vault) -> Option<Result<usize, String>> {
+    let path = folder.join(FILE);
+    path.exists().then(|| open_words(&path, vault, &COLUMNS).map(|lexical| lexical.len()))
+}
+
 /// Brings the file in a folder up to the database and writes it. `goes_on` is asked between blocks.
 pub(crate) fn write(folder: &Path, store: &Store, goes_on: &dyn Fn() -> bool) -> Result<(), MemoryError> {
     let (path, vault) = (folder.join(FILE), store.vault());

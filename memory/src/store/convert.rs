@@ -76,12 +76,37 @@ impl Store {
 
     /// Reads every block of every table: what is damaged is noticed here, if nowhere else.
     pub fn read_everything(&self) -> Result<(), MemoryError> {
-        let tables =
-            self.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal", &[], |row| row.get::<_, String>(0))?;
-        for table in tables {
+        for table in self.table_names()? {
             self.rows(&format!("SELECT bit_xor(hash(whole)) FROM \"{table}\" AS whole"), params![], |_| Ok(()))?;
         }
         Ok(())
+    }
+
+    pub fn table_names(&self) -> Result<Vec<String>, MemoryError> {
+        let sql = "SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY table_oid";
+        self.rows(sql, &[], |row| row.get(0))
+    }
+
+    /// Reads every column of every row of a table and opens what is sealed in it: how many rows there are, and how
+    /// many of them do not open.
+    pub fn check_table(&self, name: &str) -> Result<(usize, usize), MemoryError> {
+        let known = TABLES.iter().find(|table| table.name == name);
+        let (mut all, mut closed) = (0, 0);
+        let mut read = || {
+            let mut statement = self.connection.prepare(&format!("SELECT * FROM \"{name}\""))?;
+            let mut rows = statement.query([])?;
+            let columns = rows.as_ref().map(|statement| statement.column_names()).unwrap_or_default();
+            while let Some(row) = rows.next()? {
+                let values =
+                    (0..columns.len()).map(|column| row.get(column)).collect::<duckdb::Result<Vec<Value>>>()?;
+                all += 1;
+                let opens = |table| converted(table, &columns, values, &self.vault, &Vault::off()).is_ok();
+                closed += usize::from(!known.is_none_or(opens));
+            }
+            Ok(())
+        };
+        read().map_err(|error: duckdb::Error| self.explain(&error))?;
+        Ok((all, closed))
     }
 }
 

@@ -16,6 +16,10 @@ fn a_backup_made_in_use_is_put_back_in_use() {
     memory.append_turn(&turn(&conversation, "before", "ok")).unwrap();
     memory.remember("Amounts are in euro", Scope::Global, "user").unwrap();
     let copy = folder.path().join("copies/one.duckdb");
+    let error = memory.backup(&copy).unwrap_err();
+    assert!(matches!(&error, MemoryError::NoFolder { .. }) && error.to_string().contains("make it first"), "{error}");
+    assert!(!folder.path().join("copies").exists());
+    fs::create_dir(folder.path().join("copies")).unwrap();
     let bytes = memory.backup(&copy).unwrap();
     assert_eq!(
         (fs::metadata(&copy).unwrap().len(), fs::metadata(&copy).unwrap().permissions().mode() & 0o777),
@@ -157,6 +161,7 @@ fn an_encrypted_backup_needs_its_key() {
     let memory = Memory::open_with(with_key(&path, &key)).unwrap();
     let conversation = memory.start_conversation("codriver", "a.ipynb").unwrap();
     memory.append_turn(&turn(&conversation, "a requestzebra", "ok")).unwrap();
+    fs::create_dir(folder.path().join("copies")).unwrap();
     let copy = folder.path().join("copies/one.duckdb");
     memory.backup(&copy).unwrap();
     assert_eq!(crate::support::files_with(&copy, "requestzebra"), [""; 0]);

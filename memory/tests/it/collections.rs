@@ -14,7 +14,7 @@ const DIMENSIONS: usize = 24;
 /// Texts to directions by their words, and how many it was asked for.
 #[derive(Default)]
 pub struct Hashed {
-    asked: AtomicUsize,
+    pub asked: AtomicUsize,
 }
 
 impl Embedder for Hashed {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Child;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use codriver_memory::{ConversationId, Memory, Mode, NewToolRun, Scope};
@@ -104,6 +105,49 @@ fn kill_9_of_a_second_process_loses_nothing_acknowledged() {
     }
 }
 
+/// A checkpoint comes each 16 turns or so, in the middle of some of the copies.
+#[test]
+fn a_copy_made_beside_a_process_that_writes_has_all_that_was_acknowledged() {
+    let (folder, path) = folder();
+    let mut writer = helper("durability::helper_writes_until_killed", &path);
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let output = BufReader::new(writer.stdout.take().unwrap());
+    let into = Arc::clone(&said);
+    let reader = std::thread::spawn(move || output.lines().for_each(|line| into.lock().unwrap().push(line.unwrap())));
+    while !said.lock().unwrap().iter().any(|line| line.starts_with("ACK turn")) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let beside = Memory::open(&path, None).unwrap();
+    assert!(matches!(beside.mode(), Mode::Shared { .. }));
+    let (mut turns, mut headers) = (0, std::collections::HashSet::new());
+    for round in 0..12 {
+        std::thread::sleep(Duration::from_micros(u64::from(random() % 200_000)));
+        beside.remember(&format!("beside {round}"), Scope::Global, "user").unwrap();
+        let acknowledged = Acknowledged::of(&said.lock().unwrap());
+        turns = acknowledged.turns.len();
+        headers.insert(std::fs::read(&path).unwrap()[..3 * 4096].to_vec());
+        let copy = folder.path().join(format!("{round}.duckdb"));
+        let bytes = beside.backup(&copy).unwrap();
+        assert_eq!(std::fs::metadata(&copy).unwrap().len(), bytes);
+        let restored = Memory::open(&copy, None).unwrap();
+        acknowledged.check(&restored);
+        let facts = restored.facts(None).unwrap();
+        for fact in 0..=round {
+            let text = format!("beside {fact}");
+            assert_eq!(facts.iter().filter(|known| known.text == text).count(), 1, "{text}");
+        }
+        assert!(!folder.path().join(format!("{round}.duckdb.new")).exists());
+        drop(restored);
+        std::fs::remove_file(&copy).unwrap();
+    }
+    assert!(turns >= 10 && headers.len() > 1, "{turns} turns, {} states: the test says nothing", headers.len());
+    // The writer was not in the way of it, nor it in the writer's.
+    assert!(writer.try_wait().unwrap().is_none());
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    reader.join().unwrap();
+}
+
 /// A write-ahead log that ends in the middle of a record, as a loss of power leaves it.
 #[test]
 fn a_torn_log_loses_only_its_last_record() {
@@ -127,6 +171,26 @@ struct Acknowledged {
 }
 
 impl Acknowledged {
+    /// What a helper said.
+    fn of(lines: &[String]) -> Self {
+        let mut acknowledged = Self::default();
+        for line in lines {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["ACK", "conversation", id] => acknowledged.conversations.push(ConversationId::from(*id)),
+                ["ACK", "turn", id, number] => {
+                    acknowledged.turns.insert((*id).to_owned(), (*number).to_owned());
+                }
+                ["ACK", "run", id, status] => {
+                    acknowledged.runs.insert((*id).to_owned(), (*status).to_owned());
+                }
+                ["ACK", "fact", fact] => acknowledged.facts.push((*fact).to_owned()),
+                _ => {}
+            }
+        }
+        acknowledged
+    }
+
     fn extend(&mut self, other: Self) {
         self.conversations.extend(other.conversations);
         self.turns.extend(other.turns);
@@ -197,22 +261,7 @@ fn killed_after(mut child: Child, turns: usize, patience: Duration) -> Acknowled
     std::thread::sleep(patience);
     child.kill().unwrap();
     child.wait().unwrap();
-    let mut acknowledged = Acknowledged::default();
-    for line in reader.join().unwrap() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            ["ACK", "conversation", id] => acknowledged.conversations.push(ConversationId::from(*id)),
-            ["ACK", "turn", id, number] => {
-                acknowledged.turns.insert((*id).to_owned(), (*number).to_owned());
-            }
-            ["ACK", "run", id, status] => {
-                acknowledged.runs.insert((*id).to_owned(), (*status).to_owned());
-            }
-            ["ACK", "fact", fact] => acknowledged.facts.push((*fact).to_owned()),
-            _ => {}
-        }
-    }
-    acknowledged
+    Acknowledged::of(&reader.join().unwrap())
 }
 
 fn random() -> u32 {

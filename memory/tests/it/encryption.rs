@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use codriver_memory::{
-    ContextItem, MasterKey, Memory, MemoryError, MemoryOptions, Mode, NewChunk, NewToolRun, Scope, Vault,
+    Collections, ContextItem, MasterKey, Memory, MemoryError, MemoryOptions, Mode, NewChunk, NewToolRun, Scope, Vault,
 };
 use serde_json::json;
 
@@ -165,18 +165,19 @@ fn the_database_alone_knows_that_it_is_encrypted() {
 
 #[test]
 fn a_memory_that_is_there_is_encrypted_gets_another_key_and_is_opened_again() {
-    let (_folder, path) = folder();
+    let (data, path) = folder();
     let topics = Arc::new(Topics::default());
     let memory = Memory::open(&path, Some(topics.clone())).unwrap();
     let conversation = fill(&memory);
     memory.back_up_if_due().unwrap().unwrap();
     let (first, second): (MasterKey, MasterKey) =
         ("correct horse battery staple".parse().unwrap(), MasterKey::random());
+    let (alone, none) = (|_: &Vault, _: &Vault| Ok(()), Collections::at(data.path().join("none")));
     // Nobody else may be at work on it.
-    assert!(matches!(Memory::encrypt(&path, None, &first), Err(MemoryError::Busy { .. })));
+    assert!(matches!(Memory::encrypt(&path, None, &first, &alone), Err(MemoryError::Busy { .. })));
     drop(memory);
     topics.asked.lock().unwrap().clear();
-    Memory::encrypt(&path, None, &first).unwrap();
+    Memory::encrypt(&path, None, &first, &alone).unwrap();
     for word in WORDS {
         assert_eq!(files_with(&path, word), [""; 0], "{word}");
     }
@@ -188,21 +189,21 @@ fn a_memory_that_is_there_is_encrypted_gets_another_key_and_is_opened_again() {
 
     // The user's key changes, the contents stay.
     let size = std::fs::metadata(&path).unwrap().len();
-    Memory::change_key(&path, Some(&first), &second).unwrap();
+    Memory::change_key(Some(&path), &none, Some(&first), &second).unwrap();
     assert!(matches!(open(&first).err().unwrap(), MemoryError::WrongKey { .. }));
     check(&open(&second).unwrap(), &conversation);
     assert!(std::fs::metadata(&path).unwrap().len() < size + (1 << 20));
     // The data key changes too.
     let key_id = || std::fs::read_to_string(path.with_extension("duckdb.vault")).unwrap();
     let before = key_id();
-    Memory::encrypt(&path, Some(&second), &first).unwrap();
+    Memory::encrypt(&path, Some(&second), &first, &alone).unwrap();
     assert_ne!(key_id(), before);
     check(&open(&first).unwrap(), &conversation);
     // Turned off, everything can be read without a key.
-    assert!(matches!(Memory::decrypt(&path, Some(&second)), Err(MemoryError::WrongKey { .. })));
-    Memory::decrypt(&path, Some(&first)).unwrap();
+    assert!(matches!(Memory::decrypt(&path, Some(&second), &alone), Err(MemoryError::WrongKey { .. })));
+    Memory::decrypt(&path, Some(&first), &alone).unwrap();
     check(&Memory::open(&path, None).unwrap(), &conversation);
-    assert!(matches!(Memory::change_key(&path, None, &second), Err(MemoryError::NotEncrypted { .. })));
+    assert!(matches!(Memory::change_key(Some(&path), &none, None, &second), Err(MemoryError::NotEncrypted { .. })));
     assert!(!files_with(&path, "requestzebra").is_empty());
 }
 

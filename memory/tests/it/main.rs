@@ -4,6 +4,7 @@
 mod backup;
 mod chunks;
 mod collection_faults;
+mod collection_keys;
 mod collections;
 mod conversations;
 mod damage;
@@ -16,6 +17,7 @@ mod figures;
 mod files;
 mod index;
 mod ingest;
+mod inspection;
 mod knowledge;
 mod latency;
 mod rankings;

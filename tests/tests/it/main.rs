@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::get_unwrap)]
 
 mod abort;
+mod backup;
 mod cli;
 mod client;
 mod endings;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Args;
 use codriver_inference::store::size_text;
-use codriver_memory::{Collection, CollectionStatistics, Embedder, Finding, MemoryError, Record};
+use codriver_memory::{Collection, CollectionStatistics, Embedder, Finding, Holdings, MemoryError, Record};
 use serde_json::json;
 
 use super::progress::Display;
@@ -42,7 +42,7 @@ pub struct ExportArguments {
 
 #[derive(Debug, Args)]
 pub struct StatsArguments {
-    /// One collection; all without it
+    /// One collection; without it, memory and all of them
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
     /// Print JSON
@@ -52,7 +52,7 @@ pub struct StatsArguments {
 
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
-    /// One collection; all without it
+    /// One collection; without it, memory and all of them
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
     /// Print JSON
@@ -62,7 +62,7 @@ pub struct VerifyArguments {
 
 #[derive(Debug, Args)]
 pub struct RebuildArguments {
-    /// One collection; all without it
+    /// One collection; without it, memory and all of them
     #[arg(short, long, value_name = "NAME")]
     collection: Option<String>,
     /// Show no progress
@@ -71,14 +71,27 @@ pub struct RebuildArguments {
 }
 
 pub fn list(arguments: &ListArguments) -> anyhow::Result<ExitCode> {
-    statistics(None, arguments.json)
+    statistics(None, None, arguments.json)
 }
 
 pub fn stats(arguments: &StatsArguments) -> anyhow::Result<ExitCode> {
-    statistics(arguments.collection.as_deref(), arguments.json)
+    let holdings = if arguments.collection.is_some() { None } else { super::whole::holdings() };
+    let code = match &holdings {
+        Some(Err(error)) => {
+            eprintln!("codriver: what memory holds cannot be said: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    };
+    let holdings = holdings.and_then(Result::ok);
+    if let Some(holdings) = holdings.as_ref().filter(|_| !arguments.json) {
+        super::print(&format!("{}\n", super::whole::text(holdings)))?;
+    }
+    statistics(arguments.collection.as_deref(), holdings.as_ref(), arguments.json)?;
+    Ok(code)
 }
 
-fn statistics(collection: Option<&str>, as_json: bool) -> anyhow::Result<ExitCode> {
+fn statistics(collection: Option<&str>, memory: Option<&Holdings>, as_json: bool) -> anyhow::Result<ExitCode> {
     let (mut statistics, mut unreadable) = (Vec::new(), Vec::new());
     for of in named(collection)? {
         match of.statistics() {
@@ -92,6 +105,9 @@ fn statistics(collection: Option<&str>, as_json: bool) -> anyhow::Result<ExitCod
     }
     if as_json {
         let mut all = json!({ "collections": statistics });
+        if let Some(memory) = memory {
+            all["memory"] = json!(memory);
+        }
         if !unreadable.is_empty() {
             all["unreadable"] = unreadable.into();
         }
@@ -176,6 +192,15 @@ pub fn export(arguments: &ExportArguments) -> anyhow::Result<ExitCode> {
 
 pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
     let (mut sound, mut lines, mut values) = (true, String::new(), Vec::new());
+    let of_memory = if arguments.collection.is_some() { Vec::new() } else { super::whole::findings() };
+    for finding in &of_memory {
+        sound &= finding.sound;
+        let mark = if finding.sound { "sound" } else { "NOT SOUND" };
+        lines.push_str(&format!("{:24} {:10} {mark:10} {}\n", "memory", finding.part, finding.detail));
+        values.push(
+            json!({ "collection": null, "part": finding.part, "sound": finding.sound, "detail": finding.detail }),
+        );
+    }
     for collection in named(arguments.collection.as_deref())? {
         let findings = collection.verify().unwrap_or_else(|error| {
             vec![Finding { part: "database".to_owned(), sound: false, detail: error.to_string() }]
@@ -189,6 +214,10 @@ pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
     }
     match arguments.json {
         true => super::print(&format!("{:#}\n", json!({ "sound": sound, "findings": values })))?,
+        false if lines.is_empty() => {
+            eprintln!("nothing to read: there is no memory and no collection yet");
+            ExitCode::SUCCESS
+        }
         false => super::print(&lines)?,
     };
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -196,6 +225,7 @@ pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
 
 pub fn rebuild(arguments: &RebuildArguments) -> anyhow::Result<ExitCode> {
     let display = Display::new(arguments.quiet)?;
+    let all = arguments.collection.is_some() || super::whole::rebuild(&display)?;
     let embedder = embedder()?;
     let mut code = ExitCode::SUCCESS;
     for collection in named(arguments.collection.as_deref())? {
@@ -210,7 +240,7 @@ pub fn rebuild(arguments: &RebuildArguments) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(code)
+    Ok(if all { code } else { ExitCode::FAILURE })
 }
 
 fn rebuild_one(collection: &Collection, embedder: Option<&dyn Embedder>, display: &Display) -> Result<(), MemoryError> {
