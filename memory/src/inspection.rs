@@ -181,6 +181,10 @@ fn check_backups(database: &Path, key: Option<&MasterKey>, database_is_sound: bo
                 findings.push(sound("backup", format!("{shown} can be restored")));
                 whole = Some(backup);
             }
+            // The key was changed since, which is no damage.
+            Err(MemoryError::WrongKey { .. } | MemoryError::KeyMissing { .. }) if database_is_sound => {
+                findings.push(sound("backup", format!("{shown} opens with the key that memory had then")));
+            }
             Err(error) => findings.push(unsound("backup", format!("{shown} is of no use: {}", error.reason()))),
         }
         if database_is_sound || whole.is_some() {

@@ -120,7 +120,7 @@ fn a_copy_made_beside_a_process_that_writes_has_all_that_was_acknowledged() {
     let beside = Memory::open(&path, None).unwrap();
     assert!(matches!(beside.mode(), Mode::Shared { .. }));
     let (mut turns, mut headers) = (0, std::collections::HashSet::new());
-    for round in 0..12 {
+    for round in 0..6 {
         std::thread::sleep(Duration::from_micros(u64::from(random() % 200_000)));
         beside.remember(&format!("beside {round}"), Scope::Global, "user").unwrap();
         let acknowledged = Acknowledged::of(&said.lock().unwrap());
