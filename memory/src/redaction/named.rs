@@ -1,6 +1,6 @@
 //! Secrets that are known by the name they are given to: `API_KEY=...`, `"password": "..."`, `--token ...`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -90,7 +90,7 @@ pub(super) fn names_a_secret(name: &str) -> bool {
 /// A password may be short and half a word; everything else is long and has the disorder of chance.
 pub(super) fn looks_secret(name: &str, value: &str) -> bool {
     let lower = value.to_lowercase();
-    let placeholder = PLACEHOLDERS.iter().any(|word| lower.starts_with(word)) || WORDS.contains(&lower.as_str());
+    let placeholder = is_placeholder(value, &lower) || WORDS.contains(&lower.as_str());
     if placeholder || value.starts_with(['$', '<', '%', '[', '{', '/', '~']) || is_code(value) {
         return false;
     }
@@ -120,8 +120,17 @@ fn is_password_variable(text: &str, begin: usize, end: usize) -> bool {
 
 fn is_any_password(value: &str) -> bool {
     let lower = value.to_lowercase();
-    let placeholder = PLACEHOLDERS.iter().any(|word| lower.starts_with(word)) || WORDS.contains(&lower.as_str());
+    let placeholder = is_placeholder(value, &lower) || WORDS.contains(&lower.as_str());
     value.len() >= 4 && !placeholder && !value.starts_with(['$', '<', '%', '[', '{']) && !value.contains("::")
+}
+
+/// Whether a value is written where a secret goes; what begins like one by chance is of letters and digits, long and varied.
+fn is_placeholder(value: &str, lower: &str) -> bool {
+    let is_of_chance = value.len() >= 20
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && value.bytes().any(|byte| byte.is_ascii_digit())
+        && value.bytes().collect::<HashSet<_>>().len() > 12;
+    !is_of_chance && PLACEHOLDERS.iter().any(|word| lower.starts_with(word))
 }
 
 /// Whether a value occurs in ordinary text, so that hiding it would do harm.
@@ -210,6 +219,7 @@ mod tests {
             "secret: boolean",
             "the secret is out",
             "password=<your password>",
+            "api_key=your_api_key_goes_here_2024",
             "max_tokens=2048, token_count: 123456789012345678",
             "token: [redacted: GitHub token]",
             "passphrase = read_passphrase_from_terminal",
