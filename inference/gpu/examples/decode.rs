@@ -1,6 +1,6 @@
 //! How fast a decoder of random weights writes, beside what the device's memory allows: a line of
-//! JSON. `decode SHAPE FORMAT TOKENS PROMPT`, with a shape of `8b` (Llama 3) or `tiny`, and the tokens
-//! to write and to read before.
+//! JSON. `decode SHAPE FORMAT TOKENS PROMPT CACHE`, with a shape of `8b` (Llama 3) or `tiny`, the tokens
+//! to write and to read before, and how keys and values are held.
 //!
 //! Run by `cargo xtask bench inference --device cuda`.
 
@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use codriver_formats::quant;
 use codriver_gpu::{
-    Activation, Architecture, Decoder, FeedForward, Format, Gated, Gpu, GpuError, Layer, Linear, Matrix, Pool,
-    Rotation, Segment, Weights,
+    Activation, Architecture, Decoder, FeedForward, Format, Gated, Gpu, GpuError, Layer, Linear, Matrix, PageFormat,
+    Pool, Rotation, Segment, Weights,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -38,13 +38,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let format: Format = next("bf16").parse()?;
     let tokens: usize = next("64").parse()?;
     let read: usize = next("128").parse()?;
+    let cache: PageFormat = next("f32").parse()?;
     let gpu = Gpu::cuda().or_else(|_| Gpu::wgpu())?;
     let bandwidth = gpu.bandwidth(1 << 30).or_else(|_| gpu.bandwidth(1 << 26))?;
     let (mut decoder, bytes) = decoder(&gpu, &shape, format)?;
-    let (prompt, answer) = measure(&gpu, &mut decoder, &shape, read, tokens)?;
-    let (by_rows, _) = measure(&gpu, &mut decoder.without_tiles(), &shape, read, 1)?;
+    let (prompt, answer) = measure(&gpu, &mut decoder, &shape, cache, read, tokens)?;
+    let (by_rows, _) = measure(&gpu, &mut decoder.without_tiles(), &shape, cache, read, 1)?;
     println!(
-        "{{\"device\": \"{}\", \"format\": \"{format}\", \"bandwidth\": {bandwidth}, \"bytes_per_token\": {bytes}, \
+        "{{\"device\": \"{}\", \"format\": \"{format}\", \"cache\": \"{cache}\", \"bandwidth\": {bandwidth}, \"bytes_per_token\": {bytes}, \
          \"prompt\": {prompt}, \"prompt_without_tiles\": {by_rows}, \"answer\": {answer}}}",
         gpu.describe(),
     );
@@ -56,11 +57,12 @@ fn measure(
     gpu: &Gpu,
     decoder: &mut Decoder,
     shape: &Shape,
+    cache: PageFormat,
     read: usize,
     tokens: usize,
 ) -> Result<(f64, f64), GpuError> {
     let pages: Vec<u32> = (0..(read + tokens).div_ceil(PAGE) as u32).collect();
-    let pool = Pool::new(gpu, decoder.architecture().page_shape(PAGE), shape.layers, pages.len())?;
+    let pool = Pool::new(gpu, decoder.architecture().page_shape(PAGE, cache), shape.layers, pages.len())?;
     let mut step = |tokens: &[u32], past: usize| -> Result<u32, GpuError> {
         let rotations = [rotation(past, tokens.len())];
         let segment = Segment { tokens, past, pages: &pages, rotations: &rotations, wanted: 1 };
