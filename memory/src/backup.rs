@@ -261,6 +261,14 @@ pub(crate) fn automatic(database: &Path) -> Vec<PathBuf> {
     backups
 }
 
+/// One that is not there is fine.
+pub(crate) fn remove(path: &Path) -> Result<(), MemoryError> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unwritable(path, &error)),
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> MemoryError {
     MemoryError::Unwritable { path: path.display().to_string(), reason: error.to_string() }
 }

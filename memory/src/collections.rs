@@ -78,6 +78,16 @@ pub struct Finding {
     pub detail: String,
 }
 
+impl Finding {
+    pub fn sound(part: &str, detail: impl Into<String>) -> Self {
+        Self { part: part.to_owned(), sound: true, detail: detail.into() }
+    }
+
+    pub fn unsound(part: &str, detail: impl Into<String>) -> Self {
+        Self { part: part.to_owned(), sound: false, detail: detail.into() }
+    }
+}
+
 impl Collections {
     pub fn at(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), key: None }
@@ -240,19 +250,18 @@ impl Collection {
     /// Reads everything: the database's rows, and the indexes' checksums and contents against them. Of a database that
     /// cannot be read, that is what is found.
     pub fn verify(&self) -> Result<Vec<Finding>, MemoryError> {
-        let of_database = |sound, detail| Finding { part: "database".to_owned(), sound, detail };
         let database = match self.database() {
             Ok(database) => database,
             Err(error @ MemoryError::CollectionBusy { .. }) => return Err(error),
-            Err(error) => return Ok(vec![of_database(false, error.to_string())]),
+            Err(error) => return Ok(vec![Finding::unsound("database", error.to_string())]),
         };
         match database.check() {
             Ok(rows) => {
-                let mut findings = vec![of_database(true, format!("{rows} documents, all readable"))];
+                let mut findings = vec![Finding::sound("database", format!("{rows} documents, all readable"))];
                 findings.extend(self.indexes.verify(&database)?);
                 Ok(findings)
             }
-            Err(error) => Ok(vec![of_database(false, error.to_string())]),
+            Err(error) => Ok(vec![Finding::unsound("database", error.to_string())]),
         }
     }
 

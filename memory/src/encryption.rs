@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::backup::{automatic, folder, replace};
+use crate::backup::{automatic, folder, remove, replace, unwritable};
 use crate::collections::{Collection, CollectionLock, Collections};
 use crate::error::MemoryError;
 use crate::journal::beside;
@@ -152,9 +152,7 @@ fn rewrite(
     let database = database_of(&state)?;
     let new = beside(&database, "new");
     for leftover in [&new, &log_of(&new)] {
-        if leftover.exists() {
-            remove(leftover)?;
-        }
+        remove(leftover)?;
     }
     let written = Store::open(&new, |_, _| Ok((vault.clone(), file.cloned())))
         .map_err(|failure| failure.into_error(&new))
@@ -171,14 +169,8 @@ fn rewrite(
     // From here on the database itself says how it is sealed: the file beside it follows.
     state.store = Store::in_memory()?;
     replace(&new, &database)?;
-    if log_of(&database).exists() {
-        remove(&log_of(&database))?;
-    }
-    match file {
-        Some(file) => file.write(&database)?,
-        None if vault_path(&database).exists() => remove(&vault_path(&database))?,
-        None => {}
-    }
+    remove(&log_of(&database))?;
+    VaultFile::put(file, &database)?;
     remove_caches(&database)
 }
 
@@ -203,21 +195,17 @@ fn remove_caches(database: &Path) -> Result<(), MemoryError> {
         remove(&backup)?;
     }
     if folder(database).exists() {
-        fs_err::remove_dir_all(folder(database)).map_err(|error| crate::backup::unwritable(database, &error))?;
+        fs_err::remove_dir_all(folder(database)).map_err(|error| unwritable(database, &error))?;
     }
     for name in ["facts.jsonl", "vectors", "index"] {
         let cache = beside(database, name);
         if cache.is_dir() {
-            fs_err::remove_dir_all(&cache).map_err(|error| crate::backup::unwritable(&cache, &error))?;
-        } else if cache.exists() {
+            fs_err::remove_dir_all(&cache).map_err(|error| unwritable(&cache, &error))?;
+        } else {
             remove(&cache)?;
         }
     }
     Ok(())
-}
-
-fn remove(path: &Path) -> Result<(), MemoryError> {
-    fs_err::remove_file(path).map_err(|error| crate::backup::unwritable(path, &error))
 }
 
 impl OpenFailure {

@@ -81,7 +81,7 @@ impl Memory {
                 | MemoryError::UnreadableLog { .. }
                 | MemoryError::Database { .. }),
             ) => {
-                findings.push(unsound("database", error.reason()));
+                findings.push(Finding::unsound("database", error.reason()));
                 VaultFile::read(&database)?.map_or_else(|| Ok(Vault::off()), |file| unlock(&database, &file, key))?
             }
             Err(error) => return Err(error),
@@ -104,12 +104,12 @@ fn check_tables(database: &Path, key: Option<&MasterKey>, findings: &mut Vec<Fin
         match store.check_table(&table) {
             Ok((0, 0)) => {}
             Ok((rows, 0)) => read.push(format!("{rows} {name}")),
-            Ok((rows, closed)) => findings.push(unsound(
+            Ok((rows, closed)) => findings.push(Finding::unsound(
                 "database",
                 format!("{closed} of {rows} {name} cannot be opened: changed, or sealed with another key"),
             )),
             Err(error) => {
-                findings.push(unsound("database", format!("{name} cannot be read: {}", error.reason())));
+                findings.push(Finding::unsound("database", format!("{name} cannot be read: {}", error.reason())));
                 // DuckDB may have given it up.
                 drop(store);
                 store = snapshot.open()?;
@@ -120,7 +120,7 @@ fn check_tables(database: &Path, key: Option<&MasterKey>, findings: &mut Vec<Fin
     let copy = snapshot.used_by.as_ref().map(|holder| format!("; a copy made just now, since {holder} writes it"));
     let what = if read.is_empty() { "nothing in it".to_owned() } else { read.join(", ") };
     let detail = format!("{what}: all of it was read{sealed}{}", copy.unwrap_or_default());
-    findings.insert(0, sound("database", detail));
+    findings.insert(0, Finding::sound("database", detail));
     Ok(vault)
 }
 
@@ -132,14 +132,17 @@ fn check_journals(database: &Path, vault: &Vault, findings: &mut Vec<Finding>) -
             // It was merged meanwhile.
             Err(_) if !path.exists() => continue,
             Err(error) => {
-                findings.push(unsound("journal", error.to_string()));
+                findings.push(Finding::unsound("journal", error.to_string()));
                 continue;
             }
         };
         let journal::Checked { changes, damaged, locked } = checked;
         findings.push(match damaged + locked {
-            0 => sound("journal", format!("{name}: {changes} changes, merged by the notebook that holds the file")),
-            _ => unsound(
+            0 => Finding::sound(
+                "journal",
+                format!("{name}: {changes} changes, merged by the notebook that holds the file"),
+            ),
+            _ => Finding::unsound(
                 "journal",
                 format!(
                     "{name}: {damaged} lines are damaged and {locked} sealed with another key; the other {changes} are \
@@ -155,16 +158,18 @@ fn check_indexes(database: &Path, vault: &Vault, findings: &mut Vec<Finding>) {
     const AGAIN: &str = "`codriver memory rebuild` makes it anew; nothing is lost";
     let folder = beside(database, "index");
     findings.push(match kept::check(&folder, vault) {
-        None => sound("words", "not in a file yet: indexed at each start, while they are few".to_owned()),
-        Some(Ok(texts)) => sound("words", format!("{texts} texts")),
-        Some(Err(reason)) => unsound("words", format!("{} is damaged ({reason}). {AGAIN}", folder.display())),
+        None => Finding::sound("words", "not in a file yet: indexed at each start, while they are few".to_owned()),
+        Some(Ok(texts)) => Finding::sound("words", format!("{texts} texts")),
+        Some(Err(reason)) => Finding::unsound("words", format!("{} is damaged ({reason}). {AGAIN}", folder.display())),
     });
     for file in fs_err::read_dir(&folder).into_iter().flatten().flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
         if name.starts_with("vectors-") && !name.ends_with(".part") {
             findings.push(match open_vectors(&file.path(), vault) {
-                Ok(generation) => sound("vectors", format!("{} in {name}", generation.len())),
-                Err(reason) => unsound("vectors", format!("{} is damaged ({reason}). {AGAIN}", file.path().display())),
+                Ok(generation) => Finding::sound("vectors", format!("{} in {name}", generation.len())),
+                Err(reason) => {
+                    Finding::unsound("vectors", format!("{} is damaged ({reason}). {AGAIN}", file.path().display()))
+                }
             });
         }
     }
@@ -178,14 +183,16 @@ fn check_backups(database: &Path, key: Option<&MasterKey>, database_is_sound: bo
         let shown = format!("{} of {}", backup.display(), made.format("%Y-%m-%d %H:%M"));
         match check(&backup, database, key) {
             Ok(()) => {
-                findings.push(sound("backup", format!("{shown} can be restored")));
+                findings.push(Finding::sound("backup", format!("{shown} can be restored")));
                 whole = Some(backup);
             }
             // The key was changed since, which is no damage.
             Err(MemoryError::WrongKey { .. } | MemoryError::KeyMissing { .. }) if database_is_sound => {
-                findings.push(sound("backup", format!("{shown} opens with the key that memory had then")));
+                findings.push(Finding::sound("backup", format!("{shown} opens with the key that memory had then")));
             }
-            Err(error) => findings.push(unsound("backup", format!("{shown} is of no use: {}", error.reason()))),
+            Err(error) => {
+                findings.push(Finding::unsound("backup", format!("{shown} is of no use: {}", error.reason())))
+            }
         }
         if database_is_sound || whole.is_some() {
             break;
@@ -206,13 +213,5 @@ fn check_backups(database: &Path, key: Option<&MasterKey>, database_is_sound: bo
             database.display()
         ),
     };
-    findings.push(unsound("next step", next));
-}
-
-fn sound(part: &str, detail: String) -> Finding {
-    Finding { part: part.to_owned(), sound: true, detail }
-}
-
-fn unsound(part: &str, detail: String) -> Finding {
-    Finding { part: part.to_owned(), sound: false, detail }
+    findings.push(Finding::unsound("next step", next));
 }

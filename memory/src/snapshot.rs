@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fs_err::File;
 
-use crate::backup::{private, unwritable};
+use crate::backup::{private, remove, unwritable};
 use crate::error::MemoryError;
 use crate::journal::{self, beside};
 use crate::state::open_store;
@@ -86,9 +86,9 @@ impl Copy {
         write(&self.database, &mut file)?;
         let changes = log()?;
         let to = log_of(&self.database);
-        if changes.is_empty() && to.exists() {
-            fs_err::remove_file(&to).map_err(|error| unwritable(&to, &error))?;
-        } else if !changes.is_empty() {
+        if changes.is_empty() {
+            remove(&to)?;
+        } else {
             write(&to, &mut changes.as_slice())?;
         }
         Ok(log()?.starts_with(&changes) && headers()? == before)

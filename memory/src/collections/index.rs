@@ -298,8 +298,10 @@ fn label(revision: u64) -> String {
 }
 
 fn finding(part: &str, detail: Result<String, String>) -> Finding {
-    let sound = detail.is_ok();
-    Finding { part: part.to_owned(), sound, detail: detail.unwrap_or_else(|detail| detail) }
+    match detail {
+        Ok(detail) => Finding::sound(part, detail),
+        Err(detail) => Finding::unsound(part, detail),
+    }
 }
 
 fn missing_or(path: &Path, reason: &str) -> String {

@@ -1,14 +1,12 @@
 //! Collections sealed, written in the clear again, and opened with another key.
 
-use std::path::Path;
-
 use super::database::{self, Database, SealedAs};
 use super::{Collection, CollectionLock, Collections};
-use crate::backup::{replace, unwritable};
+use crate::backup::{remove, replace};
 use crate::error::MemoryError;
 use crate::journal::beside;
 use crate::store::log_of;
-use crate::vault::{self, MasterKey, Vault, VaultFile, vault_path};
+use crate::vault::{self, MasterKey, Vault, VaultFile};
 
 impl Collections {
     /// Seals all collections for `key`, those too that are sealed for `old`; gives their names. Each is written anew
@@ -26,7 +24,7 @@ impl Collections {
     /// Puts the key of those that it opens into the system keyring.
     pub fn keep_key(&self, key: &MasterKey) -> Result<(), MemoryError> {
         for name in self.list()? {
-            let file = VaultFile::read(&self.open(&name)?.path())?;
+            let file = self.open(&name)?.vault_file()?;
             if let Some(file) = file.filter(|file| file.open(key).is_ok_and(|opened| opened.is_some())) {
                 key.keep_in_keyring(&file.key_id)?;
             }
@@ -104,7 +102,7 @@ impl Collection {
         replace(&new, &path)?;
         drop(old);
         remove(&log_of(&path))?;
-        set_vault_file(&path, file.as_ref())
+        VaultFile::put(file.as_ref(), &path)
     }
 
     /// The file that says what this collection is sealed with, if it is.
@@ -133,10 +131,10 @@ impl Collection {
                 let file = VaultFile::read(&path)?;
                 (database.say_sealed_as(file.as_ref()), None)
             }
-            SealedAs::Clear if database.vault().is_on() => (set_vault_file(&path, None), Some(Vault::off())),
+            SealedAs::Clear if database.vault().is_on() => (VaultFile::put(None, &path), Some(Vault::off())),
             SealedAs::Sealed(file) if database.vault().key_id() != Some(file.key_id.as_str()) => {
                 let vault = vault::unlock(&path, &file, self.key.as_ref())?;
-                (set_vault_file(&path, Some(&file)), Some(vault))
+                (VaultFile::put(Some(&file), &path), Some(vault))
             }
             SealedAs::Clear | SealedAs::Sealed(_) => (Ok(()), None),
         };
@@ -149,20 +147,5 @@ impl Collection {
             Some(vault) => database.with_vault(vault),
             None => database,
         })
-    }
-}
-
-fn set_vault_file(database: &Path, file: Option<&VaultFile>) -> Result<(), MemoryError> {
-    match file {
-        Some(file) => file.write(database),
-        None => remove(&vault_path(database)),
-    }
-}
-
-/// One that is not there is fine.
-fn remove(path: &Path) -> Result<(), MemoryError> {
-    match fs_err::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unwritable(path, &error)),
-        _ => Ok(()),
     }
 }

@@ -90,8 +90,7 @@ pub(super) fn names_a_secret(name: &str) -> bool {
 /// A password may be short and half a word; everything else is long and has the disorder of chance.
 pub(super) fn looks_secret(name: &str, value: &str) -> bool {
     let lower = value.to_lowercase();
-    let placeholder = is_placeholder(value, &lower) || WORDS.contains(&lower.as_str());
-    if placeholder || value.starts_with(['$', '<', '%', '[', '{', '/', '~']) || is_code(value) {
+    if is_placeholder(value, &lower) || value.starts_with(['$', '<', '%', '[', '{', '/', '~']) || is_code(value) {
         return false;
     }
     let characters = value.chars().count();
@@ -120,8 +119,10 @@ fn is_password_variable(text: &str, begin: usize, end: usize) -> bool {
 
 fn is_any_password(value: &str) -> bool {
     let lower = value.to_lowercase();
-    let placeholder = is_placeholder(value, &lower) || WORDS.contains(&lower.as_str());
-    value.len() >= 4 && !placeholder && !value.starts_with(['$', '<', '%', '[', '{']) && !value.contains("::")
+    value.len() >= 4
+        && !is_placeholder(value, &lower)
+        && !value.starts_with(['$', '<', '%', '[', '{'])
+        && !value.contains("::")
 }
 
 /// Whether a value is written where a secret goes; what begins like one by chance is of letters and digits, long and varied.
@@ -130,7 +131,7 @@ fn is_placeholder(value: &str, lower: &str) -> bool {
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric())
         && value.bytes().any(|byte| byte.is_ascii_digit())
         && value.bytes().collect::<HashSet<_>>().len() > 12;
-    !is_of_chance && PLACEHOLDERS.iter().any(|word| lower.starts_with(word))
+    WORDS.contains(&lower) || !is_of_chance && PLACEHOLDERS.iter().any(|word| lower.starts_with(word))
 }
 
 /// Whether a value occurs in ordinary text, so that hiding it would do harm.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{DataKey, MasterKey, Vault, open_with, random_key, seal_with, vault_path};
+use crate::backup::{remove, unwritable};
 use crate::error::MemoryError;
 use crate::journal::beside;
 
@@ -104,6 +105,14 @@ impl VaultFile {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// The file beside a database that is sealed with it, or none beside one in the clear.
+    pub fn put(file: Option<&Self>, database: &Path) -> Result<(), MemoryError> {
+        match file {
+            Some(file) => file.write(database),
+            None => remove(&vault_path(database)),
+        }
+    }
+
     /// As a whole, and on disk when it returns.
     pub fn write(&self, database: &Path) -> Result<(), MemoryError> {
         let (path, new) = (vault_path(database), beside(database, "vault.new"));
@@ -113,10 +122,7 @@ impl VaultFile {
             file.sync_all()?;
             fs_err::rename(&new, &path)
         };
-        attempt().map_err(|error: std::io::Error| MemoryError::Unwritable {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        })
+        attempt().map_err(|error: std::io::Error| unwritable(&path, &error))
     }
 }
 

@@ -191,26 +191,25 @@ pub fn export(arguments: &ExportArguments) -> anyhow::Result<ExitCode> {
 }
 
 pub fn verify(arguments: &VerifyArguments) -> anyhow::Result<ExitCode> {
-    let (mut sound, mut lines, mut values) = (true, String::new(), Vec::new());
-    let of_memory = if arguments.collection.is_some() { Vec::new() } else { super::whole::findings() };
-    for finding in &of_memory {
-        sound &= finding.sound;
-        let mark = if finding.sound { "sound" } else { "NOT SOUND" };
-        lines.push_str(&format!("{:24} {:10} {mark:10} {}\n", "memory", finding.part, finding.detail));
-        values.push(
-            json!({ "collection": null, "part": finding.part, "sound": finding.sound, "detail": finding.detail }),
-        );
+    // Memory itself has no name.
+    let mut looked_at: Vec<(Option<String>, Vec<Finding>)> = Vec::new();
+    if arguments.collection.is_none() {
+        looked_at.push((None, super::whole::findings()));
     }
     for collection in named(arguments.collection.as_deref())? {
-        let findings = collection.verify().unwrap_or_else(|error| {
-            vec![Finding { part: "database".to_owned(), sound: false, detail: error.to_string() }]
-        });
-        for finding in findings {
-            sound &= finding.sound;
-            let mark = if finding.sound { "sound" } else { "NOT SOUND" };
-            lines.push_str(&format!("{:24} {:10} {mark:10} {}\n", collection.name(), finding.part, finding.detail));
-            values.push(json!({ "collection": collection.name(), "part": finding.part, "sound": finding.sound, "detail": finding.detail }));
-        }
+        let findings =
+            collection.verify().unwrap_or_else(|error| vec![Finding::unsound("database", error.to_string())]);
+        looked_at.push((Some(collection.name().to_owned()), findings));
+    }
+    let (mut sound, mut lines, mut values) = (true, String::new(), Vec::new());
+    for (collection, Finding { part, sound: holds, detail }) in
+        looked_at.iter().flat_map(|(collection, findings)| findings.iter().map(move |finding| (collection, finding)))
+    {
+        sound &= holds;
+        let name = collection.as_deref().unwrap_or("memory");
+        let mark = if *holds { "sound" } else { "NOT SOUND" };
+        lines.push_str(&format!("{name:24} {part:10} {mark:10} {detail}\n"));
+        values.push(json!({ "collection": collection, "part": part, "sound": holds, "detail": detail }));
     }
     match arguments.json {
         true => super::print(&format!("{:#}\n", json!({ "sound": sound, "findings": values })))?,

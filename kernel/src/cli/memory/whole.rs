@@ -13,9 +13,8 @@ pub(super) fn findings() -> Vec<Finding> {
     if !database.is_file() {
         return Vec::new();
     }
-    Memory::check(&database, None).unwrap_or_else(|error| {
-        vec![Finding { part: "database".to_owned(), sound: false, detail: format!("not read: {error}") }]
-    })
+    Memory::check(&database, None)
+        .unwrap_or_else(|error| vec![Finding::unsound("database", format!("not read: {error}"))])
 }
 
 /// `None` where there is no memory yet.

@@ -46,20 +46,14 @@ impl HistoryFile {
         fs_err::create_dir_all(folder)?;
         let file = Self { path: folder.join("history.jsonl"), vault, redactor };
         file.take_prepared()?;
-        let bytes = match fs_err::read(&file.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let is_current = |line: &Line| line.format >= FORMAT && line.sealed.is_some() == file.vault.is_on();
-        if lines(&bytes).all(|line| is_current(&line)) {
+        let mut held = file.lines()?;
+        if held.iter().all(|line| line.format >= FORMAT && line.sealed.is_some() == file.vault.is_on()) {
             make_private(&file.path)?;
         } else {
             file.write_anew()?;
+            held = file.lines()?;
         }
-        let entries = lines(&fs_err::read(&file.path).unwrap_or_default())
-            .filter_map(|line| opened(&line, &file.vault))
-            .collect();
+        let entries = held.iter().filter_map(|line| opened(line, &file.vault)).collect();
         Ok((file, entries))
     }
 
@@ -76,6 +70,15 @@ impl HistoryFile {
             if is_at(&file, &self.path) {
                 return file.write_all(&bytes);
             }
+        }
+    }
+
+    /// None where there is no file.
+    fn lines(&self) -> std::io::Result<Vec<Line>> {
+        match fs_err::read(&self.path) {
+            Ok(bytes) => Ok(lines(&bytes).collect()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
     }
 
