@@ -191,9 +191,10 @@ impl Opening<'_> {
                 "tensors hold keys and values as f32 only, not as {format}; leave that out, or take packed weights"
             )));
         }
+        let fault = source.checkpoint().fault();
         let decoder = source.load(self.adapters, packing, self.cancellation)?;
         Ok(match packing {
-            Packing::Packed { .. } => Box::new(Processor::new(decoder, format)),
+            Packing::Packed { .. } => Box::new(Processor::new(decoder, format, fault)),
             Packing::Resident { .. } => Box::new(Resident::new(decoder, format)?),
             Packing::Tensors => Box::new(Tensors::new(decoder, self.device.clone())),
         })
