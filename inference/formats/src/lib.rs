@@ -7,6 +7,7 @@
 
 pub mod convert;
 mod error;
+mod files;
 pub mod gguf;
 mod mapped;
 pub mod quant;
@@ -14,4 +15,5 @@ pub mod safetensors;
 pub mod tokenizer;
 
 pub use error::FormatError;
+pub use files::read_file;
 pub use mapped::MappedBytes;
