@@ -7,13 +7,13 @@
 
 pub mod convert;
 mod error;
+mod file_bytes;
 mod files;
 pub mod gguf;
-mod mapped;
 pub mod quant;
 pub mod safetensors;
 pub mod tokenizer;
 
 pub use error::FormatError;
+pub use file_bytes::FileBytes;
 pub use files::read_file;
-pub use mapped::MappedBytes;

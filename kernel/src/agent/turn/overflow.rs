@@ -16,7 +16,7 @@ pub(super) fn explain(plan: &Plan, prompt: usize, window: usize) -> String {
     };
     let fixed = tokens(Section::System) + tokens(Section::Tools);
     let advice = if fixed >= window {
-        let least = prompts::system(&plan.agent, &[], &[]).map_or(0, |system| plan.model.count_tokens(&system));
+        let least = prompts::system(&plan.agent, &[]).map_or(0, |system| plan.model.count_tokens(&system));
         let fewer = "offer fewer tools (--tools A,B) or ";
         let fewer = if plan.chat.tools.is_empty() || least >= window { "" } else { fewer };
         format!("the system prompt and the tools alone take {fixed}: {fewer}{LARGER}")
