@@ -9,7 +9,11 @@ use serde::Serialize;
 use sysinfo::{Pid, ProcessesToUpdate, System};
 
 pub use self::embedding::{EmbeddingReport, measure_embedder};
-use crate::{CacheFormat, Cancellation, DeviceChoice, Engine, LocalModel, ModelError, OpenOptions, device};
+use crate::scheduler::QUEUE;
+use crate::{
+    CacheFormat, Cancellation, ChatModel, DeviceChoice, Engine, LocalModel, ModelError, OpenOptions, WeightFormat,
+    device,
+};
 
 /// What is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +25,13 @@ pub struct BenchOptions {
     pub generated: usize,
     /// Runs of each test.
     pub repeats: usize,
+    /// What the weights are rounded to as they are loaded; `None` keeps the bits they have.
+    pub quantization: Option<WeightFormat>,
     /// How keys and values are held.
     pub cache_format: CacheFormat,
     /// Computes with tensors of 32-bit floats, as what a model's own kernels are compared with.
     pub as_tensors: bool,
-    /// Requests to answer at once, beside one alone; 0 and 1 leave that out.
+    /// Requests to answer at once, beside one alone, up to [`MOST_REQUESTS`]; 0 and 1 leave that out.
     pub concurrency: usize,
     /// Whether to measure how soon a conversation's second turn is answered.
     pub turns: bool,
@@ -89,6 +95,22 @@ pub struct TurnTest {
     pub ratio: f64,
 }
 
+/// A measurement that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unfinished {
+    #[source]
+    pub reason: ModelError,
+    /// The tests before it; `None` where none was finished.
+    pub report: Option<Box<BenchReport>>,
+}
+
+impl From<ModelError> for Unfinished {
+    fn from(reason: ModelError) -> Self {
+        Self { reason, report: None }
+    }
+}
+
 impl BenchOptions {
     /// Prompts of 128 and 512 tokens, 128 tokens written, three runs of each, and a second turn.
     pub fn new(device: DeviceChoice) -> Self {
@@ -99,9 +121,35 @@ impl BenchOptions {
             repeats: 3,
             concurrency: 0,
             turns: true,
+            quantization: None,
             cache_format: CacheFormat::F32,
             as_tensors: false,
         }
+    }
+
+    fn prompts(&self) -> impl Iterator<Item = usize> {
+        self.prompts.iter().copied().filter(|length| *length > 0)
+    }
+
+    /// Tokens of the first prompt of a conversation with a second turn.
+    fn turn(&self) -> Option<usize> {
+        self.prompts().max().filter(|_| self.turns)
+    }
+
+    /// Tokens of each of several requests at once, its answer with it.
+    fn request(&self) -> Option<usize> {
+        (self.concurrency > 1 && self.generated > 0).then(|| self.generated.saturating_add(CONCURRENT_PROMPT))
+    }
+
+    /// Tokens whose keys and values the tests need, and no more: the memory is then what the model takes.
+    fn cache_tokens(&self) -> usize {
+        let prompt = self.prompts().max().map(|length| length.saturating_add(1));
+        let turn = self.turn().map(|prompt| prompt.saturating_add(TURN_ANSWER + TURN_MORE + 1));
+        let answer = self.generated.saturating_add(2);
+        let request = self.request().unwrap_or(0);
+        let together = request.checked_next_multiple_of(64).unwrap_or(usize::MAX).saturating_mul(self.concurrency);
+        let longest = [prompt, turn, Some(request)].into_iter().flatten().fold(answer, usize::max);
+        longest.max(together).saturating_add(64)
     }
 }
 
@@ -112,35 +160,35 @@ const CONCURRENT_PROMPT: usize = 16;
 /// Tokens of a first turn's answer, and of what the second one adds.
 const TURN_ANSWER: usize = 16;
 const TURN_MORE: usize = 16;
+/// Tokens of the smallest window that every test has room in: a second turn is the longest of them.
+const SMALLEST_WINDOW: usize = TURN_ANSWER + TURN_MORE + 2;
+
+/// Requests that can be answered at once: for a moment all of them wait.
+pub const MOST_REQUESTS: usize = QUEUE;
 
 /// Loads the model in a folder or GGUF file and measures it. `on_test` is told what is next. What is
 /// longer than the model's window is cut to it.
+///
+/// # Errors
+/// The model can't be loaded or measured, or a test failed or was cancelled.
 pub fn measure(
     name: &str,
     path: &Path,
     options: &BenchOptions,
     cancellation: &Cancellation,
     on_test: &mut dyn FnMut(&str),
-) -> Result<BenchReport, ModelError> {
-    let prompts: Vec<usize> = options.prompts.iter().copied().filter(|length| *length > 0).collect();
-    let turn = prompts.iter().copied().max().filter(|_| options.turns);
-    let concurrent =
-        (options.concurrency > 1 && options.generated > 0).then_some(options.generated + CONCURRENT_PROMPT);
-    let longest = [
-        prompts.iter().max().map(|length| length + 1),
-        Some(options.generated + 2),
-        turn.map(|prompt| prompt + TURN_ANSWER + TURN_MORE + 1),
-        concurrent,
-    ];
-    let longest = longest.into_iter().flatten().max().unwrap_or(0);
-    // Keys and values of what is measured, and no more: the memory is then what the model takes.
-    let tokens = longest.max(options.concurrency * concurrent.unwrap_or(0).next_multiple_of(64)) + 64;
+) -> Result<BenchReport, Unfinished> {
+    if options.concurrency > MOST_REQUESTS {
+        let reason = format!("{} requests at once; at most {MOST_REQUESTS} can be measured", options.concurrency);
+        return Err(ModelError::Unsupported(reason).into());
+    }
     let before = resident_memory();
     on_test("loading");
     let started = Instant::now();
     let opened = OpenOptions {
         device: options.device,
-        cache_tokens: Some(tokens),
+        quantization: options.quantization,
+        cache_tokens: Some(options.cache_tokens()),
         cache_format: options.cache_format,
         as_tensors: options.as_tensors,
         cancellation: cancellation.clone(),
@@ -148,16 +196,49 @@ pub fn measure(
     };
     let model = LocalModel::open_with(path, &opened)?;
     let load_seconds = started.elapsed().as_secs_f64();
-    let window = crate::ChatModel::context_window(&model);
+    let window = model.context_window();
+    if window < SMALLEST_WINDOW {
+        let reason =
+            format!("{name} can't be measured: its window holds {window} tokens, and tests take {SMALLEST_WINDOW}");
+        return Err(ModelError::Unsupported(reason).into());
+    }
+    on_test("warming up");
+    let first = model.time_answer(&model.random_tokens(WARM_UP, 0), 4, cancellation)?;
+    let mut report = BenchReport {
+        model: name.to_owned(),
+        device: match model.engine() {
+            Engine::Tensors => format!("{}, as tensors", device::describe(options.device)),
+            Engine::Processor | Engine::Gpu => device::describe(options.device),
+        },
+        load_seconds,
+        ready_seconds: load_seconds + first.first.as_secs_f64(),
+        memory_bytes: None,
+        tests: Vec::new(),
+        concurrent: None,
+        second_turn: None,
+    };
+    let outcome = run_tests(&model, options, cancellation, on_test, &mut report);
+    report.memory_bytes = before.zip(resident_memory()).map(|(before, after)| after.saturating_sub(before));
+    match outcome {
+        Ok(()) => Ok(report),
+        Err(reason) => Err(Unfinished { reason, report: (!report.tests.is_empty()).then(|| Box::new(report)) }),
+    }
+}
+
+/// One test after the other, each added to the report when it is finished.
+fn run_tests(
+    model: &LocalModel,
+    options: &BenchOptions,
+    cancellation: &Cancellation,
+    on_test: &mut dyn FnMut(&str),
+    report: &mut BenchReport,
+) -> Result<(), ModelError> {
+    let window = model.context_window();
     let repeats = options.repeats.max(1);
     // A token is written after each prompt.
-    let generated = options.generated.min(window.saturating_sub(2));
-    let mut prompts: Vec<usize> = prompts.iter().map(|length| (*length).min(window.saturating_sub(1))).collect();
+    let generated = options.generated.min(window - 2);
+    let mut prompts: Vec<usize> = options.prompts().map(|length| length.min(window - 1)).collect();
     prompts.dedup();
-    let turn = turn.map(|prompt| prompt.min(window.saturating_sub(TURN_ANSWER + TURN_MORE + 1)));
-    on_test("warming up");
-    let first = model.time_answer(&model.random_tokens(WARM_UP.min(window.saturating_sub(4)), 0), 4, cancellation)?;
-    let mut tests = Vec::new();
     let mut run = |test: String, tokens: usize, time: &dyn Fn(u64) -> Result<Duration, ModelError>| {
         let mut runs = Vec::new();
         for repeat in 0..repeats {
@@ -165,7 +246,7 @@ pub fn measure(
             let seconds = time(repeat as u64 + 1)?.as_secs_f64();
             runs.push(tokens as f64 / seconds.max(f64::MIN_POSITIVE));
         }
-        tests.push(BenchTest { test, tokens_per_second: median(&runs), runs });
+        report.tests.push(BenchTest { test, tokens_per_second: median(&runs), runs });
         Ok(())
     };
     for length in prompts {
@@ -178,27 +259,16 @@ pub fn measure(
             Ok(model.time_answer(&model.random_tokens(1, seed), generated + 1, cancellation)?.rest)
         })?;
     }
-    let second_turn = turn.map(|prompt| second_turn(&model, prompt, repeats, cancellation, on_test)).transpose()?;
-    let requests = Requests {
-        count: options.concurrency,
-        generated: generated.min(window.saturating_sub(CONCURRENT_PROMPT)),
-        repeats,
-    };
-    let concurrent = concurrent.map(|_| concurrent_requests(&model, requests, cancellation, on_test)).transpose()?;
-    let memory_bytes = before.zip(resident_memory()).map(|(before, after)| after.saturating_sub(before));
-    Ok(BenchReport {
-        model: name.to_owned(),
-        device: match model.engine() {
-            Engine::Tensors => format!("{}, as tensors", device::describe(options.device)),
-            Engine::Processor | Engine::Gpu => device::describe(options.device),
-        },
-        load_seconds,
-        ready_seconds: load_seconds + first.first.as_secs_f64(),
-        memory_bytes,
-        tests,
-        concurrent,
-        second_turn,
-    })
+    if let Some(prompt) = options.turn() {
+        let prompt = prompt.min(window - (TURN_ANSWER + TURN_MORE + 1));
+        report.second_turn = Some(second_turn(model, prompt, repeats, cancellation, on_test)?);
+    }
+    if options.request().is_some() {
+        let generated = generated.min(window - CONCURRENT_PROMPT);
+        let requests = Requests { count: options.concurrency, generated, repeats };
+        report.concurrent = Some(concurrent_requests(model, requests, cancellation, on_test)?);
+    }
+    Ok(())
 }
 
 /// How soon the second turn of a conversation is answered, the first one just answered, and how soon

@@ -21,15 +21,20 @@ pub enum DeviceChoice {
     Cuda,
 }
 
-impl FromStr for DeviceChoice {
-    type Err = ModelError;
+/// A name that is no device's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no device `{0}`; the devices are cpu, wgpu and cuda")]
+pub struct UnknownDevice(pub String);
 
-    fn from_str(name: &str) -> Result<Self, ModelError> {
+impl FromStr for DeviceChoice {
+    type Err = UnknownDevice;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDevice> {
         match name.to_ascii_lowercase().as_str() {
             "cpu" => Ok(Self::Cpu),
             "wgpu" | "gpu" | "vulkan" | "metal" => Ok(Self::Wgpu),
             "cuda" => Ok(Self::Cuda),
-            _ => Err(ModelError::Unsupported(format!("device `{name}`; the devices are cpu, wgpu and cuda"))),
+            _ => Err(UnknownDevice(name.to_owned())),
         }
     }
 }

@@ -121,7 +121,8 @@ impl TextEmbedder {
         if vectors.iter().all(usable) {
             return Ok(vectors);
         }
-        let reason = format!("{} computed a vector that is not finite; its weights may be corrupt", self.name());
+        let reason =
+            format!("{} computed a vector that is not finite; get the model again, or take another", self.name());
         Err(ModelError::Numeric(reason))
     }
 

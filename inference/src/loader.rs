@@ -17,6 +17,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use codriver_formats::gguf::GgufFile;
+use codriver_formats::read_file;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -75,8 +76,7 @@ const LONGEST_REASON: usize = 1000;
 
 /// Reads a JSON file of the model's folder.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
-    // fs_err's messages repeat the path that the error already names.
-    let text = fs_err::read(path).map_err(|error| file_error(path, error.kind()))?;
+    let text = read_file(path).map_err(gguf::format_error)?;
     serde_json::from_slice(&text).map_err(|error| file_error(path, format!("not the JSON expected: {error}")))
 }
 

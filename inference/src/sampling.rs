@@ -280,7 +280,10 @@ impl Ranked {
 pub(crate) fn check_scores(logits: &[f32]) -> Result<(), ModelError> {
     // -inf is how a mask says "never"; NaN and +inf are how broken weights look.
     if logits.iter().any(|logit| logit.is_nan() || *logit == f32::INFINITY) {
-        return Err(numeric("the model computed a score that is not a number; its weights may be corrupt"));
+        return Err(numeric(
+            "the model computed a score that is not a number. If a tensor is damaged, `codriver model convert MODEL \
+             --type bf16` names it: get the model again then. If none is, its numbers grow too large: take another model",
+        ));
     }
     Ok(())
 }
@@ -293,7 +296,7 @@ fn greedy(logits: &[f32]) -> Option<u32> {
 
 fn check(parameters: &SamplingParameters) -> Result<(), ModelError> {
     let ranges = [
-        ("temperature", parameters.temperature, 0.0..=100.0),
+        ("temperature", parameters.temperature, SamplingParameters::TEMPERATURES),
         ("top_p", parameters.top_p, 0.0..=1.0),
         ("min_p", parameters.min_p, 0.0..=1.0),
         ("repetition_penalty", parameters.repetition_penalty, 0.01..=100.0),

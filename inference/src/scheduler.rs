@@ -66,7 +66,7 @@ pub(crate) struct Room {
 }
 
 /// Requests that may wait. Whoever comes then would wait for long, and is told so at once.
-const QUEUE: usize = 256;
+pub(crate) const QUEUE: usize = 256;
 
 impl Scheduler {
     /// Starts the thread, which ends when this is dropped.

@@ -13,6 +13,7 @@ mod examples;
 pub mod facts;
 pub mod knowledge;
 mod ledger;
+pub mod limits;
 mod magics;
 mod models;
 mod prompts;
@@ -38,7 +39,7 @@ use facts::Learner;
 pub use definitions::{AgentDefinition, configuration_folder};
 pub use embedding::{model_folder as embedding_model_folder, open_embedder};
 pub use magics::magics;
-pub use models::{ModelEntry, ModelManager, STARTER};
+pub use models::{ModelEntry, ModelManager, Rounding, STARTER};
 pub use reranking::{chosen as reranking_model, open_reranker};
 pub use secrets::Secrets;
 pub use stream::METADATA;
@@ -56,7 +57,7 @@ pub struct Agents {
     current: String,
     definitions: Definitions,
     /// What is wrong with the user's `agents.json`, if anything.
-    problem: Option<String>,
+    pub problem: Option<String>,
     memory: Arc<Memory>,
     conversations: HashMap<String, ConversationId>,
     embedder: Arc<EmbedderLoader>,

@@ -11,6 +11,7 @@ pub mod template;
 
 pub use constraint::Constraint;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -181,6 +182,11 @@ pub struct SamplingParameters {
     pub constraint: Option<Constraint>,
 }
 
+impl SamplingParameters {
+    /// What a temperature may be. Beyond it every token is about as likely as any other.
+    pub const TEMPERATURES: RangeInclusive<f32> = 0.0..=5.0;
+}
+
 impl Default for SamplingParameters {
     fn default() -> Self {
         Self {
@@ -288,7 +294,7 @@ pub enum ModelError {
     #[error("unsupported model: {0}")]
     Unsupported(String),
     #[error(
-        "the prompt has {prompt} tokens but the model's window holds {window}; shorten the request or reset the conversation with %agent reset"
+        "the prompt has {prompt} tokens but the model's window holds {window}; shorten it, or take a model with a larger window"
     )]
     ContextOverflow { prompt: usize, window: usize },
     #[error("{provider} answered {status}: {message}")]

@@ -27,10 +27,9 @@ impl ChatTemplate {
     pub fn open(folder: &Path, settings: &Value) -> Result<Option<Self>, ModelError> {
         let file = folder.join("chat_template.jinja");
         if file.exists() {
-            let source = fs_err::read_to_string(&file).map_err(|error| ModelError::Template(error.to_string()))?;
+            let source = read(&file)?;
             let tools = folder.join("additional_chat_templates").join("tool_use.jinja");
-            let tools = tools.exists().then(|| fs_err::read_to_string(&tools)).transpose();
-            let tools = tools.map_err(|error| ModelError::Template(error.to_string()))?;
+            let tools = tools.exists().then(|| read(&tools)).transpose()?;
             return Self::new(&source, tools.as_deref()).map(Some);
         }
         match &settings["chat_template"] {
@@ -227,6 +226,14 @@ pub fn tool_json(tool: &ToolDefinition) -> Value {
         "type": "function",
         "function": { "name": tool.name, "description": tool.description, "parameters": tool.parameters },
     })
+}
+
+fn read(path: &Path) -> Result<String, ModelError> {
+    // A pipe would be waited for until somebody writes to it.
+    if path.is_file() {
+        return fs_err::read_to_string(path).map_err(|error| ModelError::Template(error.to_string()));
+    }
+    Err(ModelError::File { path: path.display().to_string(), reason: "is no regular file".to_owned() })
 }
 
 fn template_error(error: crate::jinja::Error) -> ModelError {

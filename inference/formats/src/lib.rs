@@ -8,6 +8,7 @@
 pub mod convert;
 mod error;
 mod file_bytes;
+mod files;
 pub mod gguf;
 pub mod quant;
 pub mod safetensors;
@@ -15,3 +16,4 @@ pub mod tokenizer;
 
 pub use error::FormatError;
 pub use file_bytes::FileBytes;
+pub use files::read_file;

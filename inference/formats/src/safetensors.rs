@@ -14,7 +14,7 @@ use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::file_bytes::OpenFile;
 use crate::gguf::TensorType;
-use crate::{FileBytes, FormatError};
+use crate::{FileBytes, FormatError, read_file};
 
 /// A safetensors file.
 pub struct SafetensorsFile {
@@ -60,7 +60,7 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, FormatError> {
         weight_map: BTreeMap<String, String>,
     }
     let error = |reason: String| FormatError::new(index, reason);
-    let text = fs_err::read(index).map_err(|failure| error(failure.kind().to_string()))?;
+    let text = read_file(index)?;
     let parsed: Index =
         serde_json::from_slice(&text).map_err(|failure| error(format!("not the JSON expected: {failure}")))?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();

@@ -87,7 +87,8 @@ impl CrossEncoder {
         if scores.len() == texts.len() && scores.iter().all(|score| score.is_finite()) {
             return Ok(scores);
         }
-        let reason = format!("{} computed a score that is not finite; its weights may be corrupt", self.name());
+        let reason =
+            format!("{} computed a score that is not finite; get the model again, or take another", self.name());
         Err(ModelError::Numeric(reason))
     }
 }

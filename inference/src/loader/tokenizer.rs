@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use codriver_formats::read_file;
 use codriver_formats::tokenizer::{ModelTokenizer, chat_templates, open_tokenizer};
 use serde_json::{Map, Value, json};
 use tokenizers::{Tokenizer, TruncationParams};
@@ -64,7 +65,7 @@ impl TokenizerFiles {
 /// The `tokenizer.json` of a folder. Its own truncation and padding, made for batches, are replaced.
 pub(crate) fn open(folder: &Path, longest: Option<usize>) -> Result<Tokenizer, ModelError> {
     let path = folder.join("tokenizer.json");
-    let bytes = fs_err::read(&path).map_err(|error| file_error(&path, error.kind()))?;
+    let bytes = read_file(&path).map_err(format_error)?;
     let mut tokenizer =
         Tokenizer::from_bytes(bytes).map_err(|error| file_error(&path, format!("not a tokenizer: {error}")))?;
     let truncation = longest.map(|max_length| TruncationParams { max_length, ..TruncationParams::default() });

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use codriver_chat::ModelError;
 use codriver_chat::template::ChatTemplate;
 use codriver_formats::gguf::{Array, GgufFile, Metadata, Value as GgufValue};
+use codriver_formats::read_file;
 use codriver_formats::tokenizer::chat_templates;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -244,7 +245,7 @@ fn sentence_window(folder: &Path) -> Result<Option<u64>, StoreError> {
 
 /// `license:` in the front matter of the model's card.
 fn read_licence(folder: &Path) -> Option<String> {
-    let card = fs_err::read_to_string(folder.join("README.md")).ok()?;
+    let card = String::from_utf8(read_file(&folder.join("README.md")).ok()?).ok()?;
     let front = card.strip_prefix("---")?.split("\n---").next()?;
     let line = front.lines().find_map(|line| line.strip_prefix("license:"))?;
     let licence = line.trim().trim_matches(['"', '\'']);
@@ -252,7 +253,8 @@ fn read_licence(folder: &Path) -> Option<String> {
 }
 
 fn read(path: &Path) -> Result<Value, StoreError> {
-    serde_json::from_slice(&fs_err::read(path)?).map_err(|error| StoreError::file(path, format!("not JSON: {error}")))
+    let text = read_file(path).map_err(|error| StoreError::file(path, error.reason))?;
+    serde_json::from_slice(&text).map_err(|error| StoreError::file(path, format!("not JSON: {error}")))
 }
 
 fn read_optional(path: &Path) -> Result<Value, StoreError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use codriver_formats::read_file;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -113,7 +114,7 @@ pub(super) fn weight_files(folder: &Path) -> Vec<String> {
             return vec![single.to_owned()];
         }
     }
-    let index = fs_err::read(folder.join("model.safetensors.index.json")).ok();
+    let index = read_file(&folder.join("model.safetensors.index.json")).ok();
     let index = index.and_then(|text| serde_json::from_slice::<Index>(&text).ok());
     let shards: BTreeSet<String> = index.map(|index| index.weight_map.into_values().collect()).unwrap_or_default();
     shards.into_iter().filter(|file| super::name::is_inside(file)).collect()
@@ -187,7 +188,7 @@ fn gguf_files(folder: &Path) -> Vec<PathBuf> {
 
 /// By what stands beside the weights, and by the architecture.
 fn purpose(folder: &Path) -> Purpose {
-    let config: Value = fs_err::read(folder.join("config.json"))
+    let config: Value = read_file(&folder.join("config.json"))
         .ok()
         .and_then(|text| serde_json::from_slice(&text).ok())
         .unwrap_or_default();

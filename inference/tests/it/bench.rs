@@ -1,9 +1,10 @@
 //! Measuring a model's speed.
 
-use codriver_inference::bench::{BenchOptions, measure};
-use codriver_inference::{Cancellation, DeviceChoice, ModelError};
+use codriver_inference::bench::{BenchOptions, MOST_REQUESTS, Unfinished, measure};
+use codriver_inference::{CacheFormat, Cancellation, DeviceChoice, ModelError, WeightFormat};
+use serde_json::json;
 
-use crate::fixture::write_random_model;
+use crate::fixture::{config, write_json, write_random_model};
 
 #[test]
 fn each_test_has_its_runs_and_their_median() {
@@ -40,5 +41,40 @@ fn each_test_has_its_runs_and_their_median() {
             cancellation.cancel();
         }
     });
-    assert!(matches!(stopped, Err(ModelError::Cancelled)));
+    let Err(Unfinished { reason: ModelError::Cancelled, report: Some(finished) }) = stopped else {
+        panic!("{stopped:?}")
+    };
+    assert_eq!(finished.tests.iter().map(|test| test.test.as_str()).collect::<Vec<_>>(), ["pp8"]);
+    let stopped = measure("random", folder.path(), &options, &cancellation, &mut |_| {});
+    assert!(matches!(stopped, Err(Unfinished { reason: ModelError::Cancelled, report: None })), "{stopped:?}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_before_anything_is() {
+    let folder = tempfile::tempdir().unwrap();
+    write_random_model(folder.path(), 52);
+    let usual = BenchOptions { repeats: 1, ..BenchOptions::new(DeviceChoice::Cpu) };
+    let measured =
+        |options: &BenchOptions| measure("random", folder.path(), options, &Cancellation::new(), &mut |_| {});
+    for concurrency in [MOST_REQUESTS + 1, usize::MAX] {
+        let refused = measured(&BenchOptions { concurrency, ..usual.clone() }).unwrap_err();
+        assert!(refused.report.is_none() && refused.to_string().contains("at most 256"), "{refused}");
+    }
+    let rounded = BenchOptions {
+        prompts: vec![usize::MAX],
+        generated: 8,
+        concurrency: MOST_REQUESTS,
+        quantization: Some(WeightFormat::Q8_0),
+        cache_format: CacheFormat::F16,
+        ..usual.clone()
+    };
+    let report = measured(&rounded).unwrap();
+    assert_eq!(report.concurrent.unwrap().requests, MOST_REQUESTS);
+    let mut small = config(258, 32, 2);
+    for window in [1, 2, 33] {
+        small["max_position_embeddings"] = json!(window);
+        write_json(folder.path(), "config.json", &small);
+        let refused = measured(&usual).unwrap_err().to_string();
+        assert!(refused.contains(&format!("its window holds {window} token")), "{refused}");
+    }
 }

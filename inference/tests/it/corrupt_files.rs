@@ -212,6 +212,24 @@ fn missing_files_are_named() {
 }
 
 #[test]
+#[cfg(unix)]
+fn pipes_are_refused_and_not_waited_for() {
+    let optional =
+        ["generation_config.json", "special_tokens_map.json", "tokenizer_config.json", "chat_template.jinja"];
+    for name in ["config.json", "tokenizer.json"].into_iter().chain(optional) {
+        let folder = model_folder();
+        let pipe = folder.path().join(name);
+        std::fs::remove_file(&pipe).unwrap_or_default();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (sender, opened) = std::sync::mpsc::channel();
+        let path = folder.path().to_owned();
+        std::thread::spawn(move || sender.send(open(&path).unwrap_err()));
+        let error = opened.recv_timeout(std::time::Duration::from_secs(60)).expect("somebody waits for the pipe");
+        assert!(error.contains(name) && error.contains("is no regular file"), "{error}");
+    }
+}
+
+#[test]
 fn an_index_cannot_lead_out_of_its_folder() {
     let folder = model_folder();
     std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
@@ -277,7 +295,8 @@ fn weights_that_are_no_numbers_are_an_error_when_they_speak() {
     std::fs::write(&path, bytes).unwrap();
     let model = LocalModel::open(folder.path(), DeviceChoice::Cpu).unwrap();
     let result = model.generate("x", &SamplingParameters::default(), &Cancellation::new(), &mut |_| {});
-    assert!(result.unwrap_err().to_string().contains("not a number"));
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("not a number") && error.contains("codriver model convert MODEL"), "{error}");
 }
 
 #[test]

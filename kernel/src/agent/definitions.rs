@@ -6,6 +6,8 @@ use directories::ProjectDirs;
 use regex::Regex;
 use serde::Deserialize;
 
+use super::limits;
+
 /// An agent: a prompt, the tools it may use, and its limits.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,12 +17,14 @@ pub struct AgentDefinition {
     /// The template of its system prompt, a file in `prompts/`.
     pub template: String,
     pub tools: Vec<String>,
+    #[serde(deserialize_with = "limits::deserialize_limit")]
     pub max_turns: usize,
+    #[serde(deserialize_with = "limits::deserialize_limit")]
     pub max_tokens: usize,
     /// The model it asks; the session's current one by default.
     #[serde(default)]
     pub model: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "limits::deserialize_temperature")]
     pub temperature: f32,
     /// Requests it hands to another agent.
     #[serde(default)]

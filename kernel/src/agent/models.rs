@@ -29,6 +29,8 @@ pub struct ModelManager {
 struct State {
     current: Choice,
     device: DeviceChoice,
+    /// What is wrong with `CODRIVER_DEVICE`, until another device is chosen.
+    wrong_device: Option<String>,
     loaded: HashMap<(Choice, DeviceChoice), Arc<dyn ChatModel>>,
 }
 
@@ -73,12 +75,14 @@ impl ModelManager {
     /// Starts with `CODRIVER_MODEL` on `CODRIVER_DEVICE`, or the starter on the CPU.
     pub fn new(workspace: &Path) -> Self {
         let from_environment = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        let device = from_environment("CODRIVER_DEVICE").and_then(|name| name.parse().ok()).unwrap_or_default();
+        let device = from_environment("CODRIVER_DEVICE").map(|name| name.trim().parse::<DeviceChoice>()).transpose();
+        let wrong_device = device.as_ref().err().map(|error| format!("CODRIVER_DEVICE: {error}"));
+        let device = device.ok().flatten().unwrap_or_default();
         let current = from_environment("CODRIVER_MODEL").unwrap_or_else(|| STARTER.to_owned());
         Self {
             workspace: workspace.to_owned(),
             secrets: Mutex::new(Arc::new(Secrets::read(workspace))),
-            state: Mutex::new(State { current: Choice::plain(&current), device, loaded: HashMap::new() }),
+            state: Mutex::new(State { current: Choice::plain(&current), device, wrong_device, loaded: HashMap::new() }),
         }
     }
 
@@ -91,8 +95,13 @@ impl ModelManager {
         self.state().current.adapters.clone()
     }
 
-    pub fn device(&self) -> DeviceChoice {
-        self.state().device
+    /// Where local models run.
+    ///
+    /// # Errors
+    /// `CODRIVER_DEVICE` names no device, and no other was chosen since.
+    pub fn device(&self) -> Result<DeviceChoice, ModelError> {
+        let state = self.state();
+        state.wrong_device.clone().map_or(Ok(state.device), |reason| Err(ModelError::Device(reason)))
     }
 
     /// The keys known so far.
@@ -149,7 +158,9 @@ impl ModelManager {
             state.loaded.retain(|(loaded, _), _| loaded.name != name.trim());
         }
         state.current = Choice { adapters, rounding, ..Choice::plain(name) };
-        state.device = device.unwrap_or(state.device);
+        if let Some(device) = device {
+            (state.device, state.wrong_device) = (device, None);
+        }
         Ok(())
     }
 
@@ -180,7 +191,8 @@ impl ModelManager {
 
     /// Moves the local models to another device.
     pub fn choose_device(&self, device: DeviceChoice) {
-        self.state().device = device;
+        let mut state = self.state();
+        (state.device, state.wrong_device) = (device, None);
     }
 
     /// The starter, the store's models that can chat, and what has been used by address or path.
@@ -222,7 +234,11 @@ impl ModelManager {
         device: DeviceChoice,
         cancellation: &Cancellation,
     ) -> Result<Arc<dyn ChatModel>, ModelError> {
-        Ok(match self.kind(&choice.name)? {
+        let kind = self.kind(&choice.name)?;
+        if !matches!(kind, Kind::Remote { .. }) {
+            self.device()?;
+        }
+        Ok(match kind {
             Kind::Starter => Arc::new(Starter::embedded(device)?),
             Kind::Local(path) => {
                 let options = OpenOptions {

@@ -1,6 +1,7 @@
 //! A turn: the one loop that runs agents, whatever the model.
 
 mod calls;
+mod overflow;
 mod plan;
 mod record;
 mod told;
@@ -304,7 +305,11 @@ impl Turn<'_> {
     }
 
     fn model_failed(&self, error: &ModelError) -> Ending {
-        Ending::Failed { name: "ModelError", reason: self.secrets.redact(&error.to_string()) }
+        let reason = match error {
+            ModelError::ContextOverflow { prompt, window } => overflow::explain(&self.plan, *prompt, *window),
+            error => error.to_string(),
+        };
+        Ending::Failed { name: "ModelError", reason: self.secrets.redact(&reason) }
     }
 
     fn details(&self, usage: Usage, started: Instant) -> Value {

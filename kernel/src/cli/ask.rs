@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use codriver_inference::{CacheFormat, DeviceChoice, WeightFormat, device};
 use serde_json::{Value, json};
 
 use crate::agent::facts::Learning;
-use crate::agent::{TurnOptions, TurnReport, run_turn};
+use crate::agent::{ModelManager, Rounding, TurnOptions, TurnReport, limits, run_turn};
 use crate::languages::sql::SqlOptions;
 use crate::languages::{CellContext, CellError};
 use crate::session::{Interrupt, Output, OutputSink, Session, SessionOptions};
@@ -39,6 +40,15 @@ pub struct AskArguments {
     /// The model: starter, one of `codriver model list`, a folder, a GGUF file, or http://host:port/v1#name
     #[arg(short, long, value_name = "MODEL")]
     model: Option<String>,
+    /// Where a local model runs: cpu, wgpu or cuda
+    #[arg(short, long, value_name = "DEVICE")]
+    device: Option<DeviceChoice>,
+    /// Round a local model's weights as they are loaded: q4_0, q4_k, q6_k, q8_0, f16 or bf16
+    #[arg(long, value_name = "FORMAT")]
+    quant: Option<WeightFormat>,
+    /// How a local model holds the keys and values of what it reads: f32, f16 or q8_0
+    #[arg(long, value_name = "FORMAT")]
+    kv: Option<CacheFormat>,
     /// The agent that answers
     #[arg(short, long, value_name = "NAME")]
     agent: Option<String>,
@@ -46,13 +56,13 @@ pub struct AskArguments {
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     tools: Option<Vec<String>>,
     /// Model calls before giving up
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = limits::limit)]
     max_turns: Option<usize>,
     /// Tokens of one answer
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = limits::limit)]
     max_tokens: Option<usize>,
     /// 0 gives the same answer each time
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = limits::temperature, allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// Makes sampling repeatable
     #[arg(long, value_name = "S")]
@@ -101,7 +111,11 @@ struct Asker {
 impl Asker {
     fn start(arguments: &AskArguments, interrupt: Interrupt) -> anyhow::Result<Self> {
         let options = SessionOptions::of_this_process().context("the current folder cannot be read")?;
-        let session = Session::without_rust(&options)?;
+        let mut session = Session::without_rust(&options)?;
+        if let Some(problem) = session.agents.problem.take() {
+            eprintln!("codriver: your agents are left out: {problem}");
+        }
+        let model = choose_model(arguments, &session.agents.models)?;
         // The process ends with the answer: nobody waits for a model to read the turn, unless that is asked for.
         if Learning::from_environment().is_none() {
             session.agents.learner.set(Learning::Rules);
@@ -110,7 +124,7 @@ impl Asker {
             session,
             options: TurnOptions {
                 agent: arguments.agent.clone(),
-                model: arguments.model.clone(),
+                model,
                 tools: arguments.tools.clone(),
                 max_turns: arguments.max_turns,
                 max_tokens: arguments.max_tokens,
@@ -160,6 +174,21 @@ impl Asker {
     fn context(&self, sink: Arc<dyn OutputSink>) -> CellContext {
         CellContext { output: Output::new(sink), interrupt: self.interrupt.clone(), execution_count: 1 }
     }
+}
+
+/// The model that is named, chosen as `%model` does where `--device`, `--quant` or `--kv` says how it is loaded.
+fn choose_model(arguments: &AskArguments, models: &ModelManager) -> anyhow::Result<Option<String>> {
+    if let Some(choice) = arguments.device {
+        device::resolve(choice)?;
+        models.choose_device(choice);
+    }
+    let rounding = Rounding { weights: arguments.quant, cache: arguments.kv };
+    if rounding == Rounding::default() {
+        return Ok(arguments.model.clone());
+    }
+    let name = arguments.model.clone().unwrap_or_else(|| models.current());
+    models.choose(&name, &[], rounding, None)?;
+    Ok(Some(name))
 }
 
 fn full(id: &Value, report: &TurnReport) -> Value {

@@ -205,6 +205,11 @@ fn in_a_notebook_models_are_measured_and_take_adapters() {
     assert!(chosen.result().contains("as Q8_0, keys and values as q8_0, on cpu"), "{chosen:#?}");
     let answered = client.execute("%%agent --max-tokens 3\nHello");
     assert_eq!(answered.status(), "ok", "{answered:#?}");
+    let mut ask = Command::new(binary());
+    ask.args(["ask", "--model", "./model", "--quant", "q8_0", "--kv", "q8_0", "--device", "cpu", "--max-tokens", "3"]);
+    environment(ask.arg("Hello").current_dir(&path).stdin(Stdio::null()), &path, None);
+    let answered = ask.output().unwrap();
+    assert!(answered.status.success(), "{answered:?}");
     for (cell, said) in [
         ("%model --kv f16", "belong to a model"),
         ("%model starter --kv f16", "only of local models"),
@@ -213,6 +218,24 @@ fn in_a_notebook_models_are_measured_and_take_adapters() {
     ] {
         let refused = client.execute(cell);
         assert!(refused.reply["evalue"].as_str().unwrap().contains(said), "{cell}: {refused:#?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_a_mistake_of_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let huge = "18446744073709551615";
+    for (option, value, said) in [
+        ("-c", "257", "0..=256"),
+        ("-c", huge, "0..=256"),
+        ("-n", huge, "0..=4294967295"),
+        ("-p", huge, "0..=4294967295"),
+        ("--quant", "q3", "q8_0"),
+    ] {
+        let output = codriver(folder.path(), None, &["bench", "./model", option, value]);
+        assert_eq!(output.status.code(), Some(2), "{option} {value}: {output:?}");
+        let error = text(&output.stderr).to_lowercase();
+        assert!(output.stdout.is_empty() && error.contains(said), "{option} {value}: {error}");
     }
 }
 

@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use crate::FormatError;
 use crate::gguf::{GgufWriter, Metadata, Value};
 use crate::tokenizer::{ModelTokenizer, open_tokenizer, rebuilt_from};
+use crate::{FormatError, read_file};
 
 /// Rules by the names of models that have them, the most usual first.
 const RULES: [&str; 20] = [
@@ -184,7 +184,7 @@ impl Tokens<'_> {
 fn describe_template(folder: &Path, writer: &mut GgufWriter) -> Result<(), FormatError> {
     let own = folder.join("chat_template.jinja");
     if own.exists() {
-        let text = fs_err::read_to_string(&own).map_err(|error| FormatError::new(&own, error))?;
+        let text = String::from_utf8(read_file(&own)?).map_err(|error| FormatError::new(&own, error))?;
         writer.set("tokenizer.chat_template", text);
         return Ok(());
     }
@@ -211,6 +211,6 @@ fn describe_template(folder: &Path, writer: &mut GgufWriter) -> Result<(), Forma
 }
 
 pub(super) fn read_json(path: &Path) -> Result<Json, FormatError> {
-    let text = fs_err::read(path).map_err(|error| FormatError::new(path, error.kind()))?;
+    let text = read_file(path)?;
     serde_json::from_slice(&text).map_err(|error| FormatError::new(path, format!("not the JSON expected: {error}")))
 }

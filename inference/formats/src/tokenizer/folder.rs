@@ -8,8 +8,8 @@ use tokenizers::Tokenizer;
 
 use super::json::JsonTokenizer;
 use super::{ModelTokenizer, Origin, SpecialTokens, sentence_piece_model};
-use crate::FormatError;
 use crate::gguf::GgufFile;
+use crate::{FormatError, read_file};
 
 const JSON: &str = "tokenizer.json";
 const SENTENCE_PIECE: &str = "tokenizer.model";
@@ -74,13 +74,13 @@ fn gguf_files(folder: &Path) -> Result<Vec<PathBuf>, FormatError> {
 
 fn open_sentence_piece(path: &Path) -> Result<ModelTokenizer, FormatError> {
     let wrong = |reason: String| FormatError::new(path, reason);
-    let (rebuilt, special) = sentence_piece_model::rebuild(&read(path)?).map_err(wrong)?;
+    let (rebuilt, special) = sentence_piece_model::rebuild(&read_file(path)?).map_err(wrong)?;
     Ok(ModelTokenizer::rebuilt(path, rebuilt, special))
 }
 
 fn open_json(path: &Path, folder: &Path) -> Result<ModelTokenizer, FormatError> {
     let wrong = |error: &dyn std::fmt::Display| FormatError::new(path, format!("not a tokenizer: {error}"));
-    let tokenizer = Tokenizer::from_bytes(read(path)?).map_err(|error| wrong(&error))?;
+    let tokenizer = Tokenizer::from_bytes(read_file(path)?).map_err(|error| wrong(&error))?;
     let json = JsonTokenizer::new(tokenizer).map_err(|error| wrong(&error))?;
     let names = special_names(folder)?;
     let special = special_tokens(&json, &names, folder)?;
@@ -148,11 +148,6 @@ fn read_json(path: &Path) -> Result<Value, FormatError> {
     if !path.exists() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(&read(path)?)
+    serde_json::from_slice(&read_file(path)?)
         .map_err(|error| FormatError::new(path, format!("not the JSON expected: {error}")))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, FormatError> {
-    // fs_err's messages repeat the path that the error already names.
-    fs_err::read(path).map_err(|error| FormatError::new(path, error.kind()))
 }

@@ -7,7 +7,7 @@ use codriver_memory::{ConversationId, StoredConversation};
 use codriver_tools::nearest;
 
 use super::{completions, said, shown, split_word};
-use crate::agent::{TurnOptions, memory_error, run_turn};
+use crate::agent::{TurnOptions, limits, memory_error, run_turn};
 use crate::cells::{Invocation, Magic, MagicKind};
 use crate::languages::{CellContext, CellError, CellOutcome, CellResult, Completion};
 use crate::render::cards;
@@ -52,9 +52,12 @@ impl Magic for Agent {
                 .short('m'),
             )
             .arg(value("tools", "A,B", value_parser!(String), "Offers only these tools (%tools); `none` for none"))
-            .arg(value("max-turns", "N", value_parser!(usize), "Model calls before giving up"))
-            .arg(value("max-tokens", "N", value_parser!(usize), "Tokens of one answer"))
-            .arg(value("temperature", "T", value_parser!(f32), "0 gives the same answer each time [default: 0]"))
+            .arg(value("max-turns", "N", limits::limit, "Model calls before giving up"))
+            .arg(value("max-tokens", "N", limits::limit, "Tokens of one answer"))
+            .arg(
+                value("temperature", "T", limits::temperature, "0 gives the same answer each time [default: 0]")
+                    .allow_negative_numbers(true),
+            )
             .arg(value("seed", "S", value_parser!(u64), "Makes sampling repeatable [default: 0]"))
             .arg(
                 Arg::new("no-memory")
@@ -83,7 +86,7 @@ impl Magic for Agent {
         if invocation.body.is_none() && invocation.line.trim() == invocation.text.trim() {
             check_command(&words, session)?;
         }
-        let mut options = options(&invocation.matches)?;
+        let mut options = options(&invocation.matches);
         let whole = invocation.whole_text();
         let (first, rest) = split_word(&invocation.text);
         let request = match session.agents.definitions.get(first) {
@@ -116,24 +119,20 @@ fn value(name: &'static str, value_name: &'static str, parser: impl Into<ValuePa
     Arg::new(name).long(name).value_name(value_name).value_parser(parser).help(help)
 }
 
-fn options(matches: &ArgMatches) -> Result<TurnOptions, CellError> {
-    let temperature = matches.get_one::<f32>("temperature").copied();
-    if temperature.is_some_and(|temperature| !(0.0..=5.0).contains(&temperature)) {
-        return Err(CellError::usage("--temperature takes a number from 0 to 5"));
-    }
+fn options(matches: &ArgMatches) -> TurnOptions {
     let tools = matches.get_one::<String>("tools").map(|names| {
         names.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "none").map(str::to_owned).collect()
     });
-    Ok(TurnOptions {
+    TurnOptions {
         model: matches.get_one::<String>("model").cloned(),
         tools,
         max_turns: matches.get_one::<usize>("max-turns").copied(),
         max_tokens: matches.get_one::<usize>("max-tokens").copied(),
-        temperature,
+        temperature: matches.get_one::<f32>("temperature").copied(),
         seed: matches.get_one::<u64>("seed").copied(),
         no_memory: matches.get_flag("no-memory"),
         ..TurnOptions::default()
-    })
+    }
 }
 
 /// The subcommands; `None` where the words are none.

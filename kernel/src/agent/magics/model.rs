@@ -118,7 +118,7 @@ impl Magic for Model {
         let Rounding { weights, cache } = models.rounding();
         let weights = weights.map(|format| format!(" as {format}")).unwrap_or_default();
         let cache = cache.map(|format| format!(", keys and values as {format},")).unwrap_or_default();
-        said(format!("{}{}{weights}{cache} on {}", models.current(), adapters.join(""), place(session)))
+        said(format!("{}{}{weights}{cache} on {}", models.current(), adapters.join(""), place(session)?))
     }
 
     fn complete(&self, argument_prefix: &str, session: &Session) -> Vec<Completion> {
@@ -154,9 +154,12 @@ fn chosen_device(matches: &ArgMatches) -> Result<Option<DeviceChoice>, CellError
     Ok(Some(device))
 }
 
-fn place(session: &Session) -> String {
+fn place(session: &Session) -> Result<String, CellError> {
     let models = &session.agents.models;
-    if models.current().contains("://") { "its server".to_owned() } else { models.device().to_string() }
+    if models.current().contains("://") {
+        return Ok("its server".to_owned());
+    }
+    models.device().map(|device| device.to_string()).map_err(|error| model_error(&error))
 }
 
 fn model_error(error: &impl ToString) -> CellError {

@@ -82,7 +82,7 @@ impl Plan {
             session.agents.embedder.wait(&session.memory, &context.interrupt);
         }
         let sampling = SamplingParameters {
-            temperature: options.temperature.unwrap_or(agent.temperature).max(0.0),
+            temperature: options.temperature.unwrap_or(agent.temperature),
             seed: options.seed.unwrap_or(0),
             // Half of a small window is left to the prompt.
             max_tokens: options.max_tokens.unwrap_or(agent.max_tokens).min(model.context_window() / 2).max(1),
@@ -92,7 +92,7 @@ impl Plan {
         let priority = if context.output.can_ask() { Priority::Interactive } else { Priority::Batch };
         let chat = ChatRequest { tools: definitions, sampling, environment, priority, ..ChatRequest::default() };
         let mut plan = Self {
-            max_turns: options.max_turns.unwrap_or(agent.max_turns).max(1),
+            max_turns: options.max_turns.unwrap_or(agent.max_turns),
             policy: Policy { can_ask: context.output.can_ask() },
             agent,
             model,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::{Args, value_parser};
-use codriver_inference::bench::{BenchOptions, measure};
-use codriver_inference::{CacheFormat, DeviceChoice, ModelError, device};
+use codriver_inference::bench::{BenchOptions, BenchReport, MOST_REQUESTS, Unfinished, measure};
+use codriver_inference::{CacheFormat, DeviceChoice, ModelError, WeightFormat, device};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -15,6 +15,9 @@ use super::embedding::bench_embedder;
 use crate::agent::store::{bench_table, find_generator};
 use crate::cli::signals::interrupt_on_ctrl_c;
 use crate::session::Interrupt;
+
+/// More than any window holds: a test is cut to the model's.
+const MOST_TOKENS: u64 = u32::MAX as u64;
 
 #[derive(Debug, Args)]
 pub struct BenchArguments {
@@ -25,23 +28,29 @@ pub struct BenchArguments {
     #[arg(short, long, value_name = "DEVICE", default_value = "cpu")]
     device: DeviceChoice,
     /// Lengths of the prompts to read, in tokens
-    #[arg(short, long, value_name = "N,N", value_delimiter = ',', default_value = "128,512")]
-    prompt: Vec<usize>,
+    #[arg(short, long, value_name = "N,N", value_delimiter = ',', default_value = "128,512",
+          value_parser = value_parser!(u64).range(..=MOST_TOKENS))]
+    prompt: Vec<u64>,
     /// Tokens to write; 0 measures reading only
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 128)]
-    generate: usize,
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 128,
+          value_parser = value_parser!(u64).range(..=MOST_TOKENS))]
+    generate: u64,
     /// Runs of each test; the median counts
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u16).range(1..))]
     repeats: u16,
     /// Requests to answer at once, beside one alone
-    #[arg(short, long, value_name = "N", default_value_t = 0)]
-    concurrency: usize,
+    #[arg(short, long, value_name = "N", default_value_t = 0,
+          value_parser = value_parser!(u64).range(..=MOST_REQUESTS as u64))]
+    concurrency: u64,
     /// An embedding model is measured on these: a file with a JSON list of texts
     #[arg(long, value_name = "FILE")]
     texts: Option<PathBuf>,
     /// Where the texts' vectors go, a line of JSON each
     #[arg(long, value_name = "FILE", requires = "texts")]
     vectors: Option<PathBuf>,
+    /// Round the weights as they are loaded: q4_0, q4_k, q6_k, q8_0, f16 or bf16
+    #[arg(long, value_name = "FORMAT", conflicts_with = "texts")]
+    quant: Option<WeightFormat>,
     /// How keys and values are held: f32, f16 or q8_0
     #[arg(long, value_name = "FORMAT", default_value = "f32")]
     kv: CacheFormat,
@@ -65,11 +74,12 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
     let model = find_generator(&arguments.model, &super::workspace()).map_err(|reason| anyhow!(reason))?;
     let options = BenchOptions {
         device: arguments.device,
-        prompts: arguments.prompt.clone(),
-        generated: arguments.generate,
+        prompts: arguments.prompt.iter().map(|length| *length as usize).collect(),
+        generated: arguments.generate as usize,
         repeats: usize::from(arguments.repeats),
-        concurrency: arguments.concurrency,
+        concurrency: arguments.concurrency as usize,
         turns: true,
+        quantization: arguments.quant,
         cache_format: arguments.kv,
         as_tensors: arguments.tensors,
     };
@@ -78,10 +88,23 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<ExitCode> {
     let measured =
         measure(&model.name, &model.path, &options, &cancellation, &mut |test| bar.set_message(test.to_owned()));
     bar.finish_and_clear();
-    match measured {
-        Ok(report) if arguments.json => super::print_json(&json!(report)),
-        Ok(report) => super::print(bench_table(&report).text()),
-        Err(ModelError::Cancelled) => Ok(ExitCode::from(130)),
-        Err(error) => Err(error.into()),
+    let (report, outcome) = match measured {
+        Ok(report) => (Some(report), Ok(ExitCode::SUCCESS)),
+        Err(Unfinished { reason, report }) => (report.map(|report| *report), Err(reason)),
+    };
+    if let Some(report) = &report {
+        show(report, arguments.json)?;
     }
+    let what = if report.is_some() { "the tests above were finished" } else { "no test was finished" };
+    match outcome {
+        Err(ModelError::Cancelled) => {
+            eprintln!("codriver: interrupted; {what}");
+            Ok(ExitCode::from(130))
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+fn show(report: &BenchReport, as_json: bool) -> anyhow::Result<ExitCode> {
+    if as_json { super::print_json(&json!(report)) } else { super::print(bench_table(report).text()) }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::helpers::{asked, calls, model, says};
+use super::helpers::{Desk, asked, calls, model, says};
 use super::server::{Answer, Server};
 
 fn ask(folder: &TempDir, arguments: &[&str], input: &str) -> Output {
@@ -113,6 +113,56 @@ fn what_cannot_work_is_said() {
 }
 
 #[test]
+fn parameters_that_cannot_be_right_are_mistakes_of_usage() {
+    let server = Server::start([]);
+    let folder = folder();
+    let model = model(&server);
+    for (parameter, values, expected) in [
+        ("--temperature", &["NaN", "-1", "-inf", "inf", "5.1"][..], "a number from 0 to 5"),
+        ("--max-tokens", &["0", "-1", "99999999999999999999"], "a whole number"),
+        ("--max-turns", &["", "0"], "a whole number"),
+        ("--device", &["gpu0"], "cpu, wgpu and cuda"),
+        ("--quant", &["q3"], "q8_0"),
+        ("--kv", &["q3"], "q8_0"),
+    ] {
+        for value in values {
+            let output = ask(&folder, &["--model", &model, &format!("{parameter}={value}"), "x"], "");
+            let error = String::from_utf8_lossy(&output.stderr).to_lowercase();
+            assert_eq!(output.status.code(), Some(2), "{parameter} {value}: {error}");
+            assert!(error.contains(expected) && error.contains(parameter), "{parameter} {value}: {error}");
+        }
+        // The same in a notebook.
+        if ["--temperature", "--max-tokens", "--max-turns"].contains(&parameter) {
+            let mut desk = Desk::new();
+            let refused = desk.cell(&format!("%%agent --model {model} {parameter} {}\nx", values[1])).unwrap_err();
+            assert_eq!(refused.name, "UsageError", "{refused}");
+        }
+    }
+    let spaced = ask(&folder, &["--temperature", "-1", "x"], "");
+    assert!(String::from_utf8_lossy(&spaced.stderr).contains("a number from 0 to 5"), "{spaced:?}");
+    let rounded = ask(&folder, &["--model", &model, "--quant", "q8_0", "x"], "");
+    assert!(String::from_utf8_lossy(&rounded.stderr).contains("only those of local models"), "{rounded:?}");
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn a_device_of_the_environment_that_is_none_is_said_where_a_model_is_used() {
+    let server = Server::start([says("Elsewhere.")]);
+    let folder = folder();
+    let on = |device: &str, arguments: &[&str]| {
+        let mut command = command(&folder, arguments);
+        command.env("CODRIVER_DEVICE", device).stdin(Stdio::null()).output().unwrap()
+    };
+    let refused = on("gpu0", &["list the tables"]);
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
+    assert!(["CODRIVER_DEVICE", "gpu0", "cpu, wgpu and cuda"].iter().all(|part| error.contains(part)), "{error}");
+    let chosen = on("gpu0", &["--device", "cpu", "--dry-run", "--setup", "setup.sql", "how many rows has sales?"]);
+    assert!(chosen.status.success(), "{chosen:?}");
+    assert_eq!(stdout(&on("gpu0", &["--model", &model(&server), "where are you?"])), "Elsewhere.\n");
+}
+
+#[test]
 fn control_c_stops_a_request() {
     let mut slow = says("Once upon a time there was a story without an end.");
     (slow.chunk, slow.pause) = (65, Duration::from_millis(300));
@@ -143,6 +193,12 @@ fn agents_and_prompts_of_the_user_go_before_the_built_in_ones() {
                           "max_turns": 2, "max_tokens": 50 }]);
     fs_err::write(config.join("agents.json"), pirate.to_string()).unwrap();
     let model = model(&server);
+    let mut endless = pirate.clone();
+    endless[0]["max_turns"] = json!(0);
+    fs_err::write(config.join("agents.json"), endless.to_string()).unwrap();
+    let refused = String::from_utf8(ask(&folder, &["--agent", "pirate", "where to?"], "").stderr).unwrap();
+    assert!(refused.contains("agents.json: a limit is a whole number, 1 or more"), "{refused}");
+    fs_err::write(config.join("agents.json"), pirate.to_string()).unwrap();
     let output = ask(&folder, &["--setup", "setup.sql", "--agent", "pirate", "--model", &model, "where to?"], "");
     assert_eq!(stdout(&output), "Aye.\n", "{}", String::from_utf8_lossy(&output.stderr));
     let system = server.seen()[0].body["messages"][0]["content"].as_str().unwrap().to_owned();

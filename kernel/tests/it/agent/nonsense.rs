@@ -78,6 +78,30 @@ fn a_server_that_fails_is_an_error_of_the_cell() {
 }
 
 #[test]
+fn a_prompt_that_is_too_long_is_said_with_what_helps() {
+    let overflow = |window: usize| {
+        let error =
+            json!({ "error": { "code": 400, "message": "too long", "n_prompt_tokens": 7108, "n_ctx": window } });
+        Answer::json(400, &error.to_string())
+    };
+    let failed = |answers: Vec<Answer>, request: &str| {
+        let server = Server::start(answers);
+        let error = Desk::new().ask(&server, request).unwrap_err();
+        assert!(error.name == "ModelError" && error.value.contains("7108 tokens"), "{}", error.value);
+        assert!(error.value.contains("larger window") && !error.value.contains("%agent"), "{}", error.value);
+        error.value
+    };
+    let many = |window: usize| (0..9).map(|_| overflow(window)).collect::<Vec<_>>();
+    let tiny = failed(many(16), "What is up?");
+    assert!(tiny.contains("system prompt and the tools alone take") && !tiny.contains("--tools"), "{tiny}");
+    let small = failed(many(1000), "What is up?");
+    assert!(small.contains("system prompt and the tools alone take") && small.contains("--tools A,B"), "{small}");
+    assert!(failed(many(7000), &"What is up? ".repeat(2000)).contains("shorten the request"));
+    let called = calls("calculate", json!({ "expression": "1 + 1" }));
+    assert!(failed([vec![called], many(7000)].concat(), "What is up?").contains("ask for less at once"));
+}
+
+#[test]
 fn requests_and_names_that_cannot_be_right() {
     let server = Server::start([]);
     let mut desk = Desk::new();

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use codriver_inference::ModelError;
-use codriver_inference::bench::{self, BenchOptions};
+use codriver_inference::bench::{self, BenchOptions, Unfinished};
 use codriver_inference::store::{HubName, StoreError, size_text};
 
 use super::{chosen_device, model_error};
@@ -168,7 +168,7 @@ fn bench(name: Option<&str>, matches: &ArgMatches, session: &Session, context: &
         )));
     }
     let model = find_generator(&name, &session.workspace).map_err(|reason| model_error(&reason))?;
-    let device = chosen_device(matches)?.unwrap_or_else(|| models.device());
+    let device = chosen_device(matches)?.map_or_else(|| models.device(), Ok).map_err(|error| model_error(&error))?;
     let repeats = matches.get_one::<u64>("repeats").map_or(3, |repeats| *repeats as usize);
     let options = BenchOptions { repeats, ..BenchOptions::new(device) };
     let live = context.output.live_display(MimeBundle::plain(format!("loading {}", model.name)));
@@ -176,11 +176,12 @@ fn bench(name: Option<&str>, matches: &ArgMatches, session: &Session, context: &
     let measured = bench::measure(&model.name, &model.path, &options, &cancellation, &mut |test| {
         live.update(MimeBundle::plain(format!("{}: {test}", model.name)));
     });
-    let report = measured.map_err(|error| {
-        live.update(MimeBundle::plain(format!("{} was not measured", model.name)));
-        match error {
+    let report = measured.map_err(|Unfinished { reason, report }| {
+        let finished = report.map(|report| bench_table(&report));
+        live.update(finished.unwrap_or_else(|| MimeBundle::plain(format!("{} was not measured", model.name))));
+        match reason {
             ModelError::Cancelled => CellError::interrupted("the measurement was stopped"),
-            error => model_error(&error),
+            reason => model_error(&reason),
         }
     })?;
     live.update(bench_table(&report));
