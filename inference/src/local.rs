@@ -30,6 +30,8 @@ use crate::{CacheFormat, Cancellation, FinishReason, ModelError, SamplingParamet
 pub struct LocalModel {
     name: String,
     window: usize,
+    /// Bytes of its weights, as they are held.
+    weights: u64,
     tokenizer: TokenizerFiles,
     template: Option<ChatTemplate>,
     scheduler: Scheduler,
@@ -77,12 +79,13 @@ impl LocalModel {
         packing.check()?;
         let available = memory::available_on(gpu.as_ref(), options.ignore_memory);
         let source = DecoderSource::open(&files, &device)?;
-        let demand = Demand::of_decoder(&source, packing).with_cache(options.cache_format);
+        let demand = Demand::of_decoder(&source, packing, options.cache_format);
         let window = demand.choose_window(folder, options.window, available)?;
         // A GPU that does not say what it has refuses what it has no room for.
         let refused = gpu.as_ref().map(|_| u64::MAX);
         let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available.or(refused)));
         let vocabulary_size = source.config().vocab_size;
+        let mut held = demand.weights;
         let opening = network::Opening {
             adapters: &options.adapters,
             device: &device,
@@ -102,7 +105,9 @@ impl LocalModel {
                     return Err(ModelError::Unsupported(reason));
                 }
                 tracing::warn!("{}: computed as tensors, which is slower: {reason}", folder.display());
-                (opening.open(DecoderSource::open(&files, &device)?, Packing::Tensors)?, Packing::Tensors)
+                let source = DecoderSource::open(&files, &device)?;
+                held = Demand::of_decoder(&source, Packing::Tensors, options.cache_format).weights;
+                (opening.open(source, Packing::Tensors)?, Packing::Tensors)
             }
             (opened, packing) => (opened?, packing),
         };
@@ -110,6 +115,7 @@ impl LocalModel {
         Ok(Self {
             name: loader::model_name(folder),
             window,
+            weights: held,
             ends: Arc::new(tokenizer.end_tokens.iter().copied().collect()),
             tokenizer,
             template,
