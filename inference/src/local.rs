@@ -30,6 +30,8 @@ use crate::{CacheFormat, Cancellation, FinishReason, ModelError, SamplingParamet
 pub struct LocalModel {
     name: String,
     window: usize,
+    /// Bytes of its weights, as they are held.
+    weights: u64,
     tokenizer: TokenizerFiles,
     template: Option<ChatTemplate>,
     scheduler: Scheduler,
@@ -77,7 +79,7 @@ impl LocalModel {
         packing.check()?;
         let available = memory::available_on(gpu.as_ref(), options.ignore_memory);
         let source = DecoderSource::open(&files, &device)?;
-        let demand = Demand::of_decoder(&source, packing).with_cache(options.cache_format);
+        let demand = Demand::of_decoder(&source, packing, options.cache_format);
         let window = demand.choose_window(folder, options.window, available)?;
         // A GPU that does not say what it has refuses what it has no room for.
         let refused = gpu.as_ref().map(|_| u64::MAX);
@@ -110,6 +112,7 @@ impl LocalModel {
         Ok(Self {
             name: loader::model_name(folder),
             window,
+            weights: demand.weights,
             ends: Arc::new(tokenizer.end_tokens.iter().copied().collect()),
             tokenizer,
             template,

@@ -6,6 +6,7 @@ mod tensors;
 use burn::tensor::Device;
 use codriver_kernels::{PAGE, PageFormat};
 
+pub(crate) use self::resident::LIMITS as RESIDENT_LIMITS;
 use self::resident::Resident;
 use self::tensors::Tensors;
 use crate::loader::decoder::DecoderSource;

@@ -32,7 +32,7 @@ pub(crate) struct Processor {
 }
 
 /// Sequences in a step: with more, attention costs more than weights that are read once save.
-const SEQUENCES: usize = 16;
+pub(crate) const SEQUENCES: usize = 16;
 
 /// The weights of a layer's norms.
 struct Norms {

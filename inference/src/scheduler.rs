@@ -99,6 +99,11 @@ impl Scheduler {
         Ok(ticket)
     }
 
+    /// Whether the thread has ended, in a panic: it answers nobody any more.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     pub(crate) fn load(&self) -> Load {
         let load = *self.shared.load.lock().unwrap_or_else(PoisonError::into_inner);
         Load { waiting: load.waiting.max(self.shared.waiting.load(Ordering::SeqCst)), ..load }

@@ -28,6 +28,7 @@ use serde::Serialize;
 pub use details::{ModelDetails, WeightType};
 pub use error::StoreError;
 pub use hub::{Hub, Patience};
+pub use list::files_of;
 pub use name::{GgufChoice, HubName};
 pub use pull::{Phase, PullProgress, Pulled};
 pub use record::{PulledFile, Record};

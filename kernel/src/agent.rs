@@ -38,7 +38,7 @@ use facts::Learner;
 pub use definitions::{AgentDefinition, configuration_folder};
 pub use embedding::{model_folder as embedding_model_folder, open_embedder};
 pub use magics::magics;
-pub use models::{ModelEntry, ModelManager, STARTER};
+pub use models::{LoadedModel, ModelEntry, ModelManager, STARTER};
 pub use reranking::{chosen as reranking_model, open_reranker};
 pub use secrets::Secrets;
 pub use stream::METADATA;
@@ -68,9 +68,10 @@ impl Agents {
     /// Loads the definitions. Models wait for the first request.
     pub fn new(memory: Arc<Memory>, workspace: &Path) -> Self {
         let (definitions, problem) = Definitions::load();
+        let of_agents = definitions.all().iter().filter_map(|agent| agent.model.clone()).collect();
         Self {
             learner: Arc::new(Learner::new(&memory)),
-            models: ModelManager::new(workspace),
+            models: ModelManager::new(workspace, of_agents),
             last_turn: None,
             shown_items: Vec::new(),
             current: DEFAULT_AGENT.to_owned(),

@@ -42,6 +42,16 @@ pub trait ChatModel: Send + Sync {
         None
     }
 
+    /// Bytes that the model holds of its device's memory; `None` for one that runs elsewhere.
+    fn memory(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether it can't answer any more, whatever it is asked: it has to be loaded anew.
+    fn has_stopped(&self) -> bool {
+        false
+    }
+
     /// The prompt exactly as the model reads it, for `%context`. Remote models return the
     /// request body with secrets left out.
     fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError>;

@@ -62,7 +62,7 @@ pub(crate) fn demand(folder: &Path, device: &Device) -> Result<Option<Demand>, M
     }
     let size = |names: [&str; 2]| names.into_iter().find_map(|name| config[name].as_u64()).unwrap_or_default();
     let (hidden, wide) = (size(["hidden_size", "dim"]), size(["intermediate_size", "hidden_dim"]));
-    let (weights, largest) = memory::sizes(&Checkpoint::open(folder, device)?, Packing::Tensors);
+    let memory::Sizes { weights, largest, .. } = memory::sizes(&Checkpoint::open(folder, device)?, Packing::Tensors);
     // The parts of a layer, and its scores before and after softmax.
     let batch = (BATCH_TOKENS as u64).saturating_mul(hidden.saturating_mul(8).saturating_add(wide.saturating_mul(3)));
     let floats = batch.saturating_add(3 * SCORES as u64);

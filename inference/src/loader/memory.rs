@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use codriver_gpu::Gpu;
-use codriver_kernels::PageFormat;
+use codriver_kernels::{PAGE, PageFormat, PageShape};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use super::checkpoint::Checkpoint;
@@ -14,7 +14,8 @@ use super::decoder::DecoderSource;
 use super::packing::Packing;
 use super::{ModelFiles, encoder, file_error};
 use crate::models::decoder::DecoderConfig;
-use crate::network::PREFILL_TOKENS;
+use crate::network::{PREFILL_TOKENS, RESIDENT_LIMITS};
+use crate::processor::SEQUENCES;
 use crate::{ModelError, embedder};
 
 /// What running a model takes, in bytes, and what there is.
@@ -24,7 +25,8 @@ pub struct MemoryEstimate {
     pub weights: u64,
     /// The keys and values of a full window; 0 for encoders.
     pub cache: u64,
-    /// The most that is computed with at once, and the largest tensor on its way into the model.
+    /// The most that is computed with at once, what the tokenizer takes, and the largest tensor on its way
+    /// into the model.
     pub workspace: u64,
     /// The tokens that `cache` and `workspace` are for.
     pub window: usize,
@@ -49,7 +51,7 @@ pub fn memory_estimate(path: &Path) -> Result<MemoryEstimate, ModelError> {
         Some(demand) => demand,
         None => {
             let source = DecoderSource::open(&ModelFiles::open(path)?, &device)?;
-            Demand::of_decoder(&source, Packing::Packed { quantization: None })
+            Demand::of_decoder(&source, Packing::Packed { quantization: None }, PageFormat::default())
         }
     };
     Ok(demand.with_window(demand.window, available()))
@@ -66,6 +68,16 @@ const MORE_ROOM: usize = 16384;
 
 const FLOAT: u64 = size_of::<f32>() as u64;
 
+/// Bytes that a tokenizer takes for each word of its vocabulary, measured.
+const WORD: u64 = 400;
+
+/// Bytes that a token of a sequence takes besides its keys and values: where it is listed.
+const TOKEN: u64 = 128;
+
+/// Rows of queries that attention takes at once, and positions in one of its stretches.
+const ATTENTION_ROWS: u64 = 32;
+const ATTENTION_STRETCH: u64 = 512;
+
 /// What a model takes, by the length of its window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Demand {
@@ -79,27 +91,43 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// What a decoder takes.
-    pub(crate) fn of_decoder(source: &DecoderSource, packing: Packing<'_>) -> Self {
-        let (weights, largest) = sizes(source.checkpoint(), packing);
-        Self { weights, ..Self::of_config(source.config(), source.checkpoint(), largest) }
-    }
-
-    fn of_config(config: &DecoderConfig, checkpoint: &Checkpoint, largest: u64) -> Self {
+    /// What a decoder takes whose keys and values are held as `format`.
+    pub(crate) fn of_decoder(source: &DecoderSource, packing: Packing<'_>, format: PageFormat) -> Self {
+        let (config, checkpoint) = (source.config(), source.checkpoint());
+        let Sizes { weights, largest, largest_held } = sizes(checkpoint, packing);
         // A config.json may claim any number of layers; those without tensors are an error later.
         let layers = config.num_hidden_layers.min(checkpoint.names().count()) as u64;
-        let keys = (config.num_key_value_heads as u64).saturating_mul(config.head_dim as u64);
-        let wide = config.intermediate_size.max(config.hidden_size) as u64;
-        // Copies held at once: scores, masked and as weights; the parts of a layer.
-        let scores = 3 * config.num_attention_heads as u64 * PREFILL_TOKENS as u64;
-        let piece = (8 * wide).saturating_mul(PREFILL_TOKENS as u64);
-        Self {
-            weights: 0,
-            fixed: largest.saturating_add(FLOAT.saturating_mul(piece.saturating_add(2 * config.vocab_size as u64))),
-            cache_per_token: (2 * FLOAT).saturating_mul(layers.saturating_mul(keys)),
-            workspace_per_token: FLOAT.saturating_mul(scores),
-            window: config.max_position_embeddings,
-        }
+        let step = Step::of(config, layers);
+        let vocabulary = config.vocab_size as u64;
+        // The tokenizer, in the bytes of its words, their numbers and the rules that join them.
+        let tokenizer = WORD.saturating_mul(vocabulary);
+        let (fixed, cache_per_token, workspace_per_token) = match packing {
+            // Nothing is copied on its way but what is read of the file.
+            Packing::Packed { .. } => {
+                let scores = 2 * SEQUENCES as u64 * vocabulary;
+                let floats = step.packed().saturating_mul(PREFILL_TOKENS as u64).saturating_add(scores);
+                let fixed = FLOAT.saturating_mul(floats).max(largest_held).saturating_add(tokenizer);
+                (fixed, step.pages(format), step.stretches().saturating_add(TOKEN))
+            }
+            Packing::Resident { .. } => {
+                let limits = RESIDENT_LIMITS;
+                let scores = limits.sequences as u64 * vocabulary;
+                let floats = step.resident().saturating_mul(limits.tokens as u64).saturating_add(scores);
+                // Matrices of one input become one, and so do a layer's pages where they grow.
+                let fixed = FLOAT.saturating_mul(floats).saturating_add(largest_held.saturating_mul(2));
+                let growing = step.keys_and_values() / layers.max(1);
+                (fixed, step.keys_and_values(), growing.saturating_add(step.splits()))
+            }
+            Packing::Tensors => {
+                let piece = step.tensors().saturating_mul(PREFILL_TOKENS as u64);
+                let floats = piece.saturating_add(2 * vocabulary);
+                let fixed = largest.saturating_add(FLOAT.saturating_mul(floats)).saturating_add(tokenizer);
+                // Copies held at once: scores, masked and as weights.
+                let scores = FLOAT * 3 * config.num_attention_heads as u64 * PREFILL_TOKENS as u64;
+                (fixed, step.keys_and_values(), scores)
+            }
+        };
+        Self { weights, fixed, cache_per_token, workspace_per_token, window: config.max_position_embeddings }
     }
 
     fn with_window(&self, window: usize, available: Option<u64>) -> MemoryEstimate {
@@ -110,17 +138,6 @@ impl Demand {
             window,
             available,
         }
-    }
-
-    /// The same with keys and values in `format`.
-    pub(crate) fn with_cache(self, format: PageFormat) -> Self {
-        let cache_per_token = match format {
-            PageFormat::F32 => self.cache_per_token,
-            PageFormat::F16 => self.cache_per_token / 2,
-            // A byte a number, and a scale for 32 of them or more.
-            PageFormat::Q8 => self.cache_per_token.saturating_mul(9) / 32,
-        };
-        Self { cache_per_token, ..self }
     }
 
     /// Tokens to have room for keys and values of: a window's, and where memory allows, several
@@ -160,6 +177,83 @@ impl Demand {
     }
 }
 
+/// The widths of what is computed with for a token, in numbers.
+struct Step {
+    layers: u64,
+    hidden: u64,
+    wide: u64,
+    /// Of a mixture, how many a token goes through.
+    experts: u64,
+    heads: u64,
+    key_value_heads: u64,
+    head_dim: u64,
+}
+
+impl Step {
+    fn of(config: &DecoderConfig, layers: u64) -> Self {
+        Self {
+            layers,
+            hidden: config.hidden_size as u64,
+            wide: config.intermediate_size.max(config.hidden_size) as u64,
+            experts: config.experts.as_ref().map_or(1, |experts| experts.num_experts_per_tok.max(1) as u64),
+            heads: config.num_attention_heads as u64,
+            key_value_heads: config.num_key_value_heads as u64,
+            head_dim: config.head_dim as u64,
+        }
+    }
+
+    fn queries(&self) -> u64 {
+        self.heads.saturating_mul(self.head_dim)
+    }
+
+    fn keys(&self) -> u64 {
+        self.key_value_heads.saturating_mul(self.head_dim)
+    }
+
+    /// What the packed engine holds at once: the hidden states, a layer's input and output, inputs rounded
+    /// for the products too; queries, keys, values and what is attended to; gates and what they gate.
+    fn packed(&self) -> u64 {
+        let attention = 4 * self.queries() + 2 * self.keys();
+        (8 * self.hidden).saturating_add(attention).saturating_add(4 * self.wide)
+    }
+
+    /// What lies between the kernels of a GPU.
+    fn resident(&self) -> u64 {
+        let projected = 2 * self.queries() + 2 * self.keys();
+        let gated = self.experts.saturating_mul(self.wide + if self.experts > 1 { self.hidden } else { 0 });
+        (4 * self.hidden).saturating_add(projected).saturating_add(2 * self.wide).saturating_add(gated)
+    }
+
+    /// The parts of a layer as tensors.
+    fn tensors(&self) -> u64 {
+        8 * self.wide
+    }
+
+    /// Bytes of a position's keys and values.
+    fn keys_and_values(&self) -> u64 {
+        (2 * FLOAT).saturating_mul(self.layers.saturating_mul(self.keys()))
+    }
+
+    /// The same in pages of the packed engine.
+    fn pages(&self, format: PageFormat) -> u64 {
+        let words = PageShape { head_dim: self.head_dim as usize, format }.words() as u64;
+        let page = self.layers.saturating_mul(self.key_value_heads).saturating_mul(words).saturating_mul(FLOAT);
+        page.div_ceil(PAGE as u64)
+    }
+
+    /// Bytes by position of what the packed engine puts together where few tokens attend to many: a row for
+    /// each stretch and each of a task's queries.
+    fn stretches(&self) -> u64 {
+        FLOAT.saturating_mul(self.keys()).saturating_mul(ATTENTION_ROWS) / ATTENTION_STRETCH
+    }
+
+    /// The same on a GPU.
+    fn splits(&self) -> u64 {
+        let parts = self.queries() + 2 * self.heads;
+        FLOAT.saturating_mul(parts).saturating_mul(RESIDENT_LIMITS.sequences as u64) / ATTENTION_STRETCH
+    }
+}
+
 impl fmt::Display for MemoryEstimate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "needs about {} of memory ({} weights", gigabytes(self.total()), gigabytes(self.weights))?;
@@ -178,15 +272,28 @@ fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
-/// What all of a checkpoint's tensors take, and what the largest takes on its way, in 32 bits.
-pub(crate) fn sizes(checkpoint: &Checkpoint, packing: Packing<'_>) -> (u64, u64) {
-    let size = |name| {
+/// What a checkpoint's tensors take, in bytes.
+pub(crate) struct Sizes {
+    /// All of them, as they are held.
+    pub(crate) weights: u64,
+    /// The largest, in 32 bits.
+    pub(crate) largest: u64,
+    /// The largest, as it is held.
+    pub(crate) largest_held: u64,
+}
+
+/// What all of a checkpoint's tensors take, and what the largest takes.
+pub(crate) fn sizes(checkpoint: &Checkpoint, packing: Packing<'_>) -> Sizes {
+    let mut sizes = Sizes { weights: 0, largest: 0, largest_held: 0 };
+    for name in checkpoint.names() {
         let shape = checkpoint.shape(name).unwrap_or_default();
         let whole = shape.iter().fold(FLOAT, |size, dimension| size.saturating_mul(*dimension as u64));
-        (packing.size(checkpoint, name, &shape).unwrap_or(whole), whole)
-    };
-    let sizes = checkpoint.names().map(size);
-    sizes.fold((0_u64, 0_u64), |(sum, largest), (held, whole)| (sum.saturating_add(held), largest.max(whole)))
+        let held = packing.size(checkpoint, name, &shape).unwrap_or(whole);
+        sizes.weights = sizes.weights.saturating_add(held);
+        sizes.largest = sizes.largest.max(whole);
+        sizes.largest_held = sizes.largest_held.max(held);
+    }
+    sizes
 }
 
 /// What a model may take of the machine's memory or of a GPU's, which do not say what of it is free;

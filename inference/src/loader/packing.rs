@@ -58,6 +58,17 @@ impl Packing<'_> {
             .unwrap_or_else(|| held.map_or(Format::F32, |held| Format::of(held).filter(fits).unwrap_or(Format::F16)))
     }
 
+    /// What becomes of the first and the last layer's matrices.
+    fn of_vocabulary(self) -> Self {
+        match self {
+            Self::Packed { quantization } => Self::Packed { quantization: quantization.map(of_vocabulary) },
+            Self::Resident { quantization, gpu } => {
+                Self::Resident { quantization: quantization.map(of_vocabulary), gpu }
+            }
+            Self::Tensors => self,
+        }
+    }
+
     /// Bytes that a matrix takes packed; `None` for anything else, which is held in 32 bits.
     pub(crate) fn size(self, checkpoint: &Checkpoint, name: &str, shape: &[usize]) -> Option<u64> {
         if matches!(self, Self::Tensors) {
@@ -69,7 +80,9 @@ impl Packing<'_> {
             return None;
         }
         let held = checkpoint.row_bytes(name, 0..0, *columns).ok().flatten().map(|(tensor_type, _)| tensor_type);
-        let format = self.format(*columns, held);
+        let is_vocabulary = ["embed_tokens.weight", "lm_head.weight"].iter().any(|ending| name.ends_with(ending));
+        let packing = if is_vocabulary { self.of_vocabulary() } else { self };
+        let format = packing.format(*columns, held);
         match self {
             Self::Resident { .. } => Matrix::size(format, rows, *columns),
             _ => Some(format.tensor_type().bytes_of(rows.checked_mul(*columns)?)? as u64),
@@ -133,9 +146,9 @@ impl Checkpoint {
     ) -> Result<Table, ModelError> {
         match packing {
             Packing::Tensors => self.embedding(name, rows, size).map(Table::Dense),
-            Packing::Resident { quantization, gpu } => {
-                let packing = Packing::Resident { quantization: quantization.map(of_vocabulary), gpu };
-                let rows = self.uploaded(packing, gpu, &format!("{name}.weight"), &[rows, size], 0..rows)?;
+            Packing::Resident { gpu, .. } => {
+                let rows =
+                    self.uploaded(packing.of_vocabulary(), gpu, &format!("{name}.weight"), &[rows, size], 0..rows)?;
                 Ok(Table::resident(gpu, rows))
             }
             Packing::Packed { quantization } => {
@@ -153,14 +166,7 @@ impl Checkpoint {
         input: usize,
         output: usize,
     ) -> Result<Projection, ModelError> {
-        let packing = match packing {
-            Packing::Packed { quantization } => Packing::Packed { quantization: quantization.map(of_vocabulary) },
-            Packing::Resident { quantization, gpu } => {
-                Packing::Resident { quantization: quantization.map(of_vocabulary), gpu }
-            }
-            Packing::Tensors => packing,
-        };
-        self.projection(packing, name, input, output, false)
+        self.projection(packing.of_vocabulary(), name, input, output, false)
     }
 
     fn packed(

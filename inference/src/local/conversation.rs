@@ -6,6 +6,7 @@ use codriver_chat::formats::ToolFormat;
 use codriver_chat::retelling::tools_as_text;
 
 use super::{CompletionOptions, LocalModel, Way};
+use crate::scheduler::Load;
 use crate::{
     Cancellation, ChatEvent, ChatModel, ChatRequest, ChatResponse, FinishReason, Message, ModelError, ToolChoice,
     ToolDefinition, Usage, guidance,
@@ -22,6 +23,16 @@ impl ChatModel for LocalModel {
 
     fn count_tokens(&self, text: &str) -> usize {
         self.encode(text, false).map_or(text.len().div_ceil(4), |tokens| tokens.len())
+    }
+
+    /// Weights, and the keys and values of what was read.
+    fn memory(&self) -> Option<u64> {
+        let Load { blocks, block_size, .. } = self.load();
+        Some(self.weights.saturating_add(((blocks.held + blocks.kept) * block_size) as u64))
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.scheduler.has_stopped()
     }
 
     fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError> {

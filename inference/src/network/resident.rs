@@ -24,7 +24,7 @@ pub(super) struct Resident {
 }
 
 /// What a step may hold: enough to keep a large GPU busy, and little enough that nobody waits long.
-const LIMITS: Limits = Limits { sequences: 64, tokens: 512 };
+pub(crate) const LIMITS: Limits = Limits { sequences: 64, tokens: 512 };
 
 impl Resident {
     /// The decoder whose matrices are on a GPU already.

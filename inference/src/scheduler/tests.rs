@@ -161,6 +161,24 @@ fn guesses_save_steps_and_change_nothing() {
 }
 
 #[test]
+fn an_engine_that_has_stopped_says_so() {
+    let bench = Bench::usual();
+    let asked = |bench: &Bench| bench.answer(&[1, 2, 3], &sampling(1, 5), Asked::default());
+    asked(&bench).unwrap();
+    assert!(!bench.scheduler.has_stopped());
+    bench.probe.is_broken.store(true, Ordering::SeqCst);
+    // What a failed request has read is given back once it has ended.
+    bench.answer(&[1, PANIC], &sampling(1, 5), Asked::default()).unwrap_err();
+    let started = Instant::now();
+    while !bench.scheduler.has_stopped() {
+        assert!(started.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let error = asked(&bench).unwrap_err().to_string();
+    assert!(error.contains("load the model again"), "{error}");
+}
+
+#[test]
 fn a_second_turn_reads_its_new_tokens_only() {
     let bench = Bench::usual();
     let mut random = StdRng::seed_from_u64(1);

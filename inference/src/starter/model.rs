@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::answering::{self, Findings};
@@ -279,6 +280,10 @@ impl ChatModel for Starter {
 
     fn reads_system_prompt(&self) -> bool {
         false
+    }
+
+    fn memory(&self) -> Option<u64> {
+        Some((self.decoder.num_params() * size_of::<f32>()) as u64)
     }
 
     fn render_prompt(&self, request: &ChatRequest) -> Result<String, ModelError> {

@@ -164,6 +164,17 @@ fn gguf(path: &Path, name: &str, place: Place) -> Option<StoredModel> {
     Some(StoredModel { name, path, format: ModelFormat::Gguf, purpose: Purpose::Generation, place, bytes, missing })
 }
 
+/// The files that a model is loaded from: a folder's, or a GGUF file and all its parts.
+pub fn files_of(path: &Path) -> Vec<PathBuf> {
+    if path.is_dir() {
+        return entries(path).into_iter().filter(|path| path.is_file()).collect();
+    }
+    match parts(&name_of(path)) {
+        Some(parts) => parts.into_iter().map(|part| path.with_file_name(part)).collect(),
+        None => vec![path.to_owned()],
+    }
+}
+
 /// All parts of `x-00001-of-00003.gguf`, in order.
 pub(super) fn parts(file: &str) -> Option<Vec<String>> {
     const MOST: u32 = 1000;

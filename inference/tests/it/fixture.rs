@@ -106,6 +106,14 @@ pub fn config(vocabulary: usize, hidden: usize, layers: usize) -> Value {
     })
 }
 
+/// Room for prompts of which each byte is a token.
+pub fn widened(folder: &Path) {
+    let path = folder.join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["max_position_embeddings"] = json!(16_384);
+    std::fs::write(path, config.to_string()).unwrap();
+}
+
 pub fn write_json(folder: &Path, name: &str, value: &Value) {
     std::fs::write(folder.join(name), value.to_string()).unwrap();
 }

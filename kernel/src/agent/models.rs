@@ -1,6 +1,7 @@
-//! Which model thinks: names, loading on first use, keys.
+//! Which model thinks: names, loading on first use, letting go, keys.
 
-use std::collections::HashMap;
+mod copies;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,27 +14,35 @@ use codriver_inference::{
 };
 use secrecy::SecretString;
 
+pub use self::copies::LoadedModel;
+use self::copies::{Copies, Files, Loaded};
 use super::secrets::Secrets;
 use super::store::{find_generator, find_model, model_store};
 
 /// The model that ships with Codriver.
 pub const STARTER: &str = "starter";
 
-/// Models by name. A model is loaded when it is first asked something and stays loaded.
+/// Models by name. A model is loaded when it is first asked something. It stays while it is chosen, while
+/// an agent's definition names it, or as the last that a cell named for itself; it is let go of when
+/// another takes its place.
 pub struct ModelManager {
     workspace: PathBuf,
+    /// The models that agents' definitions name.
+    of_agents: Vec<String>,
     secrets: Mutex<Arc<Secrets>>,
     state: Mutex<State>,
 }
 
 struct State {
     current: Choice,
+    /// The last model that was asked by name, beside the current one.
+    aside: Option<Choice>,
     device: DeviceChoice,
-    loaded: HashMap<(Choice, DeviceChoice), Arc<dyn ChatModel>>,
+    copies: Copies,
 }
 
 /// A model's name, the LoRA adapters on it, and what its numbers are rounded to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Choice {
     name: String,
     adapters: Vec<PathBuf>,
@@ -41,7 +50,7 @@ struct Choice {
 }
 
 /// What a local model's numbers are rounded to, where they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rounding {
     /// Its weights, as they are loaded.
     pub weights: Option<WeightFormat>,
@@ -54,7 +63,8 @@ pub struct Rounding {
 pub struct ModelEntry {
     pub name: String,
     pub what: String,
-    pub loaded: bool,
+    /// Its copies in memory.
+    pub loaded: Vec<LoadedModel>,
     pub current: bool,
 }
 
@@ -69,16 +79,34 @@ enum Kind {
     Local(PathBuf),
 }
 
+impl Kind {
+    /// The files that it is loaded from with adapters on it, as they are now.
+    fn files(&self, adapters: &[PathBuf]) -> Files {
+        let model = match self {
+            Self::Local(path) => Some(path),
+            Self::Starter | Self::Remote { .. } => None,
+        };
+        Files::of(model.into_iter().chain(adapters).map(PathBuf::as_path))
+    }
+}
+
 impl ModelManager {
-    /// Starts with `CODRIVER_MODEL` on `CODRIVER_DEVICE`, or the starter on the CPU.
-    pub fn new(workspace: &Path) -> Self {
+    /// Starts with `CODRIVER_MODEL` on `CODRIVER_DEVICE`, or the starter on the CPU. `of_agents` are the
+    /// models that agents' definitions name.
+    pub fn new(workspace: &Path, of_agents: Vec<String>) -> Self {
         let from_environment = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let device = from_environment("CODRIVER_DEVICE").and_then(|name| name.parse().ok()).unwrap_or_default();
         let current = from_environment("CODRIVER_MODEL").unwrap_or_else(|| STARTER.to_owned());
         Self {
             workspace: workspace.to_owned(),
+            of_agents,
             secrets: Mutex::new(Arc::new(Secrets::read(workspace))),
-            state: Mutex::new(State { current: Choice::plain(&current), device, loaded: HashMap::new() }),
+            state: Mutex::new(State {
+                current: Choice::plain(&current),
+                aside: None,
+                device,
+                copies: Copies::default(),
+            }),
         }
     }
 
@@ -100,18 +128,34 @@ impl ModelManager {
         Arc::clone(&self.secrets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The model of that name, or the current one; loaded if need be, which `cancellation` ends.
+    /// The model of that name, or the current one; loaded if need be, which `cancellation` ends. One that is
+    /// named is loaded anew where its files have changed; the current one answers as it was chosen.
     pub fn get(&self, name: Option<&str>, cancellation: &Cancellation) -> Result<Arc<dyn ChatModel>, ModelError> {
-        let key = {
+        let (choice, device, is_current) = {
             let state = self.state();
-            let choice = name.map(Choice::plain).filter(|named| named.name != state.current.name);
-            (choice.unwrap_or_else(|| state.current.clone()), state.device)
+            let named = name.map(Choice::plain).filter(|named| named.name != state.current.name);
+            let is_current = named.is_none();
+            (named.unwrap_or_else(|| state.current.clone()), state.device, is_current)
         };
-        if let Some(model) = self.state().loaded.get(&key) {
-            return Ok(Arc::clone(model));
+        if is_current && let Some(model) = self.state().copies.find(&choice, device, None) {
+            return Ok(model);
         }
-        let model = self.load(&key.0, key.1, cancellation)?;
-        self.state().loaded.insert(key, Arc::clone(&model));
+        let files = self.kind(&choice.name)?.files(&choice.adapters);
+        let (found, gone) = {
+            let mut state = self.state();
+            if !is_current && !self.of_agents.contains(&choice.name) {
+                state.aside = Some(choice.clone());
+            }
+            let found = state.copies.find(&choice, device, Some(&files));
+            let is_older = |copy: &Loaded| copy.choice == choice && (found.is_none() || !copy.is_of(&files));
+            (found.clone(), self.let_go(&mut state, is_older))
+        };
+        drop(gone);
+        if let Some(model) = found {
+            return Ok(model);
+        }
+        let model = self.load(&choice, device, cancellation)?;
+        self.state().copies.add(choice, device, files, &model);
         Ok(model)
     }
 
@@ -120,8 +164,9 @@ impl ModelManager {
         self.state().current.rounding
     }
 
-    /// Makes `name`, with adapters on it and its numbers rounded, the current model. It is loaded when
-    /// it is first asked something; a name that cannot be right is refused here.
+    /// Makes `name`, with adapters on it and its numbers rounded, the current model, and lets go of those
+    /// that nobody needs any more. It is loaded when it is first asked something, anew where its files have
+    /// changed or its engine has stopped; a name that cannot be right is refused here.
     pub fn choose(
         &self,
         name: &str,
@@ -143,34 +188,67 @@ impl ModelManager {
             return Err(ModelError::Unsupported(reason));
         }
         let adapters = adapters.iter().map(|adapter| self.adapter(adapter)).collect::<Result<_, _>>()?;
-        let mut state = self.state();
-        if name.contains("://") {
-            // Chosen again, it is asked with the key that is there now.
-            state.loaded.retain(|(loaded, _), _| loaded.name != name.trim());
-        }
-        state.current = Choice { adapters, rounding, ..Choice::plain(name) };
-        state.device = device.unwrap_or(state.device);
+        let choice = Choice { adapters, rounding, ..Choice::plain(name) };
+        let files = kind.files(&choice.adapters);
+        let is_remote = matches!(kind, Kind::Remote { .. });
+        let gone = {
+            let mut state = self.state();
+            state.current = choice.clone();
+            state.aside = None;
+            state.device = device.unwrap_or(state.device);
+            // A server that is chosen again is asked with the key that is there now.
+            let is_older =
+                |copy: &Loaded| copy.choice == choice && (is_remote || !copy.is_of(&files) || copy.has_stopped());
+            self.let_go(&mut state, is_older)
+        };
+        drop(gone);
         Ok(())
+    }
+
+    /// Lets go of what nobody needs any more, and of those for which `goes` is true.
+    fn let_go(
+        &self,
+        state: &mut MutexGuard<'_, State>,
+        goes: impl Fn(&Loaded) -> bool,
+    ) -> Vec<(LoadedModel, Arc<dyn ChatModel>)> {
+        let (current, aside, device) = (state.current.clone(), state.aside.clone(), state.device);
+        let of_agents = |choice: &Choice| self.of_agents.iter().any(|name| *choice == Choice::plain(name));
+        let is_needed = |copy: &Loaded| {
+            copy.device == device
+                && (copy.choice == current || aside.as_ref() == Some(&copy.choice) || of_agents(&copy.choice))
+        };
+        state.copies.let_go(|copy| goes(copy) || !is_needed(copy))
     }
 
     /// The names under which the model at `path` is loaded or current.
     pub fn named(&self, path: &Path) -> Vec<String> {
-        let state = self.state();
-        let used = state.loaded.keys().map(|(choice, _)| choice).chain([&state.current]).map(|choice| &choice.name);
-        let is_it = |name: &&String| find_model(name, &self.workspace).is_ok_and(|model| model.path == path);
-        used.filter(is_it).cloned().collect()
+        let is_it = |name: &String| find_model(name, &self.workspace).is_ok_and(|model| model.path == path);
+        self.used().into_iter().filter(is_it).collect()
     }
 
     /// Lets go of models that are deleted. Where the current one was among them, agents think with the
     /// starter again; whether it was.
     pub fn forget(&self, names: &[String]) -> bool {
-        let mut state = self.state();
-        state.loaded.retain(|(choice, _), _| !names.contains(&choice.name));
-        let was_current = names.contains(&state.current.name);
-        if was_current {
-            state.current = Choice::plain(STARTER);
-        }
+        let (was_current, gone) = {
+            let mut state = self.state();
+            let was_current = names.contains(&state.current.name);
+            if was_current {
+                state.current = Choice::plain(STARTER);
+            }
+            (was_current, state.copies.let_go(|copy| names.contains(&copy.choice.name)))
+        };
+        drop(gone);
         was_current
+    }
+
+    /// The names of the current model and of those in memory.
+    fn used(&self) -> Vec<String> {
+        let state = self.state();
+        let loaded = state.copies.list().into_iter().map(|copy| copy.name);
+        let mut used: Vec<String> = loaded.chain([state.current.name.clone()]).collect();
+        used.sort();
+        used.dedup();
+        used
     }
 
     /// Why the current model can't be loaded (again), where its files are gone or changed.
@@ -180,7 +258,12 @@ impl ModelManager {
 
     /// Moves the local models to another device.
     pub fn choose_device(&self, device: DeviceChoice) {
-        self.state().device = device;
+        let gone = {
+            let mut state = self.state();
+            state.device = device;
+            self.let_go(&mut state, |_| false)
+        };
+        drop(gone);
     }
 
     /// The starter, the store's models that can chat, and what has been used by address or path.
@@ -188,27 +271,26 @@ impl ModelManager {
         let mut names = vec![(STARTER.to_owned(), "ships with Codriver, runs in this process".to_owned())];
         let chat = model_store().list().into_iter().filter(|model| model.purpose == Purpose::Generation);
         names.extend(chat.map(|model| (model.name, format!("local, {}", model.path.display()))));
-        let state = self.state();
-        let used = state.loaded.keys().map(|(choice, _)| choice).chain([&state.current]).map(|choice| &choice.name);
-        let mut used: Vec<&String> = used.filter(|name| !names.iter().any(|(known, _)| known == *name)).collect();
-        used.sort();
-        used.dedup();
+        let used: Vec<String> =
+            self.used().into_iter().filter(|name| !names.iter().any(|(known, _)| known == name)).collect();
         let used: Vec<(String, String)> = used
             .into_iter()
             .map(|name| {
                 let what = match name.contains("://") {
                     true => "remote",
-                    false if find_model(name, &self.workspace).is_err() => "its files are not there any more",
+                    false if find_model(&name, &self.workspace).is_err() => "its files are not there any more",
                     false => "local",
                 };
-                (name.clone(), what.to_owned())
+                (name, what.to_owned())
             })
             .collect();
         names.extend(used);
+        let state = self.state();
+        let loaded = state.copies.list();
         names
             .into_iter()
             .map(|(name, what)| ModelEntry {
-                loaded: state.loaded.keys().any(|(choice, device)| choice.name == name && *device == state.device),
+                loaded: loaded.iter().filter(|copy| copy.name == name).cloned().collect(),
                 current: name == state.current.name,
                 name,
                 what,

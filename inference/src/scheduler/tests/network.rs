@@ -1,7 +1,7 @@
 //! A network that is arithmetic, and that fails when told to.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) struct Probe {
     pub(super) slowness: AtomicUsize,
     pub(super) step_slowness: AtomicUsize,
     pub(super) interrupted: AtomicUsize,
+    /// Whether giving memory back panics, where nothing catches it.
+    pub(super) is_broken: AtomicBool,
 }
 
 fn value(token: Token, position: usize) -> u64 {
@@ -88,6 +90,7 @@ impl Network for Arithmetic {
     }
 
     fn discard(&mut self, block: Block) {
+        assert!(!self.probe.is_broken.load(Ordering::SeqCst), "told to");
         self.blocks.remove(&block);
     }
 

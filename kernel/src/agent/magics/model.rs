@@ -16,7 +16,8 @@ use crate::session::Session;
 
 pub(super) struct Model;
 
-const COMMANDS: [&str; 9] = ["list", "pull", "info", "rm", "bench", "convert", "quantize", "tokenize", "template"];
+const COMMANDS: [&str; 10] =
+    ["list", "unload", "pull", "info", "rm", "bench", "convert", "quantize", "tokenize", "template"];
 
 /// What weights are rounded to, and how keys and values are held.
 const WEIGHTS: [&str; 6] = ["q4_0", "q4_k", "q6_k", "q8_0", "f16", "bf16"];
@@ -63,6 +64,7 @@ impl Magic for Model {
                  %model mine --adapter ~/my-lora   with a LoRA adapter\n\
                  %model mine --quant q8_0          with its weights in 8 bits\n\
                  %model mine --kv q8_0             with long prompts in a quarter of the memory\n\
+                 %model unload                     gives back the memory; it is loaded again when it is asked\n\
                  %model http://host:port/v1#name   any OpenAI-compatible server; the key comes from\n\
                  \u{20}                                 CODRIVER_API_KEY or OPENAI_API_KEY (environment or .env)",
             )
@@ -131,6 +133,11 @@ impl Magic for Model {
         }
         match argument_prefix.split_whitespace().next() {
             Some("list") if argument_prefix.contains(char::is_whitespace) => Vec::new(),
+            Some("unload") if argument_prefix.contains(char::is_whitespace) => {
+                let models = session.agents.models.list();
+                let loaded = models.iter().filter(|model| !model.loaded.is_empty());
+                super::completions(loaded.map(|model| model.name.as_str()), "model")
+            }
             // Names of models that only the store knows: embedding models, adapters.
             Some("info" | "rm" | "convert" | "quantize") if argument_prefix.contains(char::is_whitespace) => {
                 let names = model_store().names();

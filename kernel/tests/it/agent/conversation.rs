@@ -1,9 +1,15 @@
 //! Turns that follow each other, and the magics around them.
 
-use codriver::agent::TurnOptions;
+use std::path::Path;
+use std::sync::Arc;
+
+use codriver::agent::{ModelManager, TurnOptions, run_turn};
+use codriver_inference::Cancellation;
 use codriver_memory::Scope;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
+use super::fixture::{GO, Script, TEMPLATE, widened, write_random_model};
 use super::helpers::{Desk, calls, model, says};
 use super::server::{Answer, Server};
 
@@ -190,6 +196,94 @@ fn models_and_tools_are_shown() {
     let list = desk.cell("%model list").unwrap().result.unwrap();
     assert!(list.text().contains("starter") && list.text().contains("#tiny"), "{}", list.text());
     assert_eq!(desk.cell("%agent anybody there?").unwrap_err().name, "ModelError");
+}
+
+/// A local model that says one word.
+fn speaker(word: &str) -> TempDir {
+    let (folder, model) = Script { pieces: &[word], start: GO, template: TEMPLATE }.model();
+    drop(model);
+    widened(folder.path());
+    folder
+}
+
+/// What the current model says.
+fn asked(desk: &mut Desk) -> String {
+    let context = desk.context();
+    let options =
+        TurnOptions { agent: Some("chat".to_owned()), tools: Some(Vec::new()), fresh: true, ..TurnOptions::default() };
+    run_turn(&mut desk.session, &options, "Say it.", &context).unwrap().answer
+}
+
+#[test]
+fn a_model_whose_files_were_replaced_is_read_again_when_it_is_chosen() {
+    let (folder, other) = (speaker("before"), speaker("afterwards"));
+    let mut desk = Desk::new();
+    let choose = format!("%model {}", folder.path().display());
+    desk.cell(&choose).unwrap();
+    assert_eq!(asked(&mut desk), "before");
+    for file in fs_err::read_dir(other.path()).unwrap() {
+        let file = file.unwrap();
+        fs_err::rename(file.path(), folder.path().join(file.file_name())).unwrap();
+    }
+    assert_eq!(asked(&mut desk), "before", "what is loaded answers until it is chosen again");
+    desk.cell(&choose).unwrap();
+    assert_eq!(asked(&mut desk), "afterwards");
+}
+
+#[test]
+fn what_nobody_needs_any_more_is_let_go_of_and_never_while_it_is_asked() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let [chosen, of_an_agent, aside] = folders.each_ref().map(|folder| {
+        write_random_model(folder.path(), 5);
+        folder.path().display().to_string()
+    });
+    let models = ModelManager::new(Path::new("."), vec![of_an_agent.clone()]);
+    let held = |name: Option<&str>| Arc::downgrade(&models.get(name, &Cancellation::new()).unwrap());
+    models.choose(&chosen, &[], Default::default(), None).unwrap();
+    let [first, agents, other] = [held(None), held(Some(&of_an_agent)), held(Some(&aside))];
+    assert!([&first, &agents, &other].iter().all(|model| model.strong_count() == 1));
+    assert!(first.ptr_eq(&held(None)) && other.ptr_eq(&held(Some(&aside))), "nothing is loaded twice");
+    // Somebody asks it while another is chosen, and it is chosen again.
+    let asking = first.upgrade().unwrap();
+    models.choose("starter", &[], Default::default(), None).unwrap();
+    assert_eq!((agents.strong_count(), other.strong_count()), (1, 0), "what an agent is defined with stays");
+    asking.count_tokens("it still works");
+    let leaving: Vec<bool> = models.list().iter().flat_map(|entry| &entry.loaded).map(|model| model.leaving).collect();
+    assert_eq!(leaving.iter().filter(|leaving| **leaving).count(), 1, "{leaving:?}");
+    models.choose(&chosen, &[], Default::default(), None).unwrap();
+    assert!(first.ptr_eq(&held(None)), "it is kept again");
+    drop(asking);
+    assert_eq!(first.strong_count(), 1);
+    models.choose("starter", &[], Default::default(), None).unwrap();
+    assert_eq!(first.strong_count(), 0, "its memory is given back");
+}
+
+#[test]
+fn models_are_unloaded_and_the_list_says_what_is_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    write_random_model(folder.path(), 6);
+    let name = folder.path().display().to_string();
+    let mut desk = Desk::new();
+    let load = |desk: &Desk| drop(desk.session.agents.models.get(None, &Cancellation::new()).unwrap());
+    for rounding in ["--quant q8_0", "--kv f16"] {
+        desk.cell(&format!("%model {name} {rounding}")).unwrap();
+        load(&desk);
+    }
+    let list = desk.text("%model list");
+    assert!(list.contains("loaded, keys and values as f16, on cpu: ") && list.contains(" kB"), "{list}");
+    assert_eq!(list.matches("loaded").count(), 1, "{list}");
+    let code = "%model unload ";
+    let offered = codriver::cells::complete(&desk.session, code, code.len());
+    let offered: Vec<String> = offered.matches.into_iter().map(|completion| completion.text).collect();
+    assert_eq!(offered, [name.clone()]);
+    let error = desk.cell("%model unload nobody").unwrap_err().value;
+    assert!(error.contains("nobody is not loaded; loaded: ") && error.contains(&name), "{error}");
+    let unloaded = desk.text(&format!("%model unload {name}"));
+    assert!(unloaded.contains(&format!("{name}, loaded, keys and values as f16, on cpu")), "{unloaded}");
+    assert!(!desk.text("%model list").contains("loaded"));
+    assert!(desk.text("%model unload").contains("no model is loaded"));
+    load(&desk);
+    assert!(desk.text("%model list").contains("loaded, keys"), "asked again, it is loaded again");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use codriver::agent::facts::Learning;
 use codriver_memory::{Fact, Scope};
 use serde_json::{Value, json};
 
-use super::fixture::{GO, Script, TEMPLATE, write_random_model};
+use super::fixture::{GO, Script, TEMPLATE, widened, write_random_model};
 use super::helpers::{Desk, calls, says};
 use super::server::{Answer, Server};
 
@@ -348,14 +348,6 @@ fn what_providers_really_send_is_read() {
     desk.ask(&server, MOVED).unwrap();
     settle(&desk);
     assert_eq!(texts(&desk), [""; 0]);
-}
-
-/// Room for prompts of which each byte is a token.
-fn widened(folder: &Path) {
-    let path = folder.join("config.json");
-    let mut config: Value = serde_json::from_slice(&fs_err::read(&path).unwrap()).unwrap();
-    config["max_position_embeddings"] = json!(16_384);
-    fs_err::write(path, config.to_string()).unwrap();
 }
 
 fn ask_local(desk: &mut Desk, folder: &Path) {

@@ -1,4 +1,4 @@
-//! `%model list | pull | info | rm | bench`; `convert`, `quantize`, `tokenize` and `template` are in [`super::files`].
+//! `%model list | unload | pull | info | rm | bench`; `convert`, `quantize`, `tokenize` and `template` are in [`super::files`].
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use codriver_inference::ModelError;
@@ -6,12 +6,13 @@ use codriver_inference::bench::{self, BenchOptions};
 use codriver_inference::store::{HubName, StoreError, size_text};
 
 use super::{chosen_device, model_error};
-use crate::agent::STARTER;
 use crate::agent::magics::{said, shown};
+use crate::agent::models::Rounding;
 use crate::agent::store::{
     PullDisplay, bench_table, explain, find_generator, find_model, info_table, list_table, model_hub, model_store,
     pulled_text, with_details,
 };
+use crate::agent::{LoadedModel, STARTER};
 use crate::languages::{CellContext, CellError, CellOutcome, CellResult};
 use crate::render::cards;
 use crate::session::{MimeBundle, Session};
@@ -20,6 +21,9 @@ pub(super) fn commands(device: Arg) -> Vec<Command> {
     let name = |help: &'static str| Arg::new("model").value_name("MODEL").required(true).help(help);
     vec![
         Command::new("list").about("The models on this machine, and those that were used"),
+        Command::new("unload")
+            .about("Lets go of models in memory; whoever asks one has it loaded again")
+            .arg(Arg::new("model").value_name("MODEL").help("A name of %model list [default: all that are loaded]")),
         Command::new("pull")
             .about("Gets a model from the hub; an interrupt keeps what has come")
             .after_help(
@@ -66,6 +70,7 @@ pub(super) fn run(command: &str, matches: &ArgMatches, session: &mut Session, co
     let name = || matches.get_one::<String>("model").map(String::as_str);
     match command {
         "list" => list(session),
+        "unload" => unload(name(), session),
         "pull" => pull(name().unwrap_or_default(), matches.get_flag("offline"), session, context),
         "info" => info(name().unwrap_or_default(), session),
         "rm" => remove(name().unwrap_or_default(), matches.get_flag("yes"), session, context),
@@ -81,10 +86,14 @@ fn list(session: &Session) -> CellResult {
     let known = |name: &str| models.iter().any(|(model, _)| model.name == name);
     let rows: Vec<Vec<String>> = entries
         .into_iter()
-        .filter(|entry| entry.current || entry.loaded || !known(&entry.name))
-        .map(|entry| {
-            let state = if entry.loaded { "loaded" } else { "" };
-            vec![if entry.current { "●" } else { "" }.to_owned(), entry.name, entry.what, state.to_owned()]
+        .filter(|entry| entry.current || !entry.loaded.is_empty() || !known(&entry.name))
+        .flat_map(|entry| {
+            let mut states: Vec<String> = entry.loaded.iter().map(loaded_text).collect();
+            if states.is_empty() {
+                states.push(String::new());
+            }
+            let mark = if entry.current { "●" } else { "" };
+            states.into_iter().map(move |state| vec![mark.to_owned(), entry.name.clone(), entry.what.clone(), state])
         })
         .collect();
     let used = cards::table(&["", "agents", "where", ""], &rows);
@@ -93,6 +102,27 @@ fn list(session: &Session) -> CellResult {
         return shown(used);
     }
     shown(below(&used, &list_table(&models, &unfinished)))
+}
+
+/// `loaded as q4_0, keys and values as f16, on cpu: 623 MB`
+fn loaded_text(model: &LoadedModel) -> String {
+    let (Some(device), Some(bytes)) = (model.device, model.bytes) else { return "in use".to_owned() };
+    let Rounding { weights, cache } = model.rounding;
+    let weights = weights.map(|format| format!(" as {format}")).unwrap_or_default();
+    let cache = cache.map(|format| format!(", keys and values as {format},")).unwrap_or_default();
+    let adapters: String = model.adapters.iter().map(|folder| format!(" with {}", folder.display())).collect();
+    let leaving = if model.leaving { ", goes once it has answered" } else { "" };
+    format!("loaded{weights}{adapters}{cache} on {device}: {}{leaving}", size_text(bytes))
+}
+
+fn unload(name: Option<&str>, session: &Session) -> CellResult {
+    let gone = session.agents.models.unload(name).map_err(|error| model_error(&error))?;
+    let lines = gone.iter().map(|model| format!("{}, {}", model.name, loaded_text(model)));
+    let lines: Vec<String> = lines.collect();
+    said(match lines.as_slice() {
+        [] => "no model is loaded".to_owned(),
+        lines => format!("let go of:\n{}\nWhat is asked again is loaded again.", lines.join("\n")),
+    })
 }
 
 fn pull(name: &str, offline: bool, session: &Session, context: &CellContext) -> CellResult {
