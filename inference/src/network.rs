@@ -192,9 +192,10 @@ impl Opening<'_> {
                 "keys and values are held as {format} on the processor only; leave that out, or take --device cpu"
             )));
         }
+        let fault = source.checkpoint().fault();
         let decoder = source.load(self.adapters, packing, self.cancellation)?;
         Ok(match packing {
-            Packing::Packed { .. } => Box::new(Processor::new(decoder, format)),
+            Packing::Packed { .. } => Box::new(Processor::new(decoder, format, fault)),
             Packing::Resident { .. } => Box::new(Resident::new(decoder)?),
             Packing::Tensors => Box::new(Tensors::new(decoder, self.device.clone())),
         })

@@ -18,6 +18,7 @@ use codriver_kernels::{
 
 use self::cache::Blocks;
 use crate::ModelError;
+use crate::loader::checkpoint::Fault;
 use crate::models::decoder::{Decoder, DecoderConfig, DecoderLayer, LayerConfig};
 use crate::models::projection::PackedLinear;
 use crate::models::rotary::{Regime, RotaryConfig};
@@ -29,6 +30,8 @@ pub(crate) struct Processor {
     layers: Vec<Norms>,
     norm: Vec<f32>,
     blocks: Blocks,
+    /// Of weights that were read when they were needed.
+    fault: Fault,
 }
 
 /// Sequences in a step: with more, attention costs more than weights that are read once save.
@@ -46,11 +49,11 @@ struct Norms {
 
 impl Processor {
     /// A packed decoder whose keys and values are held as `format`.
-    pub(crate) fn new(decoder: Decoder, format: PageFormat) -> Self {
+    pub(crate) fn new(decoder: Decoder, format: PageFormat, fault: Fault) -> Self {
         let layers = decoder.layers.iter().map(Norms::of).collect();
         let norm = weight(&decoder.norm);
         let blocks = Blocks::new(&decoder.config, format);
-        Self { decoder, layers, norm, blocks }
+        Self { decoder, layers, norm, blocks, fault }
     }
 
     /// The scores that the segments want, from the hidden states of all their tokens.
@@ -175,7 +178,10 @@ impl Network for Processor {
 
     fn step(&mut self, segments: &[Segment<'_>], interrupted: &(dyn Fn() -> bool + Sync)) -> Result<Rows, ModelError> {
         let hidden = self.hidden(segments, interrupted)?;
-        self.scores(segments, &hidden).map(Rows::Whole)
+        let scores = self.scores(segments, &hidden)?;
+        // Computed with zeros, if so.
+        self.fault.check()?;
+        Ok(Rows::Whole(scores))
     }
 }
 

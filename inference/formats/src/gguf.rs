@@ -22,7 +22,8 @@ pub use metadata::{Array, FromValue, Metadata, Value};
 pub use tensor_type::TensorType;
 pub use writer::{GgufWriter, TensorWriter};
 
-use crate::{FormatError, MappedBytes};
+use crate::file_bytes::OpenFile;
+use crate::{FileBytes, FormatError};
 
 /// The first four bytes of every GGUF file.
 pub(crate) const MAGIC: &[u8; 4] = b"GGUF";
@@ -48,7 +49,7 @@ struct Part {
 
 #[derive(Debug)]
 enum Bytes {
-    Mapped(Arc<Mmap>),
+    Mapped(Mmap, Arc<OpenFile>),
     Owned(Vec<u8>),
 }
 
@@ -143,12 +144,14 @@ impl GgufFile {
         })
     }
 
-    /// Some of a tensor's bytes, which outlive this reader; `None` where the file is not mapped, or has
-    /// no such tensor or not so many bytes of it.
-    pub fn mapped_bytes(&self, name: &str, range: Range<usize>) -> Option<MappedBytes> {
+    /// Some of a tensor's bytes, to be read later; `None` where the file is in memory, or has no such
+    /// tensor or not so many bytes of it.
+    pub fn bytes_later(&self, name: &str, range: Range<usize>) -> Option<FileBytes> {
         let info = self.tensor_info(name).filter(|info| range.end <= info.range.len())?;
         match &self.parts.get(info.part)?.bytes {
-            Bytes::Mapped(map) => MappedBytes::new(map, info.range.start + range.start..info.range.start + range.end),
+            Bytes::Mapped(_, file) => {
+                Some(FileBytes::new(file, info.range.start + range.start..info.range.start + range.end))
+            }
             Bytes::Owned(_) => None,
         }
     }
@@ -166,24 +169,13 @@ impl GgufFile {
 
 impl Part {
     fn map(path: &Path) -> Result<Self, FormatError> {
-        // fs_err's messages repeat the path that the error already names.
-        let explain = |error: std::io::Error| FormatError::new(path, error.kind());
-        // A pipe would be waited for until somebody writes to it.
-        if !fs_err::metadata(path).map_err(explain)?.is_file() {
-            return Err(FormatError::new(path, "is no file that a model could be in"));
-        }
-        let file = fs_err::File::open(path).map_err(explain)?;
-        // SAFETY: the map is read-only and everything in it is checked as untrusted bytes. Were the
-        // file truncated by another process meanwhile, the process would get SIGBUS, as with every
-        // reader of mapped weights; the bytes are copied out during loading, so that window is short.
-        let bytes = unsafe { Mmap::map(file.file()) }
-            .map_err(|error| FormatError::new(path, format!("can't be mapped into memory: {error}")))?;
-        Ok(Self { path: path.to_path_buf(), bytes: Bytes::Mapped(Arc::new(bytes)) })
+        let file = OpenFile::open(path)?;
+        Ok(Self { path: path.to_path_buf(), bytes: Bytes::Mapped(file.map()?, file) })
     }
 
     fn bytes(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Mapped(bytes) => bytes,
+            Bytes::Mapped(bytes, _) => bytes,
             Bytes::Owned(bytes) => bytes,
         }
     }

@@ -7,11 +7,11 @@
 
 pub mod convert;
 mod error;
+mod file_bytes;
 pub mod gguf;
-mod mapped;
 pub mod quant;
 pub mod safetensors;
 pub mod tokenizer;
 
 pub use error::FormatError;
-pub use mapped::MappedBytes;
+pub use file_bytes::FileBytes;

@@ -1,5 +1,6 @@
 //! Weights in safetensors files, mapped into memory.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -11,8 +12,9 @@ use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
 
+use crate::file_bytes::OpenFile;
 use crate::gguf::TensorType;
-use crate::{FormatError, MappedBytes};
+use crate::{FileBytes, FormatError};
 
 /// A safetensors file.
 pub struct SafetensorsFile {
@@ -25,7 +27,7 @@ pub struct SafetensorsFile {
 
 /// Where a file's bytes are.
 enum Bytes {
-    Mapped(Arc<Mmap>),
+    Mapped(Mmap, Arc<OpenFile>),
     /// In the program.
     Held(&'static [u8]),
 }
@@ -78,12 +80,8 @@ impl SafetensorsFile {
     /// # Errors
     /// It can't be opened, or is no safetensors file.
     pub fn open(path: &Path) -> Result<Self, FormatError> {
-        let file = fs_err::File::open(path).map_err(|error| FormatError::new(path, error.kind()))?;
-        // SAFETY: the map is read-only and everything in it is checked as untrusted bytes. Were the
-        // file truncated by another process meanwhile, the process would get SIGBUS, as with every
-        // reader of mapped weights; the bytes are copied out during loading, so that window is short.
-        let bytes = unsafe { Mmap::map(file.file()) }.map_err(|error| FormatError::new(path, error))?;
-        Self::of(path, Bytes::Mapped(Arc::new(bytes)))
+        let file = OpenFile::open(path)?;
+        Self::of(path, Bytes::Mapped(file.map()?, file))
     }
 
     /// Reads what is part of the program; `path` is for errors.
@@ -121,10 +119,13 @@ impl SafetensorsFile {
         let missing = || FormatError::new(&self.path, format!("tensor {name} reaches past the end"));
         let info = self.metadata.info(name).ok_or_else(missing)?;
         let (from, to) = info.data_offsets;
-        let bytes = self.bytes.all().get(self.start + from..self.start + to);
         let width = info.dtype.bitsize() / 8;
-        let bytes = bytes.and_then(|bytes| bytes.get(elements.start * width..elements.end * width));
-        floats(bytes.ok_or_else(missing)?, info.dtype).ok_or_else(|| {
+        if elements.end * width > to - from {
+            return Err(missing());
+        }
+        let start = self.start + from;
+        let bytes = self.bytes.read(start + elements.start * width..start + elements.end * width)?;
+        floats(&bytes.ok_or_else(missing)?, info.dtype).ok_or_else(|| {
             let reason = format!("tensor {name} is {:?}; the types read are F32, F16, BF16 and F64", info.dtype);
             FormatError::new(&self.path, reason)
         })
@@ -144,21 +145,29 @@ impl SafetensorsFile {
         Some((tensor_type, self.bytes.all().get(self.start + from..self.start + to)?))
     }
 
-    /// Some of a tensor's bytes, which outlive this reader; `None` where the file is not mapped, or has
+    /// Some of a tensor's bytes, to be read later; `None` where they are part of the program, or there is
     /// no such tensor or not so many bytes of it.
-    pub fn mapped_bytes(&self, name: &str, range: Range<usize>) -> Option<MappedBytes> {
-        let Bytes::Mapped(map) = &self.bytes else { return None };
+    pub fn bytes_later(&self, name: &str, range: Range<usize>) -> Option<FileBytes> {
+        let Bytes::Mapped(_, file) = &self.bytes else { return None };
         let (from, to) = self.metadata.info(name)?.data_offsets;
         let start = self.start + from;
-        (range.end <= to - from).then(|| MappedBytes::new(map, start + range.start..start + range.end))?
+        (range.end <= to - from).then(|| FileBytes::new(file, start + range.start..start + range.end))
     }
 }
 
 impl Bytes {
     fn all(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped(map, _) => map,
             Self::Held(bytes) => bytes,
+        }
+    }
+
+    /// Some of them; `None` where there are not so many.
+    fn read(&self, range: Range<usize>) -> Result<Option<Cow<'_, [u8]>>, FormatError> {
+        match self {
+            Self::Mapped(_, file) => file.read(range).map(|bytes| Some(Cow::Owned(bytes))),
+            Self::Held(bytes) => Ok(bytes.get(range).map(Cow::Borrowed)),
         }
     }
 }

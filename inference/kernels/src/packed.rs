@@ -66,25 +66,27 @@ impl PackedMatrix {
         Ok(Self { format, rows, columns, parts: Parts::Packed(Bytes::of(format, rows, columns, bytes)) })
     }
 
-    /// [`PackedMatrix::pack`] of `length` bytes that can wait, as those of a file that is mapped into
-    /// memory: many bytes are packed by a thread in the background, matrix after matrix in the order of
-    /// these calls, or by the first who needs them. `bytes` is dropped once they are packed, and at the
-    /// latest with the matrix.
+    /// [`PackedMatrix::pack`] of `length` bytes that can wait, as those of a file: many bytes are packed by
+    /// a thread in the background, matrix after matrix in the order of these calls, or by the first who
+    /// needs them. All cores ask `bytes` for those of some rows; it is dropped once they are packed, and at
+    /// the latest with the matrix. Rows that it has no bytes of are zeros: it tells its owner.
     ///
     /// # Errors
     /// As [`PackedMatrix::pack`].
-    pub fn pack_later<B: AsRef<[u8]>>(
+    pub fn pack_later<E: Send>(
         format: Format,
         rows: usize,
         columns: usize,
         length: usize,
-        bytes: impl FnOnce() -> B + Send + 'static,
+        bytes: impl Fn(Range<usize>) -> Result<Cow<'static, [u8]>, E> + Send + Sync + 'static,
     ) -> Result<Self, PackError> {
         Self::check(format, rows, columns, length)?;
-        if length < LONG {
-            return Self::pack(format, rows, columns, bytes().as_ref());
-        }
-        Ok(Self { format, rows, columns, parts: Parts::Later(Later::new(format, rows, columns, bytes)) })
+        let pack = move || Bytes::made(format, rows, columns, bytes).0;
+        let parts = match length {
+            ..LONG => Parts::Packed(pack()),
+            _ => Parts::Later(Later::new(format, rows, columns, pack)),
+        };
+        Ok(Self { format, rows, columns, parts })
     }
 
     /// [`PackedMatrix::pack`] of bytes that are made when they are needed: all cores ask for those
@@ -99,8 +101,9 @@ impl PackedMatrix {
         bytes: impl Fn(Range<usize>) -> Result<Cow<'a, [u8]>, E> + Sync,
     ) -> Result<Result<Self, E>, PackError> {
         Self::bytes(format, rows, columns)?;
-        let packed = Bytes::made(format, rows, columns, bytes);
-        Ok(packed.map(|packed| Self { format, rows, columns, parts: Parts::Packed(packed) }))
+        let (packed, failed) = Bytes::made(format, rows, columns, bytes);
+        let packed = Self { format, rows, columns, parts: Parts::Packed(packed) };
+        Ok(failed.map_or(Ok(packed), Err))
     }
 
     /// Whether so many numbers take so many bytes in a file.
@@ -209,16 +212,16 @@ impl Bytes {
         let row = bytes.len() / rows.max(1);
         let part =
             |rows: Range<usize>| Ok(Cow::Borrowed(bytes.get(rows.start * row..rows.end * row).unwrap_or_default()));
-        let Ok(packed) = Self::made::<Infallible>(format, rows, columns, part);
-        packed
+        Self::made::<Infallible>(format, rows, columns, part).0
     }
 
+    /// Packs what `bytes` has of some rows each; zeros, and the first error, where it has none.
     fn made<'a, E: Send>(
         format: Format,
         rows: usize,
         columns: usize,
         bytes: impl Fn(Range<usize>) -> Result<Cow<'a, [u8]>, E> + Sync,
-    ) -> Result<Self, E> {
+    ) -> (Self, Option<E>) {
         let layout = format.layout();
         let blocks = columns / layout.columns;
         let (group_scales, group_quants) = (blocks * layout.scales, blocks * layout.quants);
@@ -239,10 +242,7 @@ impl Bytes {
             }
         };
         let [scales, quants] = AlignedBytes::filled(rows.div_ceil(ROWS), group_scales, group_quants, together, fill);
-        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(Self { scales, quants }),
-        }
+        (Self { scales, quants }, failed.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

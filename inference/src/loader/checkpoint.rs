@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::module::Param;
 use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Tensor, TensorData};
-use codriver_formats::MappedBytes;
 use codriver_formats::gguf::TensorType;
 use codriver_formats::safetensors::{self, SafetensorsFile};
+use codriver_formats::{FileBytes, FormatError};
 
 use super::gguf::{GgufWeights, format_error};
 use super::lora::{self, Adaptation, Adapter};
@@ -26,6 +26,7 @@ pub(crate) struct Checkpoint {
     device: Device,
     /// What changes in the weights while they are read.
     adaptations: Vec<Adaptation>,
+    fault: Fault,
 }
 
 /// A file that holds weights under Hugging Face's names.
@@ -38,38 +39,44 @@ pub(crate) trait WeightFile: Send + Sync {
     /// The bits of some rows of `columns` numbers, and what they are; `None` where the file's bits
     /// are not the weights'.
     fn row_bytes(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<(TensorType, Cow<'_, [u8]>)>;
-    /// The same bytes, to outlive the file's reader; `None` where the file is not mapped either.
-    fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedRows>;
+    /// The same bytes, to be read when they are needed; `None` where they are in no file either.
+    fn rows_later(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<LaterRows>;
 }
 
-/// Rows of a tensor in a mapped file, to be read later.
-pub(crate) struct MappedRows {
+/// Rows of a tensor, to be read when they are needed.
+pub(crate) struct LaterRows {
     pub(crate) tensor_type: TensorType,
     /// How many bytes they are.
     pub(crate) length: usize,
-    pub(crate) read: Box<dyn FnOnce() -> RowBytes + Send>,
+    /// Some of them, counted from the first.
+    pub(crate) read: Box<dyn Fn(Range<usize>) -> Result<Vec<u8>, FormatError> + Send + Sync>,
 }
 
-/// What [`MappedRows`] are read as.
-pub(crate) enum RowBytes {
-    Mapped(MappedBytes),
-    Owned(Vec<u8>),
-}
-
-impl AsRef<[u8]> for RowBytes {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(bytes) => bytes.as_ref(),
-            Self::Owned(bytes) => bytes,
-        }
+impl LaterRows {
+    /// Rows that lie in the file one after the other, as they are.
+    pub(crate) fn plain(tensor_type: TensorType, rows: usize, row: usize, bytes: FileBytes) -> Self {
+        let read = move |rows: Range<usize>| bytes.read(rows.start * row..rows.end * row);
+        Self { tensor_type, length: rows * row, read: Box::new(read) }
     }
 }
 
-impl MappedRows {
-    /// Rows that lie in the file one after the other, as they are.
-    pub(crate) fn plain(tensor_type: TensorType, bytes: MappedBytes) -> Self {
-        let length = bytes.as_ref().len();
-        Self { tensor_type, length, read: Box::new(|| RowBytes::Mapped(bytes)) }
+/// Why weights that were to be read later could not be: whoever computes with them looks here.
+#[derive(Clone, Default)]
+pub(crate) struct Fault(Arc<OnceLock<FormatError>>);
+
+impl Fault {
+    fn note(&self, error: FormatError) {
+        tracing::error!(%error, "weights were not read");
+        self.0.get_or_init(|| error);
+    }
+
+    /// # Errors
+    /// Some weights could not be read.
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        match self.0.get() {
+            Some(error) => Err(format_error(error.clone())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -110,7 +117,13 @@ impl Checkpoint {
     }
 
     fn empty(device: &Device) -> Self {
-        Self { files: Vec::new(), holder: HashMap::new(), device: device.clone(), adaptations: Vec::new() }
+        Self {
+            files: Vec::new(),
+            holder: HashMap::new(),
+            device: device.clone(),
+            adaptations: Vec::new(),
+            fault: Fault::default(),
+        }
     }
 
     /// The weights with adapters merged into them.
@@ -182,9 +195,17 @@ impl Checkpoint {
         Ok(self.find(name)?.0.row_bytes(name, rows, columns))
     }
 
-    /// The bytes of [`Checkpoint::row_bytes`], to outlive the checkpoint; `None` where that can't be.
-    pub(crate) fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedRows> {
-        self.find(name).ok()?.0.mapped_rows(name, rows, columns)
+    /// The bytes of [`Checkpoint::row_bytes`], to be read when they are needed; `None` where that can't be.
+    /// Where they can't be read then, [`Checkpoint::fault`] says so, and there are none.
+    pub(crate) fn rows_later(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<LaterRows> {
+        let LaterRows { tensor_type, length, read } = self.find(name).ok()?.0.rows_later(name, rows, columns)?;
+        let fault = self.fault.clone();
+        let noted = move |rows: Range<usize>| read(rows).inspect_err(|error| fault.note(error.clone()));
+        Some(LaterRows { tensor_type, length, read: Box::new(noted) })
+    }
+
+    pub(crate) fn fault(&self) -> Fault {
+        self.fault.clone()
     }
 
     /// Whether an adapter changes a tensor.
@@ -256,9 +277,10 @@ impl WeightFile for SafetensorsFile {
         Some((tensor_type, Cow::Borrowed(bytes.get(rows.start * row..rows.end * row)?)))
     }
 
-    fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedRows> {
+    fn rows_later(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<LaterRows> {
         let tensor_type = self.bits(name)?.0;
         let row = tensor_type.bytes_of(columns)?;
-        Some(MappedRows::plain(tensor_type, self.mapped_bytes(name, rows.start * row..rows.end * row)?))
+        let bytes = self.bytes_later(name, rows.start * row..rows.end * row)?;
+        Some(LaterRows::plain(tensor_type, rows.len(), row, bytes))
     }
 }

@@ -19,7 +19,7 @@ use codriver_formats::{FormatError, quant};
 use serde_json::Value;
 
 use self::names::{Change, Piece};
-use super::checkpoint::{MappedRows, RowBytes, WeightFile};
+use super::checkpoint::{LaterRows, WeightFile};
 use super::file_error;
 use crate::ModelError;
 
@@ -108,7 +108,7 @@ impl WeightFile for GgufWeights {
         Some((tensor.tensor_type, bytes))
     }
 
-    fn mapped_rows(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<MappedRows> {
+    fn rows_later(&self, name: &str, rows: Range<usize>, columns: usize) -> Option<LaterRows> {
         let piece = self.pieces.get(name)?;
         let tensor = self.tensor(piece).ok()?;
         let tensor_type = tensor.tensor_type;
@@ -117,20 +117,25 @@ impl WeightFile for GgufWeights {
             Change::None => {
                 let first = piece.start.checked_div(columns).filter(|_| piece.start.is_multiple_of(columns))?;
                 let range = (first + rows.start) * row..(first + rows.end) * row;
-                Some(MappedRows::plain(tensor_type, self.file.mapped_bytes(&piece.tensor, range)?))
+                let bytes = self.file.bytes_later(&piece.tensor, range)?;
+                Some(LaterRows::plain(tensor_type, rows.len(), row, bytes))
             }
             Change::Unpermute { heads } => {
                 let whole = *piece.shape.first()?;
-                head_size(heads, whole)?;
-                let range = rows.start * row..rows.end * row;
-                let bytes =
-                    self.file.mapped_bytes(&piece.tensor, 0..tensor.bytes.len()).filter(|_| rows.end <= whole)?;
-                let length = range.len();
-                let read = move || {
-                    let ordered = unpermuted(bytes.as_ref(), heads, &[whole, row]);
-                    RowBytes::Owned(ordered.and_then(|ordered| part(ordered, range)).unwrap_or_default())
+                let size = head_size(heads, whole)?;
+                let bytes = self.file.bytes_later(&piece.tensor, 0..whole * row).filter(|_| rows.end <= whole)?;
+                let length = rows.len() * row;
+                let read = move |some: Range<usize>| {
+                    // Rows change places within their head.
+                    let (start, end) = (rows.start + some.start, rows.start + some.end);
+                    let held = start / size * size..end.next_multiple_of(size);
+                    let held_bytes = bytes.read(held.start * row..held.end * row)?;
+                    let ordered = unpermuted(&held_bytes, held.len() / size, &[held.len(), row]);
+                    let part =
+                        ordered.and_then(|bytes| part(bytes, (start - held.start) * row..(end - held.start) * row));
+                    Ok(part.unwrap_or_default())
                 };
-                Some(MappedRows { tensor_type, length, read: Box::new(read) })
+                Some(LaterRows { tensor_type, length, read: Box::new(read) })
             }
             Change::MinusOne => None,
         }

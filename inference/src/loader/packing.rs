@@ -11,7 +11,7 @@ use codriver_formats::quant::{self, QuantError};
 use codriver_gpu::{Gpu, Matrix};
 use codriver_kernels::{Format, PackError, PackedMatrix};
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, LaterRows};
 use super::file_error;
 use crate::ModelError;
 use crate::device::unloadable;
@@ -183,10 +183,12 @@ impl Checkpoint {
         let wanted = quantization.filter(|format| format.fits(columns));
         let as_held = |held| Format::of(held).filter(|format| wanted.is_none_or(|wanted| wanted == *format));
         let changes = self.changes(name);
-        if let Some(mapped) = self.mapped_rows(name, rows.clone(), columns).filter(|_| !changes)
-            && let Some(format) = as_held(mapped.tensor_type)
+        if let Some(LaterRows { tensor_type, length, read }) =
+            self.rows_later(name, rows.clone(), columns).filter(|_| !changes)
+            && let Some(format) = as_held(tensor_type)
         {
-            return PackedMatrix::pack_later(format, count, columns, mapped.length, mapped.read).map_err(broken);
+            let read = move |rows| read(rows).map(Cow::Owned);
+            return PackedMatrix::pack_later(format, count, columns, length, read).map_err(broken);
         }
         let held = if changes { None } else { self.row_bytes(name, rows.clone(), columns)? };
         if let Some((tensor_type, bytes)) = &held

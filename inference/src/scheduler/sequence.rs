@@ -38,7 +38,10 @@ pub(super) struct Sequence {
 
 enum Work {
     Answer(Box<Writing>),
-    Scores,
+    /// After all tokens; those after the first so many are told.
+    Scores {
+        told: usize,
+    },
 }
 
 /// An answer that is being written.
@@ -87,7 +90,7 @@ impl Sequence {
     pub(super) fn new(request: Request, reply: Reply, arrival: u64, served: usize, config: &DecoderConfig) -> Self {
         let regime = config.regime(request.prompt.len());
         let work = match request.task {
-            Task::Scores => Work::Scores,
+            Task::Scores => Work::Scores { told: 0 },
             Task::Answer(answer) => Work::Answer(Box::new(Writing {
                 lookup: Lookup::new(answer.speculate),
                 answer: *answer,
@@ -204,7 +207,8 @@ impl Sequence {
     pub(super) fn segment(&self, count: usize) -> Segment<'_> {
         let end = self.computed + count + self.guessed;
         let wanted = match &self.work {
-            Work::Scores => count,
+            // Read again, a token's scores are not told again.
+            Work::Scores { told } => (self.computed + count).saturating_sub(self.computed.max(*told)),
             Work::Answer(_) if end == self.tokens.len() => 1 + self.guessed,
             Work::Answer(_) => 0,
         };
@@ -224,11 +228,13 @@ impl Sequence {
         self.computed += count;
         self.served += count;
         match &mut self.work {
-            Work::Scores => {
+            Work::Scores { told } => {
                 match rows.into_whole() {
+                    Ok(scores) if scores.is_empty() => {}
                     Ok(scores) => self.reply.send(Event::Scores(scores)),
                     Err(error) => return Some(Err(error)),
                 }
+                *told = self.computed.max(*told);
                 let whole = Completion { reason: FinishReason::Length, tokens: 0 };
                 (self.computed == self.tokens.len()).then_some(Ok(whole))
             }

@@ -93,6 +93,25 @@ impl Bench {
         }
     }
 
+    /// The scores after each token of a prompt, for nobody who waits.
+    fn scores(&self, prompt: &[u32]) -> Vec<f32> {
+        let request = Request {
+            prompt: prompt.to_vec(),
+            task: Task::Scores,
+            priority: Priority::Batch,
+            cancellation: Cancellation::new(),
+        };
+        let mut ticket = self.scheduler.submit(request).unwrap();
+        let mut all = Vec::new();
+        loop {
+            match ticket.next().unwrap() {
+                Event::Scores(scores) => all.extend(scores),
+                Event::Ended(_) => return all,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// Once all is done, all blocks are free, or among the few that are kept.
     fn settle(&self) -> Load {
         let started = Instant::now();
@@ -234,6 +253,31 @@ fn people_go_before_batch_jobs() {
     let order = order.into_inner().unwrap();
     let place = order.iter().position(|index| *index == 6).unwrap();
     assert!(place <= 2, "{order:?}");
+}
+
+/// A request for scores that has to wait reads its tokens again, and tells each one's scores once.
+#[test]
+fn scores_come_once_however_often_their_tokens_are_read() {
+    let bench = Bench::new(None, Limits { sequences: 4, tokens: 64 }, 12, 12);
+    let seed = fresh_seed();
+    let mut random = StdRng::seed_from_u64(seed);
+    let tokens = prompt(&mut random, 600);
+    let alone = bench.scores(&tokens);
+    assert_eq!((alone.len(), bench.probe.tokens.swap(0, Ordering::SeqCst)), (600 * VOCABULARY, 600), "seed {seed}");
+    bench.probe.slowness.store(100, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let scores = scope.spawn(|| bench.scores(&tokens));
+        // In the middle of it, somebody needs the room.
+        while bench.probe.tokens.load(Ordering::SeqCst) < 300 {
+            std::thread::yield_now();
+        }
+        let other = prompt(&mut random, 500);
+        let asked = Asked { priority: Priority::Interactive, ..Asked::default() };
+        bench.answer(&other, &sampling(1, 2), asked).unwrap();
+        assert!(scores.join().unwrap() == alone, "seed {seed}");
+    });
+    assert!(bench.probe.tokens.load(Ordering::SeqCst) > 600 + 500 + 300, "seed {seed}: it did not have to wait");
+    bench.settle();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::fixture::{write_json, write_random_model};
+use crate::fixture::{TEMPLATE, write_json, write_random_chat_model, write_random_model};
 use crate::reference::fresh_seed;
 
 #[test]
@@ -29,6 +29,43 @@ fn truncated_weights_are_errors_wherever_they_end() {
     assert!(open(folder.path()).unwrap_err().contains("past its end"));
     std::fs::write(&path, whole).unwrap();
     open(folder.path()).unwrap();
+}
+
+/// Large weights are read once the model is open.
+#[test]
+fn weights_that_change_after_opening_end_the_requests_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    write_random_chat_model(folder.path(), fresh_seed(), TEMPLATE, 200_000);
+    let whole = std::fs::read(&path).unwrap();
+    let mut failed = 0;
+    for (attempt, change) in [0, 1, 2].iter().cycle().enumerate().take(12) {
+        std::fs::write(&path, &whole).unwrap();
+        let model = LocalModel::open(folder.path(), DeviceChoice::Cpu).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        match change {
+            0 => file.set_len(whole.len() as u64 / 2).unwrap(),
+            1 => file.set_len(0).unwrap(),
+            _ => std::fs::write(&path, vec![7; whole.len()]).unwrap(),
+        }
+        // One that asks again is told the same: nothing is made of weights that were not read.
+        for _ in 0..2 {
+            let sampling = SamplingParameters { max_tokens: 2, ..SamplingParameters::default() };
+            match model.generate("A prompt", &sampling, &Cancellation::new(), &mut |_| {}) {
+                Ok(_) => break,
+                Err(error) => {
+                    let told = error.to_string();
+                    assert!(told.contains("was changed while") && told.contains("load the model again"), "{told}");
+                    failed += 1;
+                }
+            }
+        }
+        // Everything may have been read before the change; not always.
+        if attempt >= 2 && failed > 0 {
+            return;
+        }
+    }
+    panic!("the weights were always read before they changed");
 }
 
 #[test]

@@ -112,7 +112,6 @@ pub fn run_turn(
         prompts: Vec::new(),
         answer: String::new(),
         tool_runs: Vec::new(),
-        first_said: plan.chat.messages.len(),
         data: UserData::of_context(&plan.retrieved.items, &plan.chat.environment),
         plan,
     };
@@ -154,8 +153,6 @@ struct Turn<'a> {
     tool_runs: Vec<ToolRun>,
     /// Of the person's tables, in the prompt so far.
     data: UserData,
-    /// Where this turn's messages begin.
-    first_said: usize,
 }
 
 enum Ending {
@@ -345,11 +342,12 @@ fn without_secrets(items: &[ContextItem], redactor: &Redactor) -> Vec<ContextIte
 
 /// What leaves the machine is without secrets, whatever a cell, a table or a file holds.
 fn as_sent<'a>(plan: &'a Plan, memory: &Memory) -> Cow<'a, ChatRequest> {
+    let sent = plan.sent();
     if plan.model.destination().is_none() {
-        return Cow::Borrowed(&plan.chat);
+        return sent;
     }
     let redactor = memory.redactor();
-    let mut chat = plan.chat.clone();
+    let mut chat = sent.into_owned();
     for message in &mut chat.messages {
         message.content = redactor.redact(&message.content).into_owned();
         for call in &mut message.tool_calls {

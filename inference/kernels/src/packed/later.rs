@@ -18,14 +18,14 @@ pub(super) struct Later {
 }
 
 impl Later {
-    pub(super) fn new<B: AsRef<[u8]>>(
+    pub(super) fn new(
         format: Format,
         rows: usize,
         columns: usize,
-        bytes: impl FnOnce() -> B + Send + 'static,
+        pack: impl FnOnce() -> Bytes + Send + 'static,
     ) -> Arc<Self> {
-        let pack = Box::new(move || Bytes::of(format, rows, columns, bytes().as_ref()));
-        let later = Arc::new(Self { packed: OnceLock::new(), pack: Mutex::new(Some(pack)), format, rows, columns });
+        let pack = Mutex::new(Some(Box::new(pack) as Box<dyn FnOnce() -> Bytes + Send>));
+        let later = Arc::new(Self { packed: OnceLock::new(), pack, format, rows, columns });
         // Without the thread, the first who asks packs.
         static QUEUE: OnceLock<Option<Sender<Weak<Later>>>> = OnceLock::new();
         if let Some(queue) = QUEUE.get_or_init(start) {

@@ -1,5 +1,6 @@
 //! What is settled before the model is asked.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use codriver_inference::{ChatModel, ChatRequest, Message, ModelError, Priority, SamplingParameters, ToolDefinition};
@@ -28,6 +29,10 @@ pub(super) struct Plan {
     pub conversation: Option<ConversationId>,
     pub retrieved: Retrieved,
     pub chat: ChatRequest,
+    /// The request's place among the messages.
+    pub asked: usize,
+    /// What goes before the request when it is sent: how the session is now, and what was retrieved.
+    known: String,
     pub max_turns: usize,
     /// What the model that condensed earlier turns was asked, if it was.
     pub compacted: Option<Asked>,
@@ -95,6 +100,8 @@ impl Plan {
             conversation,
             retrieved: Retrieved::default(),
             chat,
+            asked: 0,
+            known: String::new(),
             compacted: None,
             use_memory,
         };
@@ -159,14 +166,15 @@ impl Plan {
         ];
         let unread = (!self.model.reads_system_prompt()).then_some("this model reads only the request and what exists");
         self.retrieved.put_fixed(fixed, unread);
-        self.chat.messages = messages(&self.system()?, &self.retrieved, request);
-        self.fit(request)
+        self.tell()?;
+        self.chat.messages.push(Message::user(request));
+        self.fit()
     }
 
     /// Tokens of what is always there: the system prompt, the tools, the request with what stands
     /// around it.
     fn fixed(&mut self, request: &str) -> Result<[usize; 3], CellError> {
-        let system = prompts::system(&self.agent, &self.chat.tools, &[])?;
+        let system = prompts::system(&self.agent, &self.chat.tools)?;
         let count = |chat: &ChatRequest| {
             let prompt = self.model.render_prompt(chat).ok()?;
             Some(self.model.count_tokens(&prompt))
@@ -187,8 +195,31 @@ impl Plan {
         Ok([system_tokens, with.saturating_sub(without), without.saturating_sub(system_tokens)])
     }
 
-    fn system(&self) -> Result<String, CellError> {
-        prompts::system(&self.agent, &self.chat.tools, &self.retrieved.groups())
+    /// Puts what is in before the request.
+    fn tell(&mut self) -> Result<(), CellError> {
+        let said = self.chat.messages.split_off(self.asked);
+        self.chat.messages = vec![Message::system(prompts::system(&self.agent, &self.chat.tools)?)];
+        for (request, answer) in self.retrieved.earlier_turns() {
+            self.chat.messages.push(Message::user(request));
+            self.chat.messages.push(Message::assistant(answer, Vec::new()));
+        }
+        self.asked = self.chat.messages.len();
+        self.chat.messages.extend(said);
+        if self.model.reads_system_prompt() {
+            self.known = prompts::known(&self.agent, &self.chat.tools, &self.retrieved.groups())?;
+        }
+        Ok(())
+    }
+
+    /// What the model is sent: what is known changes from turn to turn, so it comes after all that does not.
+    pub(super) fn sent(&self) -> Cow<'_, ChatRequest> {
+        let mut chat = Cow::Borrowed(&self.chat);
+        if !self.known.is_empty()
+            && let Some(asked) = chat.to_mut().messages.get_mut(self.asked)
+        {
+            asked.content = format!("{}\n\n{}", self.known, asked.content);
+        }
+        chat
     }
 
     /// Leaves out one retrieved item and renders the prompt again; false when none is left.
@@ -196,46 +227,26 @@ impl Plan {
         if !self.retrieved.drop_one("no room in the model's window") {
             return Ok(false);
         }
-        let system = self.system().map_err(|error| Ending::Failed { name: "PromptError", reason: error.value })?;
-        let request = self.chat.messages.iter().rposition(|message| message.role == codriver_inference::Role::User);
-        let kept = self.chat.messages.split_off(request.unwrap_or(self.chat.messages.len()));
-        self.chat.messages = history(&system, &self.retrieved);
-        self.chat.messages.extend(kept);
+        self.tell().map_err(|error| Ending::Failed { name: "PromptError", reason: error.value })?;
         Ok(true)
     }
 
     /// Drops retrieved items until prompt and answer fit the window.
-    fn fit(&mut self, request: &str) -> Result<(), CellError> {
+    fn fit(&mut self) -> Result<(), CellError> {
         if !self.model.reads_system_prompt() {
             return Ok(());
         }
         let window = self.model.context_window();
         loop {
             // A prompt that cannot be rendered is reported when the model is asked.
-            let Ok(prompt) = self.model.render_prompt(&self.chat) else { return Ok(()) };
+            let Ok(prompt) = self.model.render_prompt(&self.sent()) else { return Ok(()) };
             let needed = self.model.count_tokens(&prompt) + self.chat.sampling.max_tokens;
             if needed <= window || !self.retrieved.drop_one("no room in the model's window") {
                 return Ok(());
             }
-            let system = self.system()?;
-            self.chat.messages = messages(&system, &self.retrieved, request);
+            self.tell()?;
         }
     }
-}
-
-fn history(system: &str, retrieved: &Retrieved) -> Vec<Message> {
-    let mut messages = vec![Message::system(system)];
-    for (request, answer) in retrieved.earlier_turns() {
-        messages.push(Message::user(request));
-        messages.push(Message::assistant(answer, Vec::new()));
-    }
-    messages
-}
-
-fn messages(system: &str, retrieved: &Retrieved, request: &str) -> Vec<Message> {
-    let mut messages = history(system, retrieved);
-    messages.push(Message::user(request));
-    messages
 }
 
 /// The agent that takes the request, and why it is not the one that was asked.

@@ -13,8 +13,7 @@ impl Turn<'_> {
     /// Durable when it returns: request, everything said, context, prompts, tokens, times.
     pub(super) fn record(&self, request: &str, ending: &Ending, milliseconds: u64) -> Result<(), MemoryError> {
         let Some(conversation) = &self.plan.conversation else { return Ok(()) };
-        // The request itself is the last message that was there before the model spoke.
-        let said = self.plan.chat.messages.iter().skip(self.first_said.saturating_sub(1));
+        let said = self.plan.chat.messages.iter().skip(self.plan.asked);
         let mut messages: Vec<NewMessage> = said.map(|message| self.message(message)).collect();
         let (answer, state) = match ending {
             Ending::Answered | Ending::Call(_) => (self.answer.clone(), None),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::fixture::{GO, Script, TEMPLATE, widened, write_random_model};
-use super::helpers::{Desk, calls, model, says};
+use super::helpers::{Desk, asked, calls, model, parts, says};
 use super::server::{Answer, Server};
 
 fn said(server: &Server, number: usize) -> Vec<(String, String)> {
@@ -21,7 +21,7 @@ fn said(server: &Server, number: usize) -> Vec<(String, String)> {
         .unwrap()
         .iter()
         .skip(1)
-        .map(|message| (text(&message["role"]), text(&message["content"])))
+        .map(|message| (text(&message["role"]), parts(&text(&message["content"])).1.to_owned()))
         .collect()
 }
 
@@ -44,6 +44,33 @@ fn an_agent_knows_what_was_said_until_it_is_reset() {
     desk.cell("%agent reset").unwrap();
     desk.ask(&server, "Who are you?").unwrap();
     assert_eq!(said(&server, 3), [line("user", "Who are you?")]);
+}
+
+/// A model that has read it goes on from there: only what is new is read.
+#[test]
+fn what_comes_before_the_request_stays_while_the_session_changes() {
+    let server = Server::start([says("One."), says("Two.")]);
+    let mut desk = Desk::new();
+    desk.sql("CREATE TABLE sales(month VARCHAR)");
+    desk.ask(&server, "What is in sales?").unwrap();
+    desk.sql("CREATE TABLE costs(month VARCHAR)");
+    fs_err::write(desk.workspace.path().join("new.txt"), "new").unwrap();
+    desk.session.memory.remember("Costs are booked in May.", Scope::Global, "user").unwrap();
+    desk.ask(&server, "And in costs?").unwrap();
+    let [first, second] = [0, 1].map(|number| server.seen()[number].body.clone());
+    assert_eq!(first["messages"][0], second["messages"][0]);
+    assert_eq!(first["tools"], second["tools"]);
+    assert_eq!(second["messages"][1]["content"], "What is in sales?", "nothing that changes stands before it");
+    let (known, request) = asked(&server, 1);
+    assert_eq!(request, "And in costs?");
+    for new in ["costs(month", "new.txt", "booked in May"] {
+        assert!(known.contains(new) && !asked(&server, 0).0.contains(new), "{new}: {known}");
+    }
+    // What is kept of the request is the request.
+    let recorded = desk.session.agents.last_turn.as_ref().unwrap().conversation.clone().unwrap();
+    let kept = desk.session.memory.last_turn(&recorded).unwrap().unwrap();
+    assert_eq!(kept.turn.request, "And in costs?");
+    assert_eq!(kept.turn.messages[0].content, "And in costs?");
 }
 
 #[test]
@@ -139,8 +166,8 @@ fn facts_are_remembered_found_told_and_forgotten() {
     assert_eq!(scopes, [Scope::Project], "nothing crosses a project unasked");
     desk.cell("%agent reset").unwrap();
     desk.ask(&server, "When does the fiscal year start?").unwrap();
-    let system = server.seen()[2].body["messages"][0]["content"].as_str().unwrap().to_owned();
-    assert!(system.contains("The fiscal year starts in April."), "{system}");
+    let (known, _) = asked(&server, 2);
+    assert!(known.contains("The fiscal year starts in April."), "{known}");
     let found = desk.cell("%memory search what's the fiscal year").unwrap().result.unwrap();
     assert!(found.text().contains("April"), "{}", found.text());
     let list = desk.cell("%memory list").unwrap().result.unwrap();
@@ -207,7 +234,7 @@ fn speaker(word: &str) -> TempDir {
 }
 
 /// What the current model says.
-fn asked(desk: &mut Desk) -> String {
+fn spoken(desk: &mut Desk) -> String {
     let context = desk.context();
     let options =
         TurnOptions { agent: Some("chat".to_owned()), tools: Some(Vec::new()), fresh: true, ..TurnOptions::default() };
@@ -220,14 +247,14 @@ fn a_model_whose_files_were_replaced_is_read_again_when_it_is_chosen() {
     let mut desk = Desk::new();
     let choose = format!("%model {}", folder.path().display());
     desk.cell(&choose).unwrap();
-    assert_eq!(asked(&mut desk), "before");
+    assert_eq!(spoken(&mut desk), "before");
     for file in fs_err::read_dir(other.path()).unwrap() {
         let file = file.unwrap();
         fs_err::rename(file.path(), folder.path().join(file.file_name())).unwrap();
     }
-    assert_eq!(asked(&mut desk), "before", "what is loaded answers until it is chosen again");
+    assert_eq!(spoken(&mut desk), "before", "what is loaded answers until it is chosen again");
     desk.cell(&choose).unwrap();
-    assert_eq!(asked(&mut desk), "afterwards");
+    assert_eq!(spoken(&mut desk), "afterwards");
 }
 
 #[test]
@@ -317,9 +344,9 @@ fn the_budget_decides_what_is_told() {
     let dropped: Vec<_> = items.iter().filter(|item| item.dropped.is_some()).collect();
     assert!(used <= 6000 && used > 3000, "{used} tokens are used");
     assert!(!dropped.is_empty() && dropped.iter().all(|item| item.dropped.as_ref().unwrap().contains("budget")));
-    let system = server.seen()[0].body["messages"][0]["content"].as_str().unwrap().to_owned();
+    let (known, _) = asked(&server, 0);
     for item in &items {
-        assert_eq!(system.contains(&item.text), item.dropped.is_none(), "{}", &item.text[..20]);
+        assert_eq!(known.contains(&item.text), item.dropped.is_none(), "{}", &item.text[..20]);
     }
 }
 
@@ -339,9 +366,9 @@ fn a_prompt_that_is_too_long_for_the_server_is_made_shorter() {
     let report = desk.ask(&server, "What is in alpha?").unwrap();
     assert_eq!(report.answer, "Short enough.");
     let last = server.seen()[2].body["messages"].clone();
-    let system = last[0]["content"].as_str().unwrap();
-    assert!(system.contains("alpha(") && !(system.contains("beta(") && system.contains("gamma(")), "{system}");
-    assert_eq!(last[1]["content"], "What is in alpha?");
+    let (known, request) = parts(last[1]["content"].as_str().unwrap());
+    assert!(known.contains("alpha(") && !(known.contains("beta(") && known.contains("gamma(")), "{known}");
+    assert_eq!(request, "What is in alpha?");
     let items = &desk.session.agents.last_turn.as_ref().unwrap().context;
     assert_eq!(items.iter().filter(|item| item.dropped.is_some()).count(), 2);
 }

@@ -166,6 +166,21 @@ pub fn calls_with_text(tool: &str, arguments: &str) -> Answer {
     ])
 }
 
+/// What stood before the person's request in the `number`th one to the model (from 0), and the request.
+pub fn asked(server: &Server, number: usize) -> (String, String) {
+    let messages = server.seen()[number].body["messages"].clone();
+    let asked = messages.as_array().unwrap().iter().rfind(|message| message["role"] == "user").unwrap();
+    let (known, request) = parts(asked["content"].as_str().unwrap());
+    (known.to_owned(), request.to_owned())
+}
+
+/// What stands before a request, and the request.
+pub fn parts(content: &str) -> (&str, &str) {
+    let (known, request) = content.split_once("</context>\n\n").unwrap_or(("", content));
+    assert!(known.is_empty() || known.starts_with("<context>\n## "), "{known}");
+    (known, request)
+}
+
 /// What the model was told last in its `number`th request (from 0).
 pub fn last_message(server: &Server, number: usize) -> Value {
     server.seen()[number].body["messages"].as_array().unwrap().last().unwrap().clone()

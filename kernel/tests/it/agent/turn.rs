@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use codriver::agent::TurnOptions;
 use serde_json::json;
 
-use super::helpers::{Desk, Person, calls, last_message, says};
+use super::helpers::{Desk, Person, asked, calls, last_message, says};
 use super::server::{Answer, Server};
 
 const SALES: &str = "CREATE TABLE sales AS SELECT * FROM (VALUES ('north', 10), ('south', 32)) AS t(region, amount)";
@@ -29,9 +29,9 @@ fn a_tool_is_called_and_its_result_becomes_the_answer() {
     // The model was told of the table, given the tools, and then the rows.
     assert_eq!(server.seen()[0].path, "/v1/chat/completions");
     let first = &server.seen()[0].body;
-    let system = first["messages"][0]["content"].as_str().unwrap();
-    assert!(system.contains("sales(region VARCHAR ['north', 'south'], amount INTEGER"), "{system}");
-    assert_eq!(first["messages"][1], json!({ "role": "user", "content": "What is the total?" }));
+    let (known, request) = asked(&server, 0);
+    assert!(known.contains("sales(region VARCHAR ['north', 'south'], amount INTEGER"), "{known}");
+    assert_eq!(request, "What is the total?");
     let tools: Vec<&str> =
         first["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
     assert!(tools.contains(&"sql") && tools.contains(&"git_log") && tools.contains(&"recall"), "{tools:?}");

@@ -3,12 +3,12 @@
 use codriver_memory::Scope;
 use serde_json::json;
 
-use super::helpers::{Desk, calls, says};
+use super::helpers::{Desk, asked, calls, says};
 use super::server::Server;
 
-/// The system prompt of the `number`th request (from 0).
-fn system(server: &Server, number: usize) -> String {
-    server.seen()[number].body["messages"][0]["content"].as_str().unwrap().to_owned()
+/// What stood before the `number`th request (from 0).
+fn known(server: &Server, number: usize) -> String {
+    asked(server, number).0
 }
 
 /// Turns that take `tokens` each, and then one more.
@@ -88,13 +88,13 @@ fn what_is_pinned_stays_and_what_is_dropped_goes() {
     desk.cell(&format!("%context pin {fact}")).unwrap();
     desk.cell(&format!("%context drop #{table}")).unwrap();
     desk.ask(&server, "Something else entirely, please: zebras?").unwrap();
-    assert!(system(&server, 1).contains("fiscal year starts") && !system(&server, 1).contains("costs("));
+    assert!(known(&server, 1).contains("fiscal year starts") && !known(&server, 1).contains("costs("));
     let listed = desk.text("%context choices");
     assert!(listed.contains("pinned") && listed.contains("dropped") && listed.contains("costs"), "{listed}");
     let fact = number(&desk, "fiscal year starts");
     desk.cell(&format!("%context unpin {fact}")).unwrap();
     desk.ask(&server, "More about zebras?").unwrap();
-    assert!(!system(&server, 2).contains("fiscal year starts"));
+    assert!(!known(&server, 2).contains("fiscal year starts"));
     assert!(desk.cell("%context pin 99").unwrap_err().value.contains("1 to"));
     assert!(desk.cell("%context pin 1").unwrap_err().value.contains("always there"));
     assert!(desk.cell("%context pinn 1").unwrap_err().value.contains("did you mean pin"));
@@ -106,7 +106,7 @@ fn what_is_pinned_stays_and_what_is_dropped_goes() {
     desk.session.memory.forget(&id).unwrap();
     let server = Server::start([says("Five.")]);
     desk.ask(&server, "And now?").unwrap();
-    assert!(!system(&server, 0).contains("fiscal year starts"));
+    assert!(!known(&server, 0).contains("fiscal year starts"));
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_long_conversation_is_condensed_by_the_model_and_nothing_settled_is_lost() {
     long_talk(&mut desk, &server, 7);
     let asked = server.seen().len();
     assert_eq!(asked, 8, "one more call, to condense");
-    let told = system(&server, 7);
+    let told = known(&server, 7);
     for part in [
         "Task: Find out why revenue fell",
         "All amounts must be in EUR.",
@@ -148,7 +148,7 @@ fn nonsense_from_the_model_is_condensed_by_rules_and_can_be_edited_and_undone() 
     let server = Server::start(answers.collect::<Vec<_>>());
     let mut desk = Desk::new();
     long_talk(&mut desk, &server, 7);
-    let told = system(&server, 7);
+    let told = known(&server, 7);
     assert!(
         told.contains("Task: Find out why revenue fell in March.") && told.contains("- Use gross revenue from now on."),
         "{told}"
@@ -162,13 +162,13 @@ fn nonsense_from_the_model_is_condensed_by_rules_and_can_be_edited_and_undone() 
     assert!(cell.starts_with("%%context edit\nTask: "), "{cell}");
     desk.cell(&cell.replace("All amounts must be in EUR.", "All amounts must be in CHF.")).unwrap();
     desk.ask(&server, "And?").unwrap();
-    assert!(system(&server, 8).contains("in CHF.") && !system(&server, 8).contains("in EUR."));
+    assert!(known(&server, 8).contains("in CHF.") && !known(&server, 8).contains("in EUR."));
 
     assert!(desk.text("%context undo").contains("as they were again"));
     desk.ask(&server, "And then?").unwrap();
     assert_eq!(server.seen().len(), 10, "nothing is condensed after an undo");
     let told = &server.seen()[9].body["messages"];
-    assert!(!system(&server, 9).contains("condensed") && told.to_string().contains("And?"));
+    assert!(!known(&server, 9).contains("condensed") && told.to_string().contains("And?"));
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn cells_that_are_out_of_date_are_named() {
     desk.session.runs.note(2, Some("b"), "%%sql\nselect sum(amount) from sales");
     desk.session.runs.note(3, Some("a"), "%%sql\ncreate or replace table sales as from 'b.csv'");
     desk.ask(&server, "What is the total?").unwrap();
-    assert!(system(&server, 0).contains("read sales, made anew by [3]"), "{}", system(&server, 0));
+    assert!(known(&server, 0).contains("read sales, made anew by [3]"), "{}", known(&server, 0));
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn what_only_the_session_knows_is_in_no_file_and_in_every_turn() {
     desk.ask(&server, "And which code word once more?").unwrap();
     desk.ask(&server, "Something else entirely: what is the weather?").unwrap();
     for number in 0..3 {
-        assert!(system(&server, number).contains("SESSMARK is the code word"), "{}", system(&server, number));
+        assert!(known(&server, number).contains("SESSMARK is the code word"), "{}", known(&server, number));
     }
     for line in ["%context 1", "%context 2", "%context --prompt", "%context choices", "%context diff 1 2"] {
         assert!(desk.text(line).contains("SESSMARK"), "{line}");
