@@ -113,10 +113,11 @@ impl Demand {
                 let limits = RESIDENT_LIMITS;
                 let scores = limits.sequences as u64 * vocabulary;
                 let floats = step.resident().saturating_mul(limits.tokens as u64).saturating_add(scores);
-                // Matrices of one input become one, and so do a layer's pages where they grow.
+                // Matrices of one input become one. Where pages grow they are copied, and at worst the device's
+                // allocator keeps what they were.
                 let fixed = FLOAT.saturating_mul(floats).saturating_add(largest_held.saturating_mul(2));
-                let growing = step.keys_and_values() / layers.max(1);
-                (fixed, step.keys_and_values(), growing.saturating_add(step.splits()))
+                let grown = step.keys_and_values();
+                (fixed, step.keys_and_values(), grown.saturating_add(step.splits()))
             }
             Packing::Tensors => {
                 let piece = step.tensors().saturating_mul(PREFILL_TOKENS as u64);
@@ -127,6 +128,8 @@ impl Demand {
                 (fixed, step.keys_and_values(), scores)
             }
         };
+        // Keys and values lie in whole blocks, one of which may be a copy's.
+        let fixed = fixed.saturating_add(cache_per_token.saturating_mul(2 * PAGE as u64));
         Self { weights, fixed, cache_per_token, workspace_per_token, window: config.max_position_embeddings }
     }
 

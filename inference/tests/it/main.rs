@@ -11,6 +11,7 @@ mod decoders;
 mod devices;
 mod embeddings;
 mod failing_devices;
+#[allow(dead_code, reason = "the kernel's tests use the rest")]
 mod fixture;
 mod gateway;
 mod generation;
