@@ -1,4 +1,4 @@
-//! Weights in safetensors or GGUF files, mapped into memory.
+//! Weights in safetensors or GGUF files.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
