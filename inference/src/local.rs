@@ -94,14 +94,14 @@ impl LocalModel {
         };
         let (network, packing) = match (opening.open(source, packing), packing) {
             // What the GPU's kernels lack, tensors have.
-            (Err(ModelError::Unsupported(reason)), Packing::Resident { quantization, .. })
-                if options.cache_format == CacheFormat::F32 =>
-            {
-                // There they are held in 32 bits.
-                if let Some(format) = quantization {
-                    let reason = format!(
-                        "{reason}; so its weights can't be held as {format}: leave that out, or take --device cpu"
-                    );
+            (Err(ModelError::Unsupported(reason)), Packing::Resident { quantization, .. }) => {
+                // There all numbers have 32 bits.
+                let cache = Some(options.cache_format).filter(|format| *format != CacheFormat::F32);
+                let weights = quantization.map(|format| format!("weights can't be held as {format}"));
+                let rounded =
+                    weights.or_else(|| cache.map(|format| format!("keys and values can't be held as {format}")));
+                if let Some(rounded) = rounded {
+                    let reason = format!("{reason}; so its {rounded}: leave that out, or take --device cpu");
                     return Err(ModelError::Unsupported(reason));
                 }
                 tracing::warn!("{}: computed as tensors, which is slower: {reason}", folder.display());

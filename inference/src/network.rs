@@ -187,16 +187,16 @@ impl Opening<'_> {
     /// [`ModelError::Unsupported`] for what a GPU's kernels lack, too.
     pub(crate) fn open(self, source: DecoderSource, packing: Packing<'_>) -> Result<Box<dyn Network>, ModelError> {
         let format = self.format;
-        if format != PageFormat::F32 && !matches!(packing, Packing::Packed { .. }) {
+        if format != PageFormat::F32 && matches!(packing, Packing::Tensors) {
             return Err(ModelError::Unsupported(format!(
-                "keys and values are held as {format} on the processor only; leave that out, or take --device cpu"
+                "tensors hold keys and values as f32 only, not as {format}; leave that out, or take packed weights"
             )));
         }
         let fault = source.checkpoint().fault();
         let decoder = source.load(self.adapters, packing, self.cancellation)?;
         Ok(match packing {
             Packing::Packed { .. } => Box::new(Processor::new(decoder, format, fault)),
-            Packing::Resident { .. } => Box::new(Resident::new(decoder)?),
+            Packing::Resident { .. } => Box::new(Resident::new(decoder, format)?),
             Packing::Tensors => Box::new(Tensors::new(decoder, self.device.clone())),
         })
     }

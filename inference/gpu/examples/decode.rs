@@ -1,6 +1,7 @@
 //! How fast a decoder of random weights writes, beside what the device's memory allows: a line of
-//! JSON. `decode SHAPE FORMAT TOKENS PROMPT`, with a shape of `8b` (Llama 3) or `tiny`, and the tokens
-//! to write and to read before.
+//! JSON. `decode SHAPE FORMAT TOKENS PROMPT CACHE`, with a shape of `8b` (Llama 3), `30b-a3b` (Qwen3-MoE),
+//! `tiny` or `tiny-moe`, the tokens
+//! to write and to read before, and how keys and values are held.
 //!
 //! Run by `cargo xtask bench inference --device cuda`.
 
@@ -9,8 +10,8 @@ use std::time::Instant;
 
 use codriver_formats::quant;
 use codriver_gpu::{
-    Activation, Architecture, Decoder, FeedForward, Format, Gated, Gpu, GpuError, Layer, Linear, Matrix, Pool,
-    Rotation, Segment, Weights,
+    Activation, Architecture, Decoder, Experts, FeedForward, Format, Gated, Gpu, GpuError, Layer, Linear, Matrix,
+    PageFormat, Pool, Rotation, Segment, Weights,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -24,6 +25,8 @@ struct Shape {
     heads: usize,
     key_value_heads: usize,
     wide: usize,
+    /// Experts of that width in each layer, and how many of them a token goes through.
+    experts: Option<(usize, usize)>,
     vocabulary: usize,
 }
 
@@ -31,20 +34,50 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut next = |default: &str| arguments.next().unwrap_or_else(|| default.to_owned());
     let shape = match next("8b").as_str() {
-        "8b" => Shape { hidden: 4096, layers: 32, heads: 32, key_value_heads: 8, wide: 14336, vocabulary: 128_256 },
-        "tiny" => Shape { hidden: 512, layers: 4, heads: 8, key_value_heads: 2, wide: 1024, vocabulary: 4096 },
-        other => return Err(format!("shape {other}; there are 8b and tiny").into()),
+        "8b" => Shape {
+            hidden: 4096,
+            layers: 32,
+            heads: 32,
+            key_value_heads: 8,
+            wide: 14336,
+            experts: None,
+            vocabulary: 128_256,
+        },
+        "30b-a3b" => Shape {
+            hidden: 2048,
+            layers: 48,
+            heads: 32,
+            key_value_heads: 4,
+            wide: 768,
+            experts: Some((128, 8)),
+            vocabulary: 151_936,
+        },
+        "tiny" => {
+            Shape { hidden: 512, layers: 4, heads: 8, key_value_heads: 2, wide: 1024, experts: None, vocabulary: 4096 }
+        }
+        // Little but experts.
+        "tiny-moe" => Shape {
+            hidden: 512,
+            layers: 2,
+            heads: 1,
+            key_value_heads: 1,
+            wide: 512,
+            experts: Some((16, 4)),
+            vocabulary: 512,
+        },
+        other => return Err(format!("shape {other}; there are 8b, 30b-a3b, tiny and tiny-moe").into()),
     };
     let format: Format = next("bf16").parse()?;
     let tokens: usize = next("64").parse()?;
     let read: usize = next("128").parse()?;
+    let cache: PageFormat = next("f32").parse()?;
     let gpu = Gpu::cuda().or_else(|_| Gpu::wgpu())?;
     let bandwidth = gpu.bandwidth(1 << 30).or_else(|_| gpu.bandwidth(1 << 26))?;
     let (mut decoder, bytes) = decoder(&gpu, &shape, format)?;
-    let (prompt, answer) = measure(&gpu, &mut decoder, &shape, read, tokens)?;
-    let (by_rows, _) = measure(&gpu, &mut decoder.without_tiles(), &shape, read, 1)?;
+    let (prompt, answer) = measure(&gpu, &mut decoder, &shape, cache, read, tokens)?;
+    let (by_rows, _) = measure(&gpu, &mut decoder.without_tiles(), &shape, cache, read, 1)?;
     println!(
-        "{{\"device\": \"{}\", \"format\": \"{format}\", \"bandwidth\": {bandwidth}, \"bytes_per_token\": {bytes}, \
+        "{{\"device\": \"{}\", \"format\": \"{format}\", \"cache\": \"{cache}\", \"bandwidth\": {bandwidth}, \"bytes_per_token\": {bytes}, \
          \"prompt\": {prompt}, \"prompt_without_tiles\": {by_rows}, \"answer\": {answer}}}",
         gpu.describe(),
     );
@@ -56,11 +89,12 @@ fn measure(
     gpu: &Gpu,
     decoder: &mut Decoder,
     shape: &Shape,
+    cache: PageFormat,
     read: usize,
     tokens: usize,
 ) -> Result<(f64, f64), GpuError> {
     let pages: Vec<u32> = (0..(read + tokens).div_ceil(PAGE) as u32).collect();
-    let pool = Pool::new(gpu, decoder.architecture().page_shape(PAGE), shape.layers, pages.len())?;
+    let pool = Pool::new(gpu, decoder.architecture().page_shape(PAGE, cache), shape.layers, pages.len())?;
     let mut step = |tokens: &[u32], past: usize| -> Result<u32, GpuError> {
         let rotations = [rotation(past, tokens.len())];
         let segment = Segment { tokens, past, pages: &pages, rotations: &rotations, wanted: 1 };
@@ -98,16 +132,34 @@ fn decoder(gpu: &Gpu, shape: &Shape, format: Format) -> Result<(Decoder, u64), B
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let sample: Vec<f32> = (0..1 << 16).map(|_| random.random_range(-0.02..0.02)).collect();
     let sample = quant::quantize(format.tensor_type(), &sample)?;
+    let (experts, used) = shape.experts.unwrap_or((1, 1));
     let mut bytes = 0;
-    let mut matrix = |rows: usize, columns: usize| -> Result<Linear, GpuError> {
+    let mut share = |rows: usize, columns: usize, used: usize, experts: usize| -> Result<Linear, GpuError> {
         // The same numbers again and again: the time is not theirs.
         let needed = format.tensor_type().bytes_of(rows * columns).unwrap_or_default() as usize;
         let numbers: Vec<u8> = sample.iter().copied().cycle().take(needed).collect();
-        bytes += Matrix::size(format, rows, columns).unwrap_or_default();
+        bytes += Matrix::size(format, rows, columns).unwrap_or_default() * used as u64 / experts as u64;
         Ok(Linear { weight: Matrix::upload(gpu, format, rows, columns, &numbers)?, bias: None })
     };
     let mut layers = Vec::new();
     for _ in 0..shape.layers {
+        let mut gated = || -> Result<Gated, GpuError> {
+            Ok(Gated {
+                gate: share(shape.wide, shape.hidden, used, experts)?,
+                up: share(shape.wide, shape.hidden, used, experts)?,
+                down: share(shape.hidden, shape.wide, used, experts)?,
+            })
+        };
+        let feed_forward = if shape.experts.is_none() {
+            FeedForward::Dense(gated()?)
+        } else {
+            let experts = (0..experts).map(|_| gated()).collect::<Result<Vec<_>, _>>()?;
+            let numbers = (0..experts.len() * shape.hidden).map(|_| random.random_range(-0.1_f32..0.1));
+            let numbers: Vec<u8> = numbers.flat_map(f32::to_le_bytes).collect();
+            let router = Matrix::upload(gpu, Format::F32, experts.len(), shape.hidden, &numbers)?;
+            FeedForward::Sparse(Experts { router, experts, used, normalized: true })
+        };
+        let mut matrix = |rows, columns| share(rows, columns, 1, 1);
         layers.push(Layer {
             window: None,
             rotation: Some(0),
@@ -119,14 +171,10 @@ fn decoder(gpu: &Gpu, shape: &Shape, format: Format) -> Result<(Decoder, u64), B
             output: matrix(shape.hidden, query)?,
             post_attention_norm: vec![1.0; shape.hidden],
             output_norms: None,
-            feed_forward: FeedForward::Dense(Gated {
-                gate: matrix(shape.wide, shape.hidden)?,
-                up: matrix(shape.wide, shape.hidden)?,
-                down: matrix(shape.hidden, shape.wide)?,
-            }),
+            feed_forward,
         });
     }
-    let head = matrix(shape.vocabulary, shape.hidden)?.weight;
+    let head = share(shape.vocabulary, shape.hidden, 1, 1)?.weight;
     let table = head.clone();
     let architecture = Architecture {
         vocabulary: shape.vocabulary,

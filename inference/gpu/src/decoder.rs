@@ -17,7 +17,7 @@ use crate::kernels::product::{Finish, multiply};
 use crate::kernels::projection::Projection;
 use crate::pool::LayerPages;
 use crate::step::{Inputs, Tasks};
-use crate::{GpuError, Matrix, Pool, Scores, Segment};
+use crate::{GpuError, Matrix, PageFormat, PageShape, Pool, Scores, Segment};
 
 /// A decoder's shape, and what its family adds to Llama's; layers' own features are in [`Layer`].
 #[derive(Debug, Clone, PartialEq)]
@@ -190,7 +190,7 @@ impl Decoder {
     /// From hidden states to mixed values.
     fn attend(&self, layer: &ReadyLayer, inputs: &Inputs, pages: &LayerPages, room: &Workspace, parts: &Buffer) {
         let (gpu, architecture) = (&self.gpu, &self.architecture);
-        let shape = architecture.page_shape(pages.page);
+        let shape = pages.shape;
         let turn = layer.rotation.and_then(|index| {
             let (cosines, sines) = inputs.rotations.get(index)?;
             Some(Turn { cosines, sines, pairs: *architecture.pairs.get(index)? })
@@ -255,8 +255,8 @@ impl Decoder {
 
 impl Architecture {
     /// The shape of pages of so many positions.
-    pub fn page_shape(&self, page: usize) -> crate::PageShape {
-        crate::PageShape { page, heads: self.key_value_heads, head_dim: self.head_dim }
+    pub fn page_shape(&self, page: usize, format: PageFormat) -> PageShape {
+        PageShape { page, heads: self.key_value_heads, head_dim: self.head_dim, format }
     }
 }
 

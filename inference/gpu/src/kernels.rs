@@ -11,10 +11,13 @@ pub(crate) mod embedding;
 pub(crate) mod experts;
 pub(crate) mod highest;
 pub(crate) mod norm;
+mod pages;
 pub(crate) mod positions;
 pub(crate) mod product;
 pub(crate) mod projection;
 mod reading;
 mod reduce;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tiled;
 mod weights;

@@ -17,7 +17,7 @@ mod pool;
 mod scores;
 mod step;
 
-pub use codriver_kernels::Format;
+pub use codriver_kernels::{Format, PageFormat};
 pub use cubecl::Device;
 pub use decoder::weights::{Experts, FeedForward, Gated, Layer, Linear, OutputNorms, Weights};
 pub use decoder::{Architecture, Decoder};

@@ -1,17 +1,23 @@
 //! Keys and values of all sequences, in pages.
 
+use codriver_kernels::PageFormat;
+
 use crate::GpuError;
 use crate::device::{Buffer, Gpu};
 use crate::kernels::copy;
 
 /// What a page holds for each layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// A word of 32 bits has one, two or four neighbouring dimensions of a position, by the format: no two positions share
+/// one, so that they can be written at once. With [`PageFormat::Q8`] a position's key and its value have a scale each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PageShape {
     /// Positions in a page.
     pub page: usize,
     /// Heads of keys and values.
     pub heads: usize,
     pub head_dim: usize,
+    pub format: PageFormat,
 }
 
 /// Pages of keys and values on a device. Which sequence has which page is not known here: a step is
@@ -26,21 +32,54 @@ pub struct Pool {
 /// A layer's part of all pages.
 #[derive(Debug)]
 pub(crate) struct LayerPages {
-    /// `[pages, heads, head_dim padded to fours, positions]`.
+    /// `[pages, heads, words of a key, positions]`; scales are the last of a key's words.
     pub(crate) keys: Buffer,
-    /// `[pages, heads, positions, head_dim]`.
+    /// `[pages, heads]` times `[positions, words of a value]`, and after these `[positions]` scales.
     pub(crate) values: Buffer,
-    /// Positions in a page.
-    pub(crate) page: usize,
+    pub(crate) shape: PageShape,
 }
 
 impl PageShape {
+    /// Numbers in a word.
+    pub(crate) fn dense(self) -> usize {
+        match self.format {
+            PageFormat::F32 => 1,
+            PageFormat::F16 => 2,
+            PageFormat::Q8 => 4,
+        }
+    }
+
+    /// Words of a key's numbers, which are padded to fours.
+    pub(crate) fn key_words(self) -> usize {
+        self.head_dim.next_multiple_of(4) / self.dense()
+    }
+
+    /// Words of a value's numbers.
+    pub(crate) fn value_words(self) -> usize {
+        self.head_dim.div_ceil(self.dense())
+    }
+
+    /// Words of a head's keys in a page.
+    pub(crate) fn head_keys(self) -> usize {
+        self.page * (self.key_words() + self.scales())
+    }
+
+    /// Words of a head's values in a page.
+    pub(crate) fn head_values(self) -> usize {
+        self.page * (self.value_words() + self.scales())
+    }
+
+    /// Scales of a position's key, and of its value.
+    fn scales(self) -> usize {
+        usize::from(self.format == PageFormat::Q8)
+    }
+
     fn keys(self) -> usize {
-        self.heads * self.page * self.head_dim.next_multiple_of(4)
+        self.heads * self.head_keys()
     }
 
     fn values(self) -> usize {
-        self.heads * self.page * self.head_dim
+        self.heads * self.head_values()
     }
 
     /// Bytes of a page in all of so many layers.
@@ -53,11 +92,7 @@ impl Pool {
     /// Room for `pages` pages of `layers` layers.
     pub fn new(gpu: &Gpu, shape: PageShape, layers: usize, pages: usize) -> Result<Self, GpuError> {
         let of_layer = |_| -> Result<LayerPages, GpuError> {
-            Ok(LayerPages {
-                keys: gpu.room(pages * shape.keys())?,
-                values: gpu.room(pages * shape.values())?,
-                page: shape.page,
-            })
+            Ok(LayerPages { keys: gpu.room(pages * shape.keys())?, values: gpu.room(pages * shape.values())?, shape })
         };
         let pool = Self { shape, pages, layers: (0..layers).map(of_layer).collect::<Result<_, _>>()? };
         gpu.ensure(&pool.buffers())?;
@@ -119,7 +154,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use super::{PageShape, Pool};
+    use super::{PageFormat, PageShape, Pool};
     use crate::Gpu;
     use crate::device::Buffer;
     use crate::kernels::copy;
@@ -127,7 +162,8 @@ mod tests {
     #[test]
     fn pages_outlive_what_was_left_out_for_want_of_memory() {
         let Ok(gpu) = Gpu::wgpu() else { return println!("skipped: there is no GPU") };
-        let mut pool = Pool::new(&gpu, PageShape { page: 16, heads: 2, head_dim: 8 }, 1, 3).unwrap();
+        let mut pool =
+            Pool::new(&gpu, PageShape { page: 16, heads: 2, head_dim: 8, format: PageFormat::F32 }, 1, 3).unwrap();
         let numbers: Vec<f32> = (0..pool.layers[0].keys.length).map(|number| number as f32).collect();
         pool.layers[0].keys = gpu.floats(&numbers).unwrap();
         // More than any device has: what is copied from there is never written.

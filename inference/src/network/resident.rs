@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use codriver_gpu::{
     Architecture, Experts, Gated, Gpu, GpuError, Highest, Layer, Linear, OutputNorms, Pool, Rotation, Scores, Weights,
 };
+use codriver_kernels::PageFormat;
 
 use super::{BLOCK, Block, Limits, Network, Row, Rows, Segment, Unread};
 use crate::ModelError;
@@ -27,11 +28,11 @@ pub(super) struct Resident {
 pub(crate) const LIMITS: Limits = Limits { sequences: 64, tokens: 512 };
 
 impl Resident {
-    /// The decoder whose matrices are on a GPU already.
+    /// The decoder whose matrices are on a GPU already, with keys and values in `format`.
     ///
     /// # Errors
     /// [`ModelError::Unsupported`] for what the GPU's kernels lack.
-    pub(super) fn new(decoder: Decoder) -> Result<Self, ModelError> {
+    pub(super) fn new(decoder: Decoder, format: PageFormat) -> Result<Self, ModelError> {
         let Decoder { embed_tokens, layers, norm, lm_head, config } = decoder;
         let Table::Resident(table) = embed_tokens else { return Err(elsewhere()) };
         let (gpu, table) = table.into_matrix();
@@ -39,7 +40,7 @@ impl Resident {
         let layers: Vec<Layer> = layers.collect::<Result<_, _>>()?;
         let head = lm_head.map(|head| linear(head).map(|head| head.weight)).transpose()?;
         let architecture = architecture(&config);
-        let pool = Pool::new(&gpu, architecture.page_shape(BLOCK), layers.len(), 1).map_err(unloadable)?;
+        let pool = Pool::new(&gpu, architecture.page_shape(BLOCK, format), layers.len(), 1).map_err(unloadable)?;
         let weights = Weights { table, layers, norm: weight(&norm), head };
         let decoder = codriver_gpu::Decoder::new(&gpu, architecture, weights).map_err(unloadable)?;
         Ok(Self { decoder, config, pool })

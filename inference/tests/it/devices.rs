@@ -3,7 +3,8 @@
 use codriver_inference::device::{list, resolve};
 use codriver_inference::sampling::Sampler;
 use codriver_inference::{
-    Cancellation, CompletionOptions, DeviceChoice, Engine, Flow, LocalModel, OpenOptions, SamplingParameters,
+    CacheFormat, Cancellation, CompletionOptions, DeviceChoice, Engine, Flow, LocalModel, OpenOptions,
+    SamplingParameters,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -88,6 +89,42 @@ fn weights_are_rounded_on_a_gpu_as_on_the_processor() {
     }
     let refused = open(DeviceChoice::Wgpu, Some("q5_k")).err().unwrap().to_string();
     assert!(refused.contains("q4_k") && refused.contains("--device cpu"), "{refused}");
+}
+
+#[test]
+fn keys_and_values_are_rounded_on_a_gpu_as_on_the_processor() {
+    if let Err(error) = resolve(DeviceChoice::Wgpu) {
+        return eprintln!("skipped: {error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let seed = fresh_seed();
+    write_random_model(folder.path(), seed);
+    let open = |device, cache_format| {
+        let model =
+            LocalModel::open_with(folder.path(), &OpenOptions { device, cache_format, ..OpenOptions::default() });
+        let model = model.unwrap();
+        assert_eq!(model.engine() == Engine::Gpu, device == DeviceChoice::Wgpu);
+        model
+    };
+    let scores = |device, format| {
+        let model = open(device, format);
+        let scores = model.logits(&model.tokens(&"What keys and values say. ".repeat(8)).unwrap()).unwrap().concat();
+        (scores, model.load().block_size)
+    };
+    let length = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>().sqrt();
+    let apart = |one: &[f32], other: &[f32]| {
+        length(&one.iter().zip(other).map(|(one, other)| one - other).collect::<Vec<_>>()) / length(other)
+    };
+    let (exact, whole) = scores(DeviceChoice::Wgpu, CacheFormat::F32);
+    for (format, size) in [(CacheFormat::F16, 0.5), (CacheFormat::Q8, 0.5)] {
+        let ((cpu, _), (gpu, block)) = (scores(DeviceChoice::Cpu, format), scores(DeviceChoice::Wgpu, format));
+        let (between, rounding) = (apart(&gpu, &cpu), apart(&gpu, &exact));
+        println!("{format}: {between} apart, {rounding} from exact; {block} bytes a block, {whole} in 32 bits");
+        // A number in the middle of two may become either; what was not rounded would be exact.
+        assert!(rounding > 1e-5 && between < rounding / 2.0, "seed {seed}, {format}: {between} and {rounding}");
+        // Heads of four dimensions: their scales take as much as their bytes.
+        assert_eq!(block as f64, size * whole as f64, "{format}");
+    }
 }
 
 #[test]

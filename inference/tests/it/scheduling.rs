@@ -29,7 +29,8 @@ fn answers_do_not_depend_on_who_shares_the_steps() {
         (cpu, Some("q8_0"), "f16", false),
         (cpu, None, "q8_0", false),
         (cpu, None, "f32", true),
-        (gpu, Some("q8_0"), "f32", false),
+        (gpu, Some("q8_0"), "f16", false),
+        (gpu, None, "q8_0", false),
     ];
     for (device, quantization, cache_format, as_tensors) in cases {
         if let Err(error) = resolve(device) {

@@ -5,7 +5,7 @@ use super::weights::{Experts, FeedForward, Gated, Stack};
 use super::workspace::{BlockNeeds, Workspace};
 use crate::device::Gpu;
 use crate::kernels::activation::gate;
-use crate::kernels::experts::{MOST_EXPERTS, choose, mix};
+use crate::kernels::experts::{Groups, MOST_EXPERTS, choose, mix};
 use crate::kernels::product::{Choice, Finish, Input, Rows, multiply};
 use crate::{GpuError, Matrix};
 
@@ -128,9 +128,13 @@ impl Mixture {
         let (experts, used) = (self.experts, self.used);
         multiply(gpu, &self.router, input, room.router(), tokens, &Finish::plain(), None);
         choose(gpu, room.router(), &room.chosen, &room.shares, tokens, experts, used, self.normalized);
-        let choice = |matrix: &Matrix, share| Choice { chosen: &room.chosen, rows: matrix.rows / experts, share };
-        let finish = Finish { gate: Some(architecture.activation), ..Finish::plain() };
         let routed = tokens * used;
+        let grouped = input.norm.is_none();
+        let groups = grouped.then(|| Groups::new(gpu, &room.chosen, &room.order, &room.table, routed, experts));
+        let groups = groups.flatten();
+        let choice =
+            |matrix: &Matrix, share| Choice { chosen: &room.chosen, rows: matrix.rows / experts, share, groups };
+        let finish = Finish { gate: Some(architecture.activation), ..Finish::plain() };
         multiply(gpu, &self.up, input, room.gated(), routed, &finish, Some(choice(&self.up, used)));
         multiply(gpu, &self.down, room.gated(), room.mixed(), routed, &Finish::plain(), Some(choice(&self.down, 1)));
         mix(gpu, room.mixed(), &room.shares, output, architecture.hidden_size, tokens, used, added);

@@ -3,6 +3,7 @@
 use super::weights::Stack;
 use crate::GpuError;
 use crate::device::{Buffer, Gpu};
+use crate::kernels::experts::Groups;
 use crate::kernels::product::{Finish, Input, Rows, multiply};
 use crate::matrix::CHUNK;
 
@@ -55,6 +56,9 @@ pub(super) struct Workspace {
     mixed: Plane,
     pub(super) chosen: Buffer,
     pub(super) shares: Buffer,
+    /// The choices by their experts, and tiles of them.
+    pub(super) order: Buffer,
+    pub(super) table: Buffer,
 }
 
 /// A row a token.
@@ -107,6 +111,8 @@ impl Workspace {
             mixed: routed(if block.used > 0 { needs.hidden } else { 0 })?,
             chosen: gpu.room(tokens * block.used)?,
             shares: gpu.room(tokens * block.used)?,
+            order: gpu.room(tokens * block.used)?,
+            table: gpu.room(Groups::room(tokens * block.used, block.experts))?,
         };
         let planes = [
             &room.hidden,
@@ -119,7 +125,8 @@ impl Workspace {
             &room.router,
             &room.mixed,
         ];
-        let buffers = planes.into_iter().map(|plane| &plane.buffer).chain([&room.chosen, &room.shares]);
+        let buffers =
+            planes.into_iter().map(|plane| &plane.buffer).chain([&room.chosen, &room.shares, &room.order, &room.table]);
         gpu.ensure(&buffers.collect::<Vec<_>>())?;
         Ok(room)
     }

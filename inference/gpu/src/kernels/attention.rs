@@ -3,11 +3,18 @@
 //! One pass over the positions, each row's largest score kept up as it goes (Milakov and Gimelshein
 //! 2018; Dao et al. 2022). Positions are split into runs of [`SPLIT`], whose results are brought
 //! together one after the other: by one cube where there are many queries, and where there are few,
-//! as in decoding, by [`merge`] after a cube for each run ("flash-decoding", Dao et al. 2023). Either
+//! as in decoding, by `merge` after a cube for each run ("flash-decoding", Dao et al. 2023). Either
 //! way the same numbers are added in the same order, and every rounding is spelled out.
 
+mod parts;
+#[cfg(test)]
+mod tests;
+
+use codriver_kernels::PageFormat;
 use cubecl::prelude::*;
 
+use self::parts::{Mixed, merge};
+use super::pages::{Location, key_four, value_number};
 use super::product::Rows;
 use super::reduce::cube_maximums;
 use crate::device::{Buffer, Gpu};
@@ -48,9 +55,7 @@ pub(crate) struct Attention<'a> {
 struct Config {
     rows: usize,
     heads: u32,
-    key_value_heads: u32,
-    head_dim: u32,
-    page: u32,
+    shape: PageShape,
     capped: bool,
     window: Option<u32>,
     split: bool,
@@ -71,9 +76,7 @@ impl Attention<'_> {
         let config = Config {
             rows,
             heads: self.heads as u32,
-            key_value_heads: self.shape.heads as u32,
-            head_dim: self.shape.head_dim as u32,
-            page: self.shape.page as u32,
+            shape: self.shape,
             capped: self.soft_cap.is_some(),
             window: self.window.map(|window| u32::try_from(window).unwrap_or(u32::MAX)),
             split: self.splits.is_some(),
@@ -123,8 +126,8 @@ impl Attention<'_> {
 #[cube(launch_unchecked)]
 fn attend(
     projected: &[f32],
-    keys: &[f32],
-    values: &[f32],
+    keys: &[u32],
+    values: &[u32],
     tasks: &[u32],
     table: &[u32],
     output: &mut [f32],
@@ -137,9 +140,10 @@ fn attend(
 ) {
     let unit = UNIT_POS_X;
     let key_value_head = CUBE_POS_Y;
-    let head_dim = comptime!(config.head_dim);
-    let padded = comptime!(config.head_dim.next_multiple_of(4));
-    let group = comptime!(config.heads / config.key_value_heads);
+    let shape = comptime!(config.shape);
+    let head_dim = comptime!(shape.head_dim as u32);
+    let padded = comptime!(head_dim.next_multiple_of(4));
+    let group = comptime!(config.heads / shape.heads as u32);
     let rows = comptime!(config.rows);
     let task = (CUBE_POS_X / cubes_a_task) as usize * comptime!(TASK);
     let first_token = tasks[task];
@@ -207,9 +211,12 @@ fn attend(
     }
     let mut shared = Shared::<[f32]>::new_slice(comptime!(config.rows * UNITS as usize));
     let mut shares = Shared::<[f32]>::new_slice(comptime!(config.rows * UNITS as usize));
+    // Where the tile's values begin, and where they are bytes, their scales.
     let mut places = Shared::<[u32]>::new_slice(comptime!(UNITS as usize));
+    let scaled = comptime!(shape.format == PageFormat::Q8);
+    let mut scales = Shared::<[f32]>::new_slice(comptime!(if scaled { UNITS as usize } else { 1 }));
 
-    let dimensions = comptime!(config.head_dim.div_ceil(UNITS) as usize);
+    let dimensions = comptime!(head_dim.div_ceil(UNITS) as usize);
     let mut all = Mixed::new(rows, dimensions);
     sync_cube();
     while split < last_split {
@@ -224,22 +231,29 @@ fn attend(
                 scores[row] = 0.0f32;
             }
             if position < split_end {
-                let block = table[(table_start + position / config.page) as usize];
-                let within = position % config.page;
-                let of_head = block * config.key_value_heads + key_value_head;
-                places[unit as usize] = (of_head * config.page + within) * head_dim;
-                let start = of_head * padded * config.page + within;
+                let page = comptime!(shape.page as u32);
+                let number = table[(table_start + position / page) as usize];
+                let place = Location::of_page(number, position % page, key_value_head, shape);
+                places[unit as usize] = place.value(shape);
                 for quarter in 0..comptime!(padded / 4) {
-                    let key = (start + 4 * quarter * config.page) as usize;
-                    let page = comptime!(config.page as usize);
-                    let (first, second) = (keys[key], keys[key + page]);
-                    let (third, fourth) = (keys[key + 2 * page], keys[key + 3 * page]);
+                    let key = key_four(keys, place.key(shape), quarter, shape);
                     #[unroll]
                     for row in 0..rows {
                         let query = (comptime!(row as u32) * padded + 4 * quarter) as usize;
-                        let half = fma(queries[query + 1], second, fma(queries[query], first, scores[row]));
-                        scores[row] = fma(queries[query + 3], fourth, fma(queries[query + 2], third, half));
+                        #[unroll]
+                        for index in 0..4usize {
+                            scores[row] = fma(queries[query + index], key.extract(index), scores[row]);
+                        }
                     }
+                }
+                if comptime!(scaled) {
+                    let scale = f32::reinterpret(keys[place.key_scale(shape) as usize]);
+                    #[unroll]
+                    for row in 0..rows {
+                        // No product that a compiler may fuse with what follows.
+                        scores[row] = fma(scores[row], scale, 0.0f32);
+                    }
+                    scales[unit as usize] = f32::reinterpret(values[place.value_scale(shape) as usize]);
                 }
             }
             let mut highest = Array::<f32>::new(rows);
@@ -270,11 +284,15 @@ fn attend(
             let count = min(UNITS, split_end - tile_start);
             for index in 0..count {
                 let place = places[index as usize];
+                let mut scale = 1.0f32;
+                if comptime!(scaled) {
+                    scale = scales[index as usize];
+                }
                 #[unroll]
                 for dimension in 0..dimensions {
                     let column = unit + comptime!(dimension as u32 * UNITS);
                     if column < head_dim {
-                        let value = values[(place + column) as usize];
+                        let value = value_number(values, place, column, scale, shape);
                         #[unroll]
                         for row in 0..rows {
                             let share = shares[(comptime!(row as u32) * UNITS + index) as usize];
@@ -291,19 +309,7 @@ fn attend(
             sync_cube();
             tile_start += UNITS;
         }
-        #[unroll]
-        for row in 0..rows {
-            let reference = max(all.largest[row], part.largest[row]);
-            let held = (all.largest[row] - reference).exp();
-            let added = (part.largest[row] - reference).exp();
-            all.largest[row] = reference;
-            all.sums[row] = fma(part.sums[row], added, all.sums[row] * held);
-            #[unroll]
-            for dimension in 0..dimensions {
-                let index = comptime!(row * dimensions + dimension);
-                all.values[index] = fma(part.values[index], added, all.values[index] * held);
-            }
-        }
+        all.add(&part, rows, dimensions);
         split += 1;
     }
     #[unroll]
@@ -334,61 +340,5 @@ fn attend(
                 }
             }
         }
-    }
-}
-
-/// Values mixed for some rows, and what they are to be divided by.
-#[derive(CubeType)]
-struct Mixed {
-    values: Array<f32>,
-    /// The largest score of each row so far, and the sum of the exponentials of all less it.
-    largest: Array<f32>,
-    sums: Array<f32>,
-}
-
-#[cube]
-impl Mixed {
-    /// Of no positions.
-    fn new(#[comptime] rows: usize, #[comptime] dimensions: usize) -> Mixed {
-        let mut values = Array::<f32>::new(comptime!(rows * dimensions));
-        let mut largest = Array::<f32>::new(rows);
-        let mut sums = Array::<f32>::new(rows);
-        #[unroll]
-        for row in 0..rows {
-            largest[row] = -1.0e30f32;
-            sums[row] = 0.0f32;
-        }
-        #[unroll]
-        for index in 0..comptime!(rows * dimensions) {
-            values[index] = 0.0f32;
-        }
-        Mixed { values, largest, sums }
-    }
-}
-
-/// The parts of a query's splits, brought together.
-#[cube(launch_unchecked)]
-fn merge(parts: &[f32], tasks: &[u32], output: &mut [f32], output_stride: u32, splits: u32, head_dim: u32) {
-    let (head, task) = (CUBE_POS_X, CUBE_POS_Y);
-    let token = tasks[task as usize * comptime!(TASK)];
-    let size = head_dim + 2;
-    let start = (task * CUBE_COUNT_X + head) * splits * size;
-    let mut column = UNIT_POS_X;
-    while column < head_dim {
-        let mut largest = f32::new(-1.0e30f32);
-        let mut sum = 0.0f32;
-        let mut value = 0.0f32;
-        for split in 0..splits {
-            let part = start + split * size;
-            let of_part = parts[(part + head_dim) as usize];
-            let reference = max(largest, of_part);
-            let held = (largest - reference).exp();
-            let added = (of_part - reference).exp();
-            largest = reference;
-            sum = fma(parts[(part + head_dim + 1) as usize], added, sum * held);
-            value = fma(parts[(part + column) as usize], added, value * held);
-        }
-        output[(token * output_stride + head * head_dim + column) as usize] = value / sum;
-        column += UNITS;
     }
 }

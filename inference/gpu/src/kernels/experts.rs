@@ -1,13 +1,23 @@
-//! Mixtures of experts: which experts a token goes through, and what comes of them.
+//! Mixtures of experts: which experts a token goes through, which tokens an expert has, and what comes of them.
+
+#[cfg(test)]
+mod tests;
 
 use cubecl::prelude::*;
 
 use super::product::Rows;
+use super::tiled::{SMALLEST, tile_tokens};
 use crate::device::{Buffer, Gpu};
 
 /// Experts that a router can have.
 pub(crate) const MOST_EXPERTS: usize = 256;
 const UNITS: u32 = 256;
+/// Words of a tile in the table of groups: the expert, the place of the tile's first token in the order, and that of
+/// the first that is not the tile's.
+pub(super) const TILE_WORDS: usize = 3;
+/// Tokens of the mean expert from which on tiles pay, which unpack its weights once for all of them. On Mesa's software
+/// device 16 take either the same time, 32 take tiles about half of it.
+const FEWEST: usize = 16;
 
 /// The experts of each token by the router's `scores`, best first and of equals the first, and their
 /// shares; `[tokens, used]` each.
@@ -93,6 +103,119 @@ fn choose_kernel(
             }
         }
         shares[(target + expert) as usize] = (best[expert as usize] - highest).exp() / sum;
+    }
+}
+
+/// The choices of a prompt's tokens by their experts, in tiles of one expert each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Groups<'a> {
+    /// The numbers of choices, one expert's after the other's, in each in the order of tokens.
+    pub(crate) order: &'a Buffer,
+    /// [`TILE_WORDS`] words a tile.
+    pub(crate) table: &'a Buffer,
+    pub(crate) tiles: usize,
+    /// Of a tile.
+    pub(crate) tokens: usize,
+}
+
+impl<'a> Groups<'a> {
+    /// Room for the tiles of so many choices among so many experts.
+    pub(crate) fn room(choices: usize, experts: usize) -> usize {
+        TILE_WORDS * most_tiles(choices, experts, SMALLEST)
+    }
+
+    /// Puts `choices` choices of experts in groups, in buffers with room for them; `None` where experts have too few
+    /// tokens each.
+    pub(crate) fn new(
+        gpu: &Gpu,
+        chosen: &Buffer,
+        order: &'a Buffer,
+        table: &'a Buffer,
+        choices: usize,
+        experts: usize,
+    ) -> Option<Self> {
+        let mean = choices / experts;
+        if !gpu.tiles || mean < FEWEST {
+            return None;
+        }
+        let tokens = tile_tokens(mean);
+        // SAFETY: a cube writes the places and the tiles of one expert.
+        unsafe {
+            group_kernel::launch_unchecked(
+                &gpu.client,
+                CubeCount::Static(experts as u32, 1, 1),
+                CubeDim::new_1d(UNITS),
+                chosen.arg(),
+                order.arg(),
+                table.arg(),
+                choices as u32,
+                tokens as u32,
+            );
+        }
+        Some(Self { order, table, tiles: most_tiles(choices, experts, tokens), tokens })
+    }
+}
+
+/// How many each expert has is known on the device only: of some tiles nothing comes.
+fn most_tiles(choices: usize, experts: usize, tokens: usize) -> usize {
+    choices / tokens + experts
+}
+
+#[cube(launch_unchecked)]
+fn group_kernel(chosen: &[u32], order: &mut [u32], table: &mut [u32], choices: u32, tokens: u32) {
+    let expert = CUBE_POS_X;
+    let unit = UNIT_POS_X as usize;
+    // Choices are counted in runs, a unit's each: those of this expert, and those of experts before it.
+    let run = choices.div_ceil(UNITS);
+    let first = min(UNIT_POS_X * run, choices);
+    let end = min(first + run, choices);
+    let mut own = 0u32;
+    let mut before = 0u32;
+    for index in first..end {
+        let other = chosen[index as usize];
+        own += select(other == expert, 1u32, 0u32);
+        before += select(other < expert, 1u32, 0u32);
+    }
+    // Sums up to each unit, by doubling distances (Hillis and Steele 1986).
+    let mut owns = Shared::<[u32]>::new_slice(comptime!(UNITS as usize));
+    let mut befores = Shared::<[u32]>::new_slice(comptime!(UNITS as usize));
+    owns[unit] = own;
+    befores[unit] = before;
+    sync_cube();
+    let mut distance = 1u32;
+    while distance < UNITS {
+        let mut more_own = 0u32;
+        let mut more_before = 0u32;
+        if UNIT_POS_X >= distance {
+            more_own = owns[unit - distance as usize];
+            more_before = befores[unit - distance as usize];
+        }
+        sync_cube();
+        owns[unit] += more_own;
+        befores[unit] += more_before;
+        sync_cube();
+        distance *= 2;
+    }
+    let start = befores[comptime!(UNITS as usize - 1)];
+    let stop = start + owns[comptime!(UNITS as usize - 1)];
+    let mut place = start + owns[unit] - own;
+    for index in first..end {
+        if chosen[index as usize] == expert {
+            order[place as usize] = index;
+            place += 1;
+        }
+    }
+    // Each expert has a tile more than it fills, so that none depends on how many others have.
+    let first_tile = start / tokens + expert;
+    let end_tile = stop / tokens + expert + 1;
+    let mut tile = first_tile + UNIT_POS_X;
+    while tile < end_tile {
+        let from = min(start + (tile - first_tile) * tokens, stop);
+        let at = tile as usize * comptime!(TILE_WORDS);
+        table[at] = expert;
+        table[at + 1] = from;
+        table[at + 2] = min(from + tokens, stop);
+        tile += UNITS;
     }
 }
 

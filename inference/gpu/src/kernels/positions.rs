@@ -1,10 +1,12 @@
 //! What comes between projections and attention: queries and keys normalized by head and rotated,
 //! keys and values put into their pages.
 
+use codriver_kernels::PageFormat;
 use cubecl::prelude::*;
 
+use super::pages::{Location, packed, scale, size_and_fault};
 use super::product::Rows;
-use super::reduce::cube_sum;
+use super::reduce::{cube_maximums, cube_sum};
 use crate::device::{Buffer, Gpu};
 use crate::pool::{LayerPages, PageShape};
 
@@ -65,9 +67,7 @@ impl Positions<'_> {
     pub(super) fn config(&self) -> Config {
         Config {
             heads: self.heads as u32,
-            key_value_heads: self.shape.heads as u32,
-            head_dim: self.shape.head_dim as u32,
-            page: self.shape.page as u32,
+            shape: self.shape,
             pairs: self.turn.map_or(0, |turn| turn.pairs as u32),
             normed: self.norms.is_some(),
         }
@@ -78,9 +78,7 @@ impl Positions<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Config {
     pub(super) heads: u32,
-    pub(super) key_value_heads: u32,
-    pub(super) head_dim: u32,
-    pub(super) page: u32,
+    pub(super) shape: PageShape,
     pub(super) pairs: u32,
     pub(super) normed: bool,
 }
@@ -92,15 +90,19 @@ impl Config {
     }
 
     pub(super) fn first_value(self) -> u32 {
-        self.heads + self.key_value_heads
+        self.heads + self.shape.heads as u32
+    }
+
+    pub(super) fn head_dim(self) -> u32 {
+        self.shape.head_dim as u32
     }
 }
 
 #[cube(launch_unchecked)]
 fn place(
     projected: &mut [f32],
-    keys: &mut [f32],
-    values: &mut [f32],
+    keys: &mut [u32],
+    values: &mut [u32],
     query_norm: &[f32],
     key_norm: &[f32],
     cosines: &[f32],
@@ -113,12 +115,16 @@ fn place(
 ) {
     let head = CUBE_POS_X;
     let token = CUBE_POS_Y;
-    let head_dim = comptime!(config.head_dim);
+    let shape = comptime!(config.shape);
+    let head_dim = comptime!(config.head_dim());
+    let padded = comptime!(head_dim.next_multiple_of(4));
     let first_key = comptime!(config.first_key());
     let first_value = comptime!(config.first_value());
     let start = token * stride + head * head_dim;
-    let mut numbers = Shared::<[f32]>::new_slice(comptime!(config.head_dim as usize));
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(UNITS as usize));
+    let mut numbers = Shared::<[f32]>::new_slice(comptime!(head_dim as usize));
+    let mut turned = Shared::<[f32]>::new_slice(comptime!(padded as usize));
+    // Sums of one value, largest of two.
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(2 * UNITS as usize));
 
     let mut squares = 0.0f32;
     let mut dimension = UNIT_POS_X;
@@ -146,8 +152,9 @@ fn place(
     }
     sync_cube();
 
-    let slot = slots[token as usize];
-    let padded = comptime!(config.head_dim.next_multiple_of(4));
+    let mut extremes = Array::<f32>::new(2usize);
+    extremes[0] = 0.0f32;
+    extremes[1] = 0.0f32;
     let mut dimension = UNIT_POS_X;
     while dimension < padded {
         let mut value = 0.0f32;
@@ -166,9 +173,55 @@ fn place(
                     }
                 }
             }
+            if head < first_key {
+                projected[(start + dimension) as usize] = value;
+            }
         }
-        put(projected, keys, values, value, token * stride, slot, head, dimension, config);
+        turned[dimension as usize] = value;
+        if comptime!(shape.format == PageFormat::Q8) {
+            let (size, fault) = size_and_fault(value);
+            extremes[0] = max(extremes[0], size);
+            extremes[1] = max(extremes[1], fault);
+        }
         dimension += UNITS;
+    }
+    let mut inverse = 0.0f32;
+    let mut step = 0u32;
+    if comptime!(shape.format == PageFormat::Q8) {
+        sync_cube();
+        cube_maximums(&mut extremes, &mut shared, 2usize, UNITS, plane);
+        let found = scale(extremes[0], extremes[1]);
+        step = found.0;
+        inverse = found.1;
+    }
+    sync_cube();
+
+    let slot = slots[token as usize];
+    if head >= first_value {
+        let place = Location::of_slot(slot, head - first_value, shape);
+        let mut word = UNIT_POS_X;
+        while word < comptime!(shape.value_words() as u32) {
+            values[(place.value(shape) + word) as usize] = packed(&turned, word, inverse, shape);
+            word += UNITS;
+        }
+        if comptime!(shape.format == PageFormat::Q8) {
+            if UNIT_POS_X == 0 {
+                values[place.value_scale(shape) as usize] = step;
+            }
+        }
+    } else if head >= first_key {
+        let place = Location::of_slot(slot, head - first_key, shape);
+        let mut word = UNIT_POS_X;
+        while word < comptime!(shape.key_words() as u32) {
+            let at = place.key(shape) + word * comptime!(shape.page as u32);
+            keys[at as usize] = packed(&turned, word, inverse, shape);
+            word += UNITS;
+        }
+        if comptime!(shape.format == PageFormat::Q8) {
+            if UNIT_POS_X == 0 {
+                keys[place.key_scale(shape) as usize] = step;
+            }
+        }
     }
 }
 
@@ -177,37 +230,4 @@ fn place(
 #[cube]
 pub(super) fn rotated(value: f32, other: f32, cosine: f32, sine: f32) -> f32 {
     fma(value, cosine, other * sine)
-}
-
-/// Writes a number of a head where it belongs: a query's into its row, others into the page of their slot.
-#[cube]
-pub(super) fn put(
-    projected: &mut [f32],
-    keys: &mut [f32],
-    values: &mut [f32],
-    value: f32,
-    row: u32,
-    slot: u32,
-    head: u32,
-    dimension: u32,
-    #[comptime] config: Config,
-) {
-    let head_dim = comptime!(config.head_dim);
-    let padded = comptime!(config.head_dim.next_multiple_of(4));
-    let first_key = comptime!(config.first_key());
-    let first_value = comptime!(config.first_value());
-    let block = slot / comptime!(config.page);
-    let within = slot % comptime!(config.page);
-    if head < first_key {
-        if dimension < head_dim {
-            projected[(row + head * head_dim + dimension) as usize] = value;
-        }
-    } else if head < first_value {
-        let of_head = block * config.key_value_heads + (head - first_key);
-        // Keys lie by dimension, so that neighbouring units read neighbouring positions.
-        keys[((of_head * padded + dimension) * config.page + within) as usize] = value;
-    } else if dimension < head_dim {
-        let of_head = block * config.key_value_heads + (head - first_value);
-        values[((of_head * config.page + within) * head_dim + dimension) as usize] = value;
-    }
 }

@@ -12,6 +12,7 @@
 use cubecl::prelude::*;
 
 use super::activation::{Activation, activated};
+use super::experts::Groups;
 use super::norm::Norm;
 use super::reading::{Extent, ROWS, RUNS, Reading, part, row_sums, tile};
 use super::tiled;
@@ -43,6 +44,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) rows: usize,
     /// So many neighbouring outputs have one input.
     pub(crate) share: usize,
+    /// The tokens of each matrix, where there are enough to be multiplied together.
+    pub(crate) groups: Option<Groups<'a>>,
 }
 
 /// Where a product's input or output lies: rows of `stride` values.
@@ -107,8 +110,9 @@ pub(crate) fn multiply<'a>(
     choice: Option<Choice<'_>>,
 ) {
     let Input { rows: input, norm } = input.into();
-    if choice.is_none() && norm.is_none() && tiled::pays(gpu, matrix, tokens) {
-        return tiled::multiply(gpu, matrix, input, output, tokens, finish);
+    let grouped = choice.and_then(|choice| Some((choice, choice.groups?)));
+    if norm.is_none() && (grouped.is_some() || choice.is_none() && tiled::pays(gpu, matrix, tokens)) {
+        return tiled::multiply(gpu, matrix, input, output, tokens, finish, grouped);
     }
     let of_matrix = choice.map_or(matrix.rows, |choice| choice.rows);
     let tokens_a_tile = if choice.is_some() { 1 } else { tile(tokens) };

@@ -4,10 +4,15 @@
 //! The same numbers to the last bit as by a [norm](super::norm), a [product](super::product) and
 //! [positions](super::positions) one after the other.
 
+#[cfg(test)]
+mod tests;
+
+use codriver_kernels::PageFormat;
 use cubecl::prelude::*;
 
 use super::norm::Norm;
-use super::positions::{Config, Positions, put, rotated};
+use super::pages::{Location, halves};
+use super::positions::{Config, Positions, rotated};
 use super::product::Rows;
 use super::reading::{Extent, MOST_NORMED, ROWS, RUNS, Reading, part, row_sums, tile};
 use super::weights::Four;
@@ -29,12 +34,19 @@ pub(crate) struct Projection<'a> {
 }
 
 impl Projection<'_> {
-    /// Whether so many tokens are projected at once. Where heads are normalized, a cube would need whole ones.
+    /// Whether so many tokens are projected at once. Where heads are normalized, or scaled as bytes are, a cube would
+    /// need whole ones; and neighbours that share a word have to turn with neighbours.
     pub(crate) fn fits(&self, tokens: usize) -> bool {
+        let positions = &self.positions;
         tokens <= MOST_NORMED
             && self.norm.size.is_multiple_of(CHUNK)
-            && self.positions.norms.is_none()
-            && self.positions.shape.head_dim.is_multiple_of(4)
+            && positions.norms.is_none()
+            && positions.shape.head_dim.is_multiple_of(4)
+            && match positions.shape.format {
+                PageFormat::F32 => true,
+                PageFormat::F16 => positions.turn.is_none_or(|turn| turn.pairs.is_multiple_of(PAIRS)),
+                PageFormat::Q8 => false,
+            }
     }
 
     /// Puts queries into rows of `projected`, keys and values into the layer's pages.
@@ -88,8 +100,8 @@ fn project<W: Size>(
     sines: &[f32],
     slots: &[u32],
     projected: &mut [f32],
-    keys: &mut [f32],
-    values: &mut [f32],
+    keys: &mut [u32],
+    values: &mut [u32],
     rows: u32,
     chunks: u32,
     part: u32,
@@ -102,7 +114,7 @@ fn project<W: Size>(
     #[comptime] reading: Reading,
 ) {
     let tile = comptime!(reading.tokens);
-    let half = comptime!(config.head_dim / 2);
+    let half = comptime!(config.head_dim() / 2);
     let pairs = comptime!(config.pairs);
     let first_pair = (CUBE_POS_Y * CUBE_DIM_Y + UNIT_POS_Y) * comptime!(PAIRS as u32);
     // What turns together, or what is left of a head.
@@ -122,7 +134,7 @@ fn project<W: Size>(
             firsts[index] = 2 * within;
             seconds[index] = 2 * within + 1;
         }
-        let start = heads[index] * comptime!(config.head_dim);
+        let start = heads[index] * comptime!(config.head_dim());
         matrix_rows[comptime!(2 * index)] = start + firsts[index];
         matrix_rows[comptime!(2 * index + 1)] = start + seconds[index];
     }
@@ -133,9 +145,11 @@ fn project<W: Size>(
         #[unroll]
         for token in 0..tile {
             let of_token = comptime!(token as u32).runtime();
-            #[unroll]
-            for index in 0..comptime!(PAIRS) {
-                if of_token < tokens && first_pair + comptime!(index as u32) < rows / 2 {
+            if of_token < tokens {
+                let slot = slots[of_token as usize];
+                let mut numbers = Array::<f32>::new(comptime!(ROWS));
+                #[unroll]
+                for index in 0..comptime!(PAIRS) {
                     let mut first = totals[comptime!(2 * index * tile + token)];
                     let mut second = totals[comptime!((2 * index + 1) * tile + token)];
                     if comptime!(biased) {
@@ -151,12 +165,86 @@ fn project<W: Size>(
                             first = turned;
                         }
                     }
-                    let row = of_token * projected_stride;
-                    let slot = slots[of_token as usize];
-                    put(projected, keys, values, first, row, slot, head, firsts[index], config);
-                    put(projected, keys, values, second, row, slot, head, seconds[index], config);
+                    if first_pair + comptime!(index as u32) < rows / 2 {
+                        let row = of_token * projected_stride;
+                        put(projected, keys, values, first, row, slot, head, firsts[index], config);
+                        put(projected, keys, values, second, row, slot, head, seconds[index], config);
+                    }
+                    numbers[comptime!(2 * index)] = first;
+                    numbers[comptime!(2 * index + 1)] = second;
+                }
+                if comptime!(config.shape.format == PageFormat::F16) {
+                    // Both pairs are of one head, of which an even number turns.
+                    if first_pair < rows / 2 {
+                        if firsts[0] < pairs {
+                            put_halves(keys, values, numbers[0], numbers[2], slot, heads[0], firsts[0], config);
+                            put_halves(keys, values, numbers[1], numbers[3], slot, heads[0], seconds[0], config);
+                        } else {
+                            put_halves(keys, values, numbers[0], numbers[1], slot, heads[0], firsts[0], config);
+                            put_halves(keys, values, numbers[2], numbers[3], slot, heads[0], firsts[1], config);
+                        }
+                    }
                 }
             }
         }
+    }
+}
+
+/// Writes a number of a head where it belongs: a query's into its row; a key's or a value's, where it has a word of its
+/// own, into the page of its slot.
+#[cube]
+fn put(
+    projected: &mut [f32],
+    keys: &mut [u32],
+    values: &mut [u32],
+    number: f32,
+    row: u32,
+    slot: u32,
+    head: u32,
+    dimension: u32,
+    #[comptime] config: Config,
+) {
+    if head < comptime!(config.first_key()) {
+        projected[(row + head * comptime!(config.head_dim()) + dimension) as usize] = number;
+    } else if comptime!(config.shape.format == PageFormat::F32) {
+        put_word(keys, values, u32::reinterpret(number), slot, head, dimension, config);
+    }
+}
+
+/// Writes the neighbours from `dimension` on of a key or value, numbers of 16 bits, into the page of their slot.
+#[cube]
+fn put_halves(
+    keys: &mut [u32],
+    values: &mut [u32],
+    first: f32,
+    second: f32,
+    slot: u32,
+    head: u32,
+    dimension: u32,
+    #[comptime] config: Config,
+) {
+    if head >= comptime!(config.first_key()) {
+        put_word(keys, values, halves(first, second), slot, head, dimension / 2, config);
+    }
+}
+
+/// Writes a word of a key or value into the page of its slot.
+#[cube]
+fn put_word(
+    keys: &mut [u32],
+    values: &mut [u32],
+    word: u32,
+    slot: u32,
+    head: u32,
+    number: u32,
+    #[comptime] config: Config,
+) {
+    let shape = comptime!(config.shape);
+    if head < comptime!(config.first_value()) {
+        let place = Location::of_slot(slot, head - comptime!(config.first_key()), shape);
+        keys[(place.key(shape) + number * comptime!(shape.page as u32)) as usize] = word;
+    } else {
+        let place = Location::of_slot(slot, head - comptime!(config.first_value()), shape);
+        values[(place.value(shape) + number) as usize] = word;
     }
 }

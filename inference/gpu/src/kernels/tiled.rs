@@ -5,13 +5,19 @@
 //! multiply what they brought before. A unit sums the chunks of one class ([`CLASSES`]) of eight
 //! tokens times eight rows in registers, so that every number it reads is used eight times, and the
 //! order of sums is that of [`product`](super::product).
+//!
+//! A prompt's tokens that go through one expert of a mixture are a tile, too, wherever they stand ([`Groups`]).
+
+mod tile;
 
 use cubecl::ir::HardwareProperties;
 use cubecl::prelude::*;
 
-use super::product::{Epilogue, Finish, Rows, finished, gated_value};
-use super::reading::{CLASSES, Pair, added, part, whole};
-use super::weights::{Eight, Four, eight, four};
+use self::tile::Tile;
+use super::experts::{Groups, TILE_WORDS};
+use super::product::{Choice, Epilogue, Finish, Rows, finished, gated_value};
+use super::reading::{CLASSES, part};
+use super::weights::{Four, eight};
 use crate::device::Gpu;
 use crate::matrix::{Encoding, Matrix};
 
@@ -21,13 +27,14 @@ const UNITS: u32 = 256;
 const SIDE: usize = 8;
 /// Squares in a cube.
 const SQUARES: usize = UNITS as usize / CLASSES as usize;
+/// Tokens of the smallest tile.
+pub(super) const SMALLEST: usize = 4 * SIDE;
 /// Vectors of four numbers that a token or a row has in a tile.
 const VECTORS: usize = 2 * CLASSES as usize;
 /// Tokens from which on tiles pay: those of more than three tiles of the other kernel, which unpacks the
 /// weights again for each. On Mesa's software device 17 tokens take either the same time, 32 take tiles
 /// two thirds of it.
 const FEWEST: usize = 25;
-
 /// What of a product its kernel is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Shape {
@@ -35,11 +42,13 @@ struct Shape {
     /// Squares of a cube along its tokens: 4 or 8. There are [`SQUARES`] in all.
     wide: usize,
     finish: Epilogue,
+    /// Whether tokens are in groups, of a matrix each.
+    grouped: bool,
 }
 
 impl Shape {
     fn of(encoding: Encoding, tokens: usize, finish: Epilogue) -> Self {
-        Self { encoding, wide: if tokens <= 4 * SIDE { 4 } else { 8 }, finish }
+        Self { encoding, wide: tile_tokens(tokens) / SIDE, finish, grouped: false }
     }
 
     fn tokens(self) -> usize {
@@ -69,6 +78,11 @@ impl Shape {
     }
 }
 
+/// Tokens of a tile, for so many.
+pub(super) fn tile_tokens(tokens: usize) -> usize {
+    if tokens <= SMALLEST { SMALLEST } else { 2 * SMALLEST }
+}
+
 /// Whether a device has room for tiles.
 pub(crate) fn fits(hardware: &HardwareProperties) -> bool {
     // Numbers of twelve squares' sides, and two details a chunk of a row.
@@ -89,7 +103,7 @@ pub(super) fn pays(gpu: &Gpu, matrix: &Matrix, tokens: usize) -> bool {
     cubes >= processors as usize
 }
 
-/// [`multiply`](super::product::multiply), in tiles.
+/// [`multiply`](super::product::multiply), in tiles; with groups, of what chooses among matrices below each other.
 pub(super) fn multiply(
     gpu: &Gpu,
     matrix: &Matrix,
@@ -97,28 +111,39 @@ pub(super) fn multiply(
     output: Rows<'_>,
     tokens: usize,
     finish: &Finish<'_>,
+    grouped: Option<(Choice<'_>, Groups<'_>)>,
 ) {
-    let shape = Shape::of(matrix.encoding, tokens, finish.epilogue());
+    let plain = Shape::of(matrix.encoding, tokens, finish.epilogue());
+    let (shape, tiles, rows, order, table) = match grouped {
+        None => (plain, tokens.div_ceil(plain.tokens()), matrix.rows, &matrix.details, &matrix.details),
+        Some((choice, groups)) => {
+            let shape = Shape { wide: groups.tokens / SIDE, grouped: true, ..plain };
+            (shape, groups.tiles, choice.rows, groups.order, groups.table)
+        }
+    };
     // SAFETY: rows and tokens past the last are not written, and reads of them are reads of the last,
-    // as are reads of chunks past the last.
+    // as are reads of chunks past the last; groups are of tokens that there are.
     unsafe {
         product::launch_unchecked(
             &gpu.client,
-            CubeCount::Static(tokens.div_ceil(shape.tokens()) as u32, matrix.rows.div_ceil(shape.rows()) as u32, 1),
+            CubeCount::Static(tiles as u32, rows.div_ceil(shape.rows()) as u32, 1),
             CubeDim::new_1d(UNITS),
             matrix.encoding.vector(),
             matrix.quants.vectors(matrix.encoding.vector()),
             matrix.details.arg(),
             input.buffer.vectors(4),
             finish.bias.unwrap_or(&matrix.details).arg(),
+            order.arg(),
+            table.arg(),
             output.buffer.arg(),
-            matrix.rows as u32,
+            rows as u32,
             matrix.chunks() as u32,
             part(gpu, matrix) / CLASSES,
             tokens as u32,
             (input.stride / 4) as u32,
             output.stride as u32,
             output.start as u32,
+            grouped.map_or(1, |(choice, _)| choice.share) as u32,
             finish.multiplier,
             finish.cap.unwrap_or(1.0),
             shape,
@@ -132,6 +157,8 @@ fn product<W: Size>(
     details: &[u32],
     input: &[Four],
     bias: &[f32],
+    order: &[u32],
+    table: &[u32],
     output: &mut [f32],
     rows: u32,
     chunks: u32,
@@ -141,6 +168,7 @@ fn product<W: Size>(
     input_stride: u32,
     output_stride: u32,
     output_start: u32,
+    share: u32,
     multiplier: f32,
     cap: f32,
     #[comptime] shape: Shape,
@@ -155,7 +183,16 @@ fn product<W: Size>(
     let gated = comptime!(shape.finish.gate.is_some());
     let outputs = if gated { rows / 2 } else { rows };
     let outputs_a_square = comptime!((if gated { SIDE / 2 } else { SIDE }) as u32);
-    let first_token = CUBE_POS_X * comptime!(shape.tokens() as u32);
+    let mut first_token = CUBE_POS_X * comptime!(shape.tokens() as u32);
+    let mut end_token = tokens;
+    let mut first_row = 0u32;
+    if comptime!(shape.grouped) {
+        // A tile of an expert's tokens, by their places in the order.
+        let of_tile = CUBE_POS_X as usize * comptime!(TILE_WORDS);
+        first_row = table[of_tile] * rows;
+        first_token = table[of_tile + 1];
+        end_token = table[of_tile + 2];
+    }
     let first_output = CUBE_POS_Y * comptime!((SQUARES / shape.wide) as u32) * outputs_a_square;
 
     let mut tile = Tile {
@@ -179,7 +216,10 @@ fn product<W: Size>(
     totals[0] = Four::new(0.0f32);
     totals[1] = Four::new(0.0f32);
 
-    let runs = chunks.div_ceil(CLASSES);
+    let mut runs = chunks.div_ceil(CLASSES);
+    if comptime!(shape.grouped) {
+        runs = select(first_token < end_token, runs, 0u32);
+    }
     // One run more: what a pass brings, the next one multiplies.
     for pass in 0..runs + 1 {
         if pass > 0 {
@@ -206,7 +246,10 @@ fn product<W: Size>(
             #[unroll]
             for index in 0..comptime!(shape.inputs_a_unit()) {
                 let at = unit + comptime!(index as u32 * UNITS);
-                let token = min(first_token + at / comptime!(VECTORS as u32), tokens - 1);
+                let mut token = min(first_token + at / comptime!(VECTORS as u32), end_token - 1);
+                if comptime!(shape.grouped) {
+                    token = order[token as usize] / share;
+                }
                 // A token's first halves of chunks, then the second ones: the units of a plane read all
                 // of the chunks, and neighbours write to different banks of the shared memory.
                 let vector = at % comptime!(VECTORS as u32);
@@ -222,6 +265,7 @@ fn product<W: Size>(
                     row = min(first_output + of_tile / 2, outputs - 1) + of_tile % 2 * outputs;
                 }
                 let chunk = min(pass * CLASSES + class, chunks - 1);
+                let row = first_row + row;
                 let brought =
                     eight::<W>(quants, details, row as usize, chunk as usize, chunks as usize, shape.encoding);
                 next_lows[index] = brought.low;
@@ -241,11 +285,15 @@ fn product<W: Size>(
         }
     }
 
-    let token = first_token + across * comptime!(SIDE as u32) + class;
+    let mut token = first_token + across * comptime!(SIDE as u32) + class;
+    let is_token = token < end_token;
+    if comptime!(shape.grouped) {
+        token = order[select(is_token, token, 0u32) as usize];
+    }
     #[unroll]
     for index in 0..comptime!(outputs_a_square as usize) {
         let row = first_output + down * outputs_a_square + comptime!(index as u32);
-        if token < tokens && row < outputs {
+        if is_token && row < outputs {
             let at = (token * output_stride + output_start + row) as usize;
             if gated {
                 let gate = totals[comptime!(2 * index / 4)].extract(comptime!(2 * index % 4));
@@ -260,105 +308,5 @@ fn product<W: Size>(
                 output[at] = finished(total, row, held, bias, multiplier, cap, shape.finish);
             }
         }
-    }
-}
-
-/// What a cube holds of a run of eight chunks: of tokens and of rows the first halves of chunks, then
-/// the second ones; of rows what weights are multiplied by, and what is added to them.
-#[derive(CubeType)]
-struct Tile {
-    inputs: Shared<[Four]>,
-    weights: Shared<[Four]>,
-    scales: Shared<[f32]>,
-    offsets: Shared<[f32]>,
-}
-
-#[cube]
-impl Tile {
-    /// Adds a square's products of one chunk; by rows, then tokens.
-    fn multiply(&self, sums: &mut Array<f32>, across: u32, down: u32, class: u32, #[comptime] shape: Shape) {
-        let mut lows = Array::<Four>::new(SIDE);
-        let mut highs = Array::<Four>::new(SIDE);
-        let mut wholes = Array::<f32>::new(SIDE);
-        #[unroll]
-        for token in 0..SIDE {
-            let at = (across * comptime!((SIDE * VECTORS) as u32) + class) as usize + comptime!(token * VECTORS);
-            lows[token] = self.inputs[at];
-            highs[token] = self.inputs[at + comptime!(CLASSES as usize)];
-            if comptime!(shape.encoding.has_offset()) {
-                wholes[token] = whole(lows[token], highs[token]);
-            }
-        }
-        #[unroll]
-        for row in 0..SIDE {
-            let of_tile = down * comptime!(SIDE as u32) + comptime!(row as u32);
-            let at = (of_tile * comptime!(VECTORS as u32) + class) as usize;
-            let detail = (of_tile * CLASSES + class) as usize;
-            let mut weights = Eight {
-                low: self.weights[at],
-                high: self.weights[at + comptime!(CLASSES as usize)],
-                scale: 1.0f32,
-                offset: 0.0f32,
-            };
-            if comptime!(shape.encoding.is_scaled()) {
-                weights.scale = self.scales[detail];
-            }
-            if comptime!(shape.encoding.has_offset()) {
-                weights.offset = self.offsets[detail];
-            }
-            #[unroll]
-            for token in 0..SIDE {
-                let index = comptime!(row * SIDE + token);
-                let of_token = Pair { low: lows[token], high: highs[token] };
-                sums[index] = added(sums[index], &weights, &of_token, wholes[token], shape.encoding);
-            }
-        }
-    }
-
-    /// Adds what the classes have summed of a part to the totals, through the memory of the inputs.
-    fn fold(&mut self, sums: &mut Array<f32>, totals: &mut Array<Four>, #[comptime] shape: Shape) {
-        let unit = UNIT_POS_X;
-        let class = unit % CLASSES;
-        // Tokens whose eight rows there is room for at once.
-        let tokens = comptime!(shape.wide / 4);
-        #[unroll]
-        for round in 0..comptime!(SIDE / tokens) {
-            #[unroll]
-            for index in 0..tokens {
-                let token = comptime!(round * tokens + index);
-                let at = unit as usize + comptime!(2 * index * UNITS as usize);
-                self.inputs[at] = four(
-                    sums[token],
-                    sums[comptime!(SIDE + token)],
-                    sums[comptime!(2 * SIDE + token)],
-                    sums[comptime!(3 * SIDE + token)],
-                );
-                self.inputs[at + comptime!(UNITS as usize)] = four(
-                    sums[comptime!(4 * SIDE + token)],
-                    sums[comptime!(5 * SIDE + token)],
-                    sums[comptime!(6 * SIDE + token)],
-                    sums[comptime!(7 * SIDE + token)],
-                );
-            }
-            sync_cube();
-            if class / comptime!(tokens as u32) == comptime!(round as u32) {
-                let first = unit - class + 2 * (class % comptime!(tokens as u32)) * UNITS;
-                totals[0] += self.halved(first);
-                totals[1] += self.halved(first + UNITS);
-            }
-            sync_cube();
-        }
-        #[unroll]
-        for index in 0..comptime!(SIDE * SIDE) {
-            sums[index] = 0.0f32;
-        }
-    }
-
-    /// The sum over eight classes, by halves.
-    fn halved(&self, first: u32) -> Four {
-        let at = first as usize;
-        let even = (self.inputs[at] + self.inputs[at + 4]) + (self.inputs[at + 2] + self.inputs[at + 6]);
-        let odd = (self.inputs[at + 1] + self.inputs[at + 5]) + (self.inputs[at + 3] + self.inputs[at + 7]);
-        even + odd
     }
 }

@@ -167,7 +167,7 @@ fn bf16_high(word: u32) -> f32 {
 /// The lower or the upper 16 bits as a number, by integers: not every device has such numbers, and
 /// one that takes the smallest for zero would lose scales of K-quants.
 #[cube]
-fn half(word: u32, upper: u32) -> f32 {
+pub(super) fn half(word: u32, upper: u32) -> f32 {
     let bits = (word >> (16 * upper)) & 0xffff;
     let sign = (bits & 0x8000) << 16u32;
     let exponent = (bits >> 10u32) & 31;
@@ -181,13 +181,13 @@ fn half(word: u32, upper: u32) -> f32 {
 
 /// A small integer in the last bits of 2^23, less what `bias` has beyond that.
 #[cube]
-fn number(bits: u32, bias: f32) -> f32 {
+pub(super) fn number(bits: u32, bias: f32) -> f32 {
     f32::reinterpret(bits | 0x4b00_0000u32) - bias
 }
 
 /// The word's bytes.
 #[cube]
-fn bytes(word: u32, #[comptime] bias: f32) -> Four {
+pub(super) fn bytes(word: u32, #[comptime] bias: f32) -> Four {
     four(
         number(word & 255, bias),
         number((word >> 8u32) & 255, bias),

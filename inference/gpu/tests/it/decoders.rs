@@ -1,6 +1,6 @@
 //! Whole decoders of random shapes and features, in steps over several sequences.
 
-use codriver_gpu::{Decoder, Gpu, Pool, Segment};
+use codriver_gpu::{Decoder, Gpu, PageFormat, Pool, Segment};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -8,8 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::device::variants;
 use crate::reference::{PlainDecoder, random};
 
-/// How far scores may be from those in 64 bits, relative to the largest.
-const ALLOWED: f64 = 2e-4;
+/// How keys and values are held, and how far scores may be from those in 64 bits, relative to the largest: a key that
+/// is nearly halfway between two numbers may be rounded to the other one.
+const FORMATS: [(PageFormat, f64); 3] = [(PageFormat::F32, 2e-4), (PageFormat::F16, 4e-3), (PageFormat::Q8, 5e-2)];
 
 #[test]
 fn steps_over_several_sequences_compute_what_plain_code_computes() {
@@ -18,7 +19,8 @@ fn steps_over_several_sequences_compute_what_plain_code_computes() {
     for _ in 0..cases() {
         let plain = PlainDecoder::random(&mut random);
         for gpu in &variants {
-            check(&mut random, &plain, gpu);
+            let (format, allowed) = FORMATS[random.random_range(0..FORMATS.len())];
+            check(&mut random, &plain, gpu, format, allowed);
         }
     }
 }
@@ -36,7 +38,7 @@ struct Sequence {
     read: usize,
 }
 
-fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
+fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu, format: PageFormat, allowed: f64) {
     let architecture = plain.architecture.clone();
     let page = [1, 7, 16, 64][random.random_range(0..4)];
     let mut sequences: Vec<Sequence> = (0..random.random_range(1..4))
@@ -45,7 +47,7 @@ fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
                 if random.random_bool(0.3) { random.random_range(514..530) } else { random.random_range(1..150) };
             let tokens: Vec<u32> =
                 (0..length).map(|_| random.random_range(0..architecture.vocabulary as u32)).collect();
-            let expected = plain.scores(&tokens);
+            let expected = plain.scores(&tokens, format);
             Sequence { tokens, expected, pages: Vec::new(), read: 0 }
         })
         .collect();
@@ -58,7 +60,7 @@ fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
     }
     let weights = plain.weights(gpu);
     let mut decoder = Decoder::new(gpu, architecture.clone(), weights).unwrap();
-    let mut pool = Pool::new(gpu, architecture.page_shape(page), decoder.layers(), total + 2).unwrap();
+    let mut pool = Pool::new(gpu, architecture.page_shape(page, format), decoder.layers(), total + 2).unwrap();
     while sequences.iter().any(|sequence| sequence.read < sequence.tokens.len()) {
         let decodes = random.random_bool(0.4);
         let pieces: Vec<(usize, usize, usize)> = sequences
@@ -102,8 +104,8 @@ fn check(random: &mut ChaCha8Rng, plain: &PlainDecoder, gpu: &Gpu) {
                 for (found, expected) in found.iter().zip(expected) {
                     let difference = (f64::from(*found) - expected).abs();
                     assert!(
-                        difference <= ALLOWED * scale,
-                        "{found}, not {expected}, at {position} of sequence {index}, pages of {page}; {gpu:?}, {}",
+                        difference <= allowed * scale,
+                        "{found}, not {expected}, at {position} of sequence {index}, pages of {page} {format}; {gpu:?}, {}",
                         plain.describe()
                     );
                 }
@@ -133,6 +135,7 @@ fn a_tokens_scores_do_not_depend_on_its_company_or_on_pieces() {
     let mut random = random();
     let variants = variants();
     for gpu in &variants {
+        let (format, _) = FORMATS[random.random_range(0..FORMATS.len())];
         let plain = PlainDecoder::random(&mut random);
         let vocabulary = plain.architecture.vocabulary;
         // Long enough that a single token's positions are split among cubes.
@@ -141,7 +144,7 @@ fn a_tokens_scores_do_not_depend_on_its_company_or_on_pieces() {
         let mut decoder = Decoder::new(gpu, plain.architecture.clone(), plain.weights(gpu)).unwrap();
         let pages: Vec<u32> = (0..12).collect();
         let mut read = |pieces: &[usize], beside: bool| -> Vec<Vec<f32>> {
-            let pool = Pool::new(gpu, plain.architecture.page_shape(64), decoder.layers(), 12).unwrap();
+            let pool = Pool::new(gpu, plain.architecture.page_shape(64, format), decoder.layers(), 12).unwrap();
             let mut past = 0;
             let mut rows = Vec::new();
             for length in pieces {
@@ -171,7 +174,7 @@ fn a_tokens_scores_do_not_depend_on_its_company_or_on_pieces() {
         let alone = read(&[599, 1], false);
         for (pieces, beside) in [(&[599, 1][..], true), (&[64, 128, 405, 2, 1], false)] {
             let found = read(pieces, beside);
-            assert_eq!(found.last(), alone.last(), "{pieces:?}, {beside}, {gpu:?}, {}", plain.describe());
+            assert_eq!(found.last(), alone.last(), "{pieces:?}, {beside}, {format}, {gpu:?}, {}", plain.describe());
         }
     }
 }
@@ -183,7 +186,7 @@ fn a_segment_that_does_not_fit_is_an_error() {
     let plain = PlainDecoder::random(&mut random);
     let architecture = plain.architecture.clone();
     let mut decoder = Decoder::new(&gpu, architecture.clone(), plain.weights(&gpu)).unwrap();
-    let pool = Pool::new(&gpu, architecture.page_shape(16), decoder.layers(), 2).unwrap();
+    let pool = Pool::new(&gpu, architecture.page_shape(16, PageFormat::F32), decoder.layers(), 2).unwrap();
     let rotations = plain.rotations(0, 1);
     let fitting = Segment { tokens: &[0], past: 0, pages: &[0], rotations: &rotations, wanted: 1 };
     assert_eq!(decoder.step(&[fitting], &pool).unwrap().rows(), 1);

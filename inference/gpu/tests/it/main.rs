@@ -3,6 +3,7 @@
 
 mod decoders;
 mod device;
+mod formulas;
 mod products;
 mod reference;
 mod scores;

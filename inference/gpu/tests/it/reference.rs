@@ -2,11 +2,13 @@
 
 use codriver_formats::quant;
 use codriver_gpu::{
-    Activation, Architecture, Experts, FeedForward, Format, Gated, Gpu, Layer, Linear, Matrix, OutputNorms, Rotation,
-    Weights,
+    Activation, Architecture, Experts, FeedForward, Format, Gated, Gpu, Layer, Linear, Matrix, OutputNorms, PageFormat,
+    Rotation, Weights,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+use crate::formulas::{activated, capped, held, rotate, softmax};
 
 pub fn random() -> ChaCha8Rng {
     let seed = std::env::var("CODRIVER_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -250,8 +252,8 @@ impl PlainDecoder {
         self.frequencies.iter().map(rotation).collect()
     }
 
-    /// The scores after each token of a sequence.
-    pub fn scores(&self, tokens: &[u32]) -> Vec<Vec<f64>> {
+    /// The scores after each token of a sequence whose keys and values are held in `format`.
+    pub fn scores(&self, tokens: &[u32], format: PageFormat) -> Vec<Vec<f64>> {
         let architecture = &self.architecture;
         let size = architecture.hidden_size;
         let mut hidden: Vec<Vec<f64>> = tokens
@@ -262,7 +264,7 @@ impl PlainDecoder {
             })
             .collect();
         for layer in &self.layers {
-            let attended = self.attend(layer, &hidden);
+            let attended = self.attend(layer, &hidden, format);
             for (hidden, attended) in hidden.iter_mut().zip(attended) {
                 let attended = layer.output.multiply(&attended);
                 match &layer.output_norms {
@@ -290,7 +292,7 @@ impl PlainDecoder {
         hidden.iter().map(of_token).collect()
     }
 
-    fn attend(&self, layer: &PlainLayer, hidden: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    fn attend(&self, layer: &PlainLayer, hidden: &[Vec<f64>], format: PageFormat) -> Vec<Vec<f64>> {
         let architecture = &self.architecture;
         let (head_dim, heads) = (architecture.head_dim, architecture.heads);
         let project = |part: &Plain, norm: Option<&Vec<f32>>, turns: bool| -> Vec<Vec<f64>> {
@@ -310,8 +312,11 @@ impl PlainDecoder {
         };
         let norms = layer.head_norms.as_ref();
         let queries = project(&layer.query, norms.map(|(query, _)| query), true);
-        let keys = project(&layer.key, norms.map(|(_, key)| key), true);
-        let values = project(&layer.value, None, false);
+        let mut keys = project(&layer.key, norms.map(|(_, key)| key), true);
+        let mut values = project(&layer.value, None, false);
+        for row in keys.iter_mut().chain(&mut values) {
+            row.chunks_mut(head_dim).for_each(|head| held(head, format));
+        }
         let group = heads / architecture.key_value_heads;
         let of_position = |position: usize| -> Vec<f64> {
             let start = layer.window.map_or(0, |window| (position + 1).saturating_sub(window));
@@ -375,53 +380,6 @@ impl PlainDecoder {
     fn add(&self, hidden: &mut [f64], output: &[f64]) {
         for (hidden, output) in hidden.iter_mut().zip(output) {
             *hidden += f64::from(self.architecture.residual_multiplier) * output;
-        }
-    }
-}
-
-fn softmax(scores: &[f64]) -> Vec<f64> {
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let shares: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
-    let sum: f64 = shares.iter().sum();
-    shares.into_iter().map(|share| share / sum).collect()
-}
-
-fn capped(score: f64, cap: Option<f32>) -> f64 {
-    cap.map_or(score, |cap| (score / f64::from(cap)).tanh() * f64::from(cap))
-}
-
-fn rotate(head: &mut [f64], frequencies: &[f32], position: usize) {
-    let pairs = frequencies.len();
-    for (pair, frequency) in frequencies.iter().enumerate() {
-        let (sine, cosine) = f64::from(position as f32 * frequency).sin_cos();
-        let (first, second) = (head[pair], head[pair + pairs]);
-        head[pair] = first * cosine - second * sine;
-        head[pair + pairs] = second * cosine + first * sine;
-    }
-}
-
-fn activated(activation: Activation, x: f64) -> f64 {
-    match activation {
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        Activation::GeluTanh => {
-            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
-        }
-        Activation::Gelu => {
-            // The error function by its series, and beyond 3, where that cancels, by the asymptotic one.
-            let z = x * std::f64::consts::FRAC_1_SQRT_2;
-            let erf = if z.abs() > 3.0 {
-                let y = 1.0 / (2.0 * z * z);
-                let rest = (-z * z).exp() / (z.abs() * std::f64::consts::PI.sqrt());
-                z.signum() * (1.0 - rest * (1.0 - y + 3.0 * y * y - 15.0 * y.powi(3)))
-            } else {
-                let (mut term, mut sum) = (z, z);
-                for n in 1..200 {
-                    term *= -z * z / f64::from(n);
-                    sum += term / f64::from(2 * n + 1);
-                }
-                sum * 2.0 / std::f64::consts::PI.sqrt()
-            };
-            0.5 * x * (1.0 + erf)
         }
     }
 }
