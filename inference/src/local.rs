@@ -85,7 +85,7 @@ impl LocalModel {
         let refused = gpu.as_ref().map(|_| u64::MAX);
         let tokens = options.cache_tokens.unwrap_or_else(|| demand.choose_room(window, available.or(refused)));
         let vocabulary_size = source.config().vocab_size;
-        let mut weights = demand.weights;
+        let mut held = demand.weights;
         let opening = network::Opening {
             adapters: &options.adapters,
             device: &device,
@@ -106,7 +106,7 @@ impl LocalModel {
                 }
                 tracing::warn!("{}: computed as tensors, which is slower: {reason}", folder.display());
                 let source = DecoderSource::open(&files, &device)?;
-                weights = Demand::of_decoder(&source, Packing::Tensors, options.cache_format).weights;
+                held = Demand::of_decoder(&source, Packing::Tensors, options.cache_format).weights;
                 (opening.open(source, Packing::Tensors)?, Packing::Tensors)
             }
             (opened, packing) => (opened?, packing),
@@ -115,7 +115,7 @@ impl LocalModel {
         Ok(Self {
             name: loader::model_name(folder),
             window,
-            weights,
+            weights: held,
             ends: Arc::new(tokenizer.end_tokens.iter().copied().collect()),
             tokenizer,
             template,

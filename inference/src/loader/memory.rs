@@ -116,8 +116,8 @@ impl Demand {
                 // Matrices of one input become one. Where pages grow they are copied, and at worst the device's
                 // allocator keeps what they were.
                 let fixed = FLOAT.saturating_mul(floats).saturating_add(largest_held.saturating_mul(2));
-                let grown = step.keys_and_values();
-                (fixed, step.keys_and_values(), grown.saturating_add(step.splits()))
+                let grown = step.pages(format);
+                (fixed, step.pages(format), grown.saturating_add(step.splits()))
             }
             Packing::Tensors => {
                 let piece = step.tensors().saturating_mul(PREFILL_TOKENS as u64);
