@@ -10,6 +10,7 @@ use fs_err::File;
 use memmap2::Mmap;
 
 use crate::FormatError;
+use crate::files::open;
 
 /// A file as it was when it was opened.
 #[derive(Debug)]
@@ -29,14 +30,8 @@ pub struct FileBytes {
 
 impl OpenFile {
     pub(crate) fn open(path: &Path) -> Result<Arc<Self>, FormatError> {
-        // fs_err's messages repeat the path that the error already names.
-        let explain = |error: std::io::Error| FormatError::new(path, error.kind());
-        // A pipe would be waited for until somebody writes to it.
-        if !fs_err::metadata(path).map_err(explain)?.is_file() {
-            return Err(FormatError::new(path, "is no file that a model could be in"));
-        }
-        let file = File::open(path).map_err(explain)?;
-        let state = state(&file).map_err(explain)?;
+        let file = open(path)?;
+        let state = state(&file).map_err(|error| FormatError::new(path, error.kind()))?;
         Ok(Arc::new(Self { path: path.to_path_buf(), file, state }))
     }
 

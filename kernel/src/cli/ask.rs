@@ -52,7 +52,7 @@ pub struct AskArguments {
     /// The agent that answers
     #[arg(short, long, value_name = "NAME")]
     agent: Option<String>,
-    /// Offer only these tools
+    /// Offer only these tools; `none` offers none
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     tools: Option<Vec<String>>,
     /// Model calls before giving up

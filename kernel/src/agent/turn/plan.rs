@@ -273,7 +273,9 @@ fn toolbox(
     context: &CellContext,
 ) -> Result<Toolbox, CellError> {
     let names: Vec<&str> = match &options.tools {
-        Some(names) => names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect(),
+        Some(names) => {
+            names.iter().map(|name| name.trim()).filter(|name| !name.is_empty() && *name != "none").collect()
+        }
         None => agent.tools.iter().map(String::as_str).collect(),
     };
     let source = format!("agent {}", agent.name);
