@@ -8,6 +8,8 @@ pub mod choices;
 mod gather;
 mod shares;
 
+use std::borrow::Cow;
+
 use codriver_inference::ChatModel;
 use codriver_memory::{ContextItem, EarlierTurn, ItemDetails, Redactor};
 use serde::Serialize;
@@ -197,9 +199,15 @@ fn turn_key(turn: &EarlierTurn) -> String {
     format!("{TURN}:{}", turn.id)
 }
 
-/// [`shorten`] without secrets: half of one, at the edge of what is left out, would not be recognized any more.
+/// [`shorten`] without secrets.
 pub fn shorten_clean(text: &str, most: usize, redactor: &Redactor) -> String {
-    if text.len() <= most { text.to_owned() } else { shorten(&redactor.redact(text), most) }
+    shorten(&clean_to_cut(text, most, redactor), most)
+}
+
+/// A text that is to be cut to `most` bytes, without secrets if it is longer: half of one, at the edge of what is left
+/// out, would not be recognized any more.
+pub fn clean_to_cut<'a>(text: &'a str, most: usize, redactor: &Redactor) -> Cow<'a, str> {
+    if text.len() <= most { Cow::Borrowed(text) } else { redactor.redact(text) }
 }
 
 /// At most `most` bytes, the middle left out: errors say what matters at both ends.

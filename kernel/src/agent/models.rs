@@ -60,6 +60,15 @@ pub struct Rounding {
     pub cache: Option<CacheFormat>,
 }
 
+impl Rounding {
+    /// What follows a model's name: ` as q4_0` and `, keys and values as f16,`, where that is so.
+    pub fn texts(self) -> [String; 2] {
+        let weights = self.weights.map(|format| format!(" as {format}"));
+        let cache = self.cache.map(|format| format!(", keys and values as {format},"));
+        [weights, cache].map(Option::unwrap_or_default)
+    }
+}
+
 /// A model that could be chosen, for `%model list`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelEntry {
@@ -218,11 +227,7 @@ impl ModelManager {
     }
 
     /// Lets go of what nobody needs any more, and of those for which `goes` is true.
-    fn let_go(
-        &self,
-        state: &mut MutexGuard<'_, State>,
-        goes: impl Fn(&Loaded) -> bool,
-    ) -> Vec<(LoadedModel, Arc<dyn ChatModel>)> {
+    fn let_go(&self, state: &mut State, goes: impl Fn(&Loaded) -> bool) -> Vec<(LoadedModel, Arc<dyn ChatModel>)> {
         let (current, aside, device) = (state.current.clone(), state.aside.clone(), state.device);
         let of_agents = |choice: &Choice| self.of_agents.iter().any(|name| *choice == Choice::plain(name));
         let is_needed = |copy: &Loaded| {

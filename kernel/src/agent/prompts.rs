@@ -37,9 +37,15 @@ pub fn system(agent: &AgentDefinition, tools: &[ToolDefinition]) -> Result<Strin
     rendered(agent, &agent.template, tools, &[])
 }
 
-/// What is known, to go before a request: `context.j2` with it, where the template of `agent` shows any of it.
-pub fn known(agent: &AgentDefinition, tools: &[ToolDefinition], groups: &[Group]) -> Result<String, CellError> {
-    if groups.is_empty() || rendered(agent, &agent.template, tools, groups)? == system(agent, tools)? {
+/// What is known, to go before a request: `context.j2` with it, where the template of `agent`, which says `system` without
+/// any of it, shows it.
+pub fn known(
+    agent: &AgentDefinition,
+    tools: &[ToolDefinition],
+    groups: &[Group],
+    system: &str,
+) -> Result<String, CellError> {
+    if groups.is_empty() || rendered(agent, &agent.template, tools, groups)? == system {
         return Ok(String::new());
     }
     rendered(agent, "context.j2", tools, groups)
@@ -294,10 +300,10 @@ mod tests {
             let prompt = system(agent, &tools).unwrap();
             let end = format!("\n- You can use: sql, recall. There are no other tools.{rules}");
             assert!(prompt.ends_with(&end), "{prompt}");
-            let known = known(agent, &tools, &groups).unwrap();
+            let known = known(agent, &tools, &groups, &prompt).unwrap();
             let expected = "<context>\n## Tables\n\n- a(x INT)\n- b(<y> 'INT')\n\n## Files\n\none\ntwo\n</context>";
             assert_eq!(known, expected);
-            assert_eq!(super::known(agent, &tools, &[]).unwrap(), "");
+            assert_eq!(super::known(agent, &tools, &[], &prompt).unwrap(), "");
             let bare = system(agent, &[]).unwrap();
             assert!(bare.ends_with(&format!(".{rules}")), "{bare}");
         }

@@ -120,9 +120,7 @@ fn value(name: &'static str, value_name: &'static str, parser: impl Into<ValuePa
 }
 
 fn options(matches: &ArgMatches) -> TurnOptions {
-    let tools = matches
-        .get_one::<String>("tools")
-        .map(|names| names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect());
+    let tools = matches.get_one::<String>("tools").map(|names| names.split(',').map(str::to_owned).collect());
     TurnOptions {
         model: matches.get_one::<String>("model").cloned(),
         tools,

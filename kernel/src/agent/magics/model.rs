@@ -117,9 +117,7 @@ impl Magic for Model {
         }
         let adapters: Vec<String> =
             models.adapters().iter().map(|folder| format!(" with {}", folder.display())).collect();
-        let Rounding { weights, cache } = models.rounding();
-        let weights = weights.map(|format| format!(" as {format}")).unwrap_or_default();
-        let cache = cache.map(|format| format!(", keys and values as {format},")).unwrap_or_default();
+        let [weights, cache] = models.rounding().texts();
         said(format!("{}{}{weights}{cache} on {}", models.current(), adapters.join(""), place(session)?))
     }
 

@@ -1,12 +1,11 @@
 //! `sql`: queries over the session's tables.
 
-use std::borrow::Cow;
-
 use codriver_memory::Redactor;
 use codriver_tools::{Effect, Tool, ToolContext, ToolDisplay, ToolError, ToolOutput, ToolSpecification};
 use serde_json::{Value, json};
 
 use super::{SessionParts, failed, text_argument};
+use crate::agent::context::clean_to_cut;
 use crate::languages::sql::Frame;
 use crate::render::cards::one_line;
 
@@ -73,12 +72,6 @@ fn query(parts: &SessionParts, arguments: &Value, read_only: bool) -> Result<Too
     Ok(output(&frame, &parts.memory.redactor()))
 }
 
-/// A cell for a model; where it is cut, without secrets, as half of one is not recognized any more.
-fn brief(cell: &str, redactor: &Redactor) -> String {
-    let whole = if cell.len() <= LONGEST_CELL { Cow::Borrowed(cell) } else { redactor.redact(cell) };
-    one_line(&whole, LONGEST_CELL)
-}
-
 /// A header, a row a line, cells between ` | `, and how many there are.
 fn output(frame: &Frame, redactor: &Redactor) -> ToolOutput {
     let columns: Vec<String> = frame.columns.iter().map(|column| column.name.clone()).collect();
@@ -86,7 +79,8 @@ fn output(frame: &Frame, redactor: &Redactor) -> ToolOutput {
     let rows: Vec<Vec<String>> = frame.rows.iter().map(|row| row.iter().map(cell).collect()).collect();
     let mut text = columns.join(" | ");
     for row in rows.iter().take(ROWS_FOR_MODEL) {
-        let cells: Vec<String> = row.iter().map(|cell| brief(cell, redactor)).collect();
+        let brief = |cell: &String| one_line(&clean_to_cut(cell, LONGEST_CELL, redactor), LONGEST_CELL);
+        let cells: Vec<String> = row.iter().map(brief).collect();
         text.push('\n');
         text.push_str(&cells.join(" | "));
     }

@@ -198,16 +198,17 @@ impl Plan {
     /// Puts what is in before the request.
     fn tell(&mut self) -> Result<(), CellError> {
         let said = self.chat.messages.split_off(self.asked);
-        self.chat.messages = vec![Message::system(prompts::system(&self.agent, &self.chat.tools)?)];
+        let system = prompts::system(&self.agent, &self.chat.tools)?;
+        if self.model.reads_system_prompt() {
+            self.known = prompts::known(&self.agent, &self.chat.tools, &self.retrieved.groups(), &system)?;
+        }
+        self.chat.messages = vec![Message::system(system)];
         for (request, answer) in self.retrieved.earlier_turns() {
             self.chat.messages.push(Message::user(request));
             self.chat.messages.push(Message::assistant(answer, Vec::new()));
         }
         self.asked = self.chat.messages.len();
         self.chat.messages.extend(said);
-        if self.model.reads_system_prompt() {
-            self.known = prompts::known(&self.agent, &self.chat.tools, &self.retrieved.groups())?;
-        }
         Ok(())
     }
 

@@ -7,7 +7,6 @@ use codriver_inference::store::{HubName, StoreError, size_text};
 
 use super::{chosen_device, model_error};
 use crate::agent::magics::{said, shown};
-use crate::agent::models::Rounding;
 use crate::agent::store::{
     PullDisplay, bench_table, explain, find_generator, find_model, info_table, list_table, model_hub, model_store,
     pulled_text, with_details,
@@ -107,9 +106,7 @@ fn list(session: &Session) -> CellResult {
 /// `loaded as q4_0, keys and values as f16, on cpu: 623 MB`
 fn loaded_text(model: &LoadedModel) -> String {
     let (Some(device), Some(bytes)) = (model.device, model.bytes) else { return "in use".to_owned() };
-    let Rounding { weights, cache } = model.rounding;
-    let weights = weights.map(|format| format!(" as {format}")).unwrap_or_default();
-    let cache = cache.map(|format| format!(", keys and values as {format},")).unwrap_or_default();
+    let [weights, cache] = model.rounding.texts();
     let adapters: String = model.adapters.iter().map(|folder| format!(" with {}", folder.display())).collect();
     let leaving = if model.leaving { ", goes once it has answered" } else { "" };
     format!("loaded{weights}{adapters}{cache} on {device}: {}{leaving}", size_text(bytes))
